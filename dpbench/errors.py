@@ -1,0 +1,46 @@
+"""Every error that dpbench raises on purpose.
+
+DpbenchError
+├── ConfigError       a configuration value or key, or a command's argument
+├── WorkspaceError    the workspace folder, its registry or its disk
+├── DatasetError      a dataset, version, split or segment
+├── SourceError       a file of a DFT code that cannot be read
+├── ModelError        a model file, or a model used outside what it knows
+├── TrainingError     a training run that cannot start or go on
+└── EvaluationError   a task or record of the evaluation
+
+A message reads *where: what was found; what was expected. What to do.* The command
+line prints it as one line and exits 1; anything else that rises is a bug.
+"""
+
+
+class DpbenchError(Exception):
+    """Base of all errors that a user can cause and mend."""
+
+
+class ConfigError(DpbenchError):
+    """A configuration key or value that cannot be used."""
+
+
+class WorkspaceError(DpbenchError):
+    """The workspace, its registry or its disk cannot be used."""
+
+
+class DatasetError(DpbenchError):
+    """A dataset, version, split or segment that is missing or damaged."""
+
+
+class SourceError(DpbenchError):
+    """A source file that yields no frame, or cannot be read at all."""
+
+
+class ModelError(DpbenchError):
+    """A model file that is damaged, or a model used outside what it knows."""
+
+
+class TrainingError(DpbenchError):
+    """A training run that cannot start or go on."""
+
+
+class EvaluationError(DpbenchError):
+    """An evaluation task or result record that cannot be made or read."""

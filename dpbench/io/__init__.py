@@ -1,0 +1,1 @@
+"""Readers of each code, writers of each format, checks, the parallel ingest."""

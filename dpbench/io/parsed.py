@@ -1,0 +1,110 @@
+"""What every reader returns: all complete frames of one source, each judged by its gate.
+
+A reader never drops a frame and never raises because one frame is bad: the frame is
+returned with a quarantine reason. It raises ``SourceError`` only where nothing can be
+read at all.
+"""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dpbench.frames import Frames
+
+
+class Quarantine(StrEnum):
+    """Why a frame is kept out of versions. Written to stores: add, never rename."""
+
+    NONE = ""
+    UNCONVERGED = "unconverged"
+    """The electronic self-consistency was not reached."""
+    TRUNCATED = "truncated"
+    """The file ends, or is overwritten, inside the frame."""
+    NOT_A_NUMBER = "nan"
+    """NaN, infinity or overflow stars among coordinates, cell or labels."""
+    NO_ENERGY = "no_energy"
+    NO_FORCE = "no_force"
+    NOT_DFT = "not_dft"
+    """Labels of a machine-learned step (VASP ML_FF), not of DFT."""
+    BAD_SHAPE = "bad_shape"
+    """Arrays of the frame do not fit each other."""
+    MISMATCH = "mismatch"
+    """Two files of the calculation contradict each other."""
+    REPEATED = "repeated"
+    """The same frame, labels and all, stands earlier in the dataset (a restart)."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ParsedSource:
+    """All frames of one calculation, in file order, kept and quarantined alike."""
+
+    code: str
+    """Program that made the labels: ``qe``, ``vasp``, ``cp2k``, ``abacus`` ..., or
+    ``unknown`` where the format does not tell (npy, extxyz)."""
+    code_version: str | None
+    """As the file prints it."""
+    format: str
+    """Format of the file the labels were read from, e.g. ``vasp/outcar``."""
+    frames: Frames
+    """All frames for which coordinates could be read; missing labels are NaN."""
+    step: NDArray[np.int32]
+    """(frame), position of the frame in the source: its MD or ionic step as printed,
+    else 0, 1, 2 ..."""
+    n_scf: NDArray[np.int16]
+    """(frame), electronic iterations; -1 where the source does not tell."""
+    quarantine: tuple[Quarantine, ...]
+    """(frame), NONE for a frame that is good."""
+    theory: dict[str, Any]
+    """Level of theory as far as the source tells: plain JSON values, keys as in
+    ``THEORY_KEYS``; empty = undeclared."""
+    complete: bool
+    """Whether the code's own end marker was found."""
+    notes: tuple[str, ...] = field(default=())
+    """Facts to show the user, e.g. which file of the calculation was cross-checked."""
+
+    def __post_init__(self) -> None:
+        """Check that the per-frame facts fit the frames."""
+        for name in ("step", "n_scf", "quarantine"):
+            if len(getattr(self, name)) != self.frames.nframes:
+                raise ValueError(
+                    f"{name}: {len(getattr(self, name))} values for "
+                    f"{self.frames.nframes} frames"
+                )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SourceFiles:
+    """The files of one calculation, found together."""
+
+    format: str
+    """Key into the reader table: ``qe``, ``vasp``, ``cp2k``, ``deepmd/npy`` ..."""
+    paths: tuple[Path, ...]
+    """All files of the calculation, main file first; a deepmd system is its folder."""
+
+    @property
+    def main(self) -> Path:
+        """The file that names the source."""
+        return self.paths[0]
+
+
+THEORY_KEYS = (
+    "code",
+    "code_version",
+    "functional",
+    "dispersion",
+    "hubbard_u",
+    "cutoff",
+    "basis",
+    "kpoints",
+    "smearing",
+    "smearing_width",
+    "spin",
+    "pseudopotentials",
+    "energy_kind",
+)
+"""Keys of a level of theory; ``pseudopotentials`` and ``basis`` map element to
+{title, hash}; ``cutoff`` is eV; ``energy_kind`` says which printed energy was taken."""

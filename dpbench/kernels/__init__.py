@@ -1,0 +1,1 @@
+"""Pure numerical functions; they know no files and no SQL."""
