@@ -10,7 +10,6 @@ import types
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, asdict, fields, is_dataclass
 from difflib import get_close_matches
-from functools import cache
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -50,7 +49,7 @@ def from_mapping(cls: type[Config], data: Mapping[str, Any], *, where: str) -> C
     for key in data:
         if key not in known:
             raise ConfigError(f"{where}: {unknown_key(key, known)}")
-    hints = _hints(cls)
+    hints = get_type_hints(cls)
     values = {
         key: _convert(hints[key], value, f"{where}.{key}")
         for key, value in data.items()
@@ -92,11 +91,6 @@ def canonical_json(payload: Any) -> bytes:
         allow_nan=False,
     )
     return text.encode()
-
-
-@cache
-def _hints(cls: type[Any]) -> dict[str, Any]:
-    return get_type_hints(cls)
 
 
 def _is_required(field: "Field[Any]") -> bool:

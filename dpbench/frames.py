@@ -84,23 +84,25 @@ class Frames:
     @property
     def has_energy(self) -> NDArray[np.bool_]:
         """(frame), whether the energy is labelled."""
-        return ~np.isnan(self.energy)
+        return np.logical_not(np.isnan(self.energy))
 
     @property
     def has_force(self) -> NDArray[np.bool_]:
         """(frame), whether every force of the frame is labelled."""
         missing = np.isnan(self.force).any(axis=1)
-        return ~self.any_atom(missing)
+        return np.logical_not(self.any_atom(missing))
 
     @property
     def has_virial(self) -> NDArray[np.bool_]:
         """(frame), whether the virial is labelled."""
-        return ~np.isnan(self.virial).any(axis=(1, 2))
+        return np.logical_not(np.isnan(self.virial).any(axis=(1, 2)))
 
     def any_atom(self, flag: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """(frame), whether ``flag`` (atom) is set for any atom of each frame."""
         total = np.concatenate([[0], np.cumsum(flag)])
-        return (total[self.atom_offset[1:]] - total[self.atom_offset[:-1]]) > 0
+        counts = total[self.atom_offset[1:]] - total[self.atom_offset[:-1]]
+        flagged: NDArray[np.bool_] = counts > 0
+        return flagged
 
     def atoms_of(self, frame_idx: int) -> slice:
         """Rows of one frame in the per-atom arrays."""

@@ -1,4 +1,4 @@
-"""What every reader returns: all complete frames of one source, each judged by its gate.
+"""What every reader returns: all frames of one source, each judged by its gate.
 
 A reader never drops a frame and never raises because one frame is bad: the frame is
 returned with a quarantine reason. It raises ``SourceError`` only where nothing can be

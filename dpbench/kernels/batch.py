@@ -1,4 +1,4 @@
-"""The batch that kernels, models and the trainer share: frames and edges in CSR form."""
+"""The batch that kernels, models and trainer share: frames and edges in CSR form."""
 
 from dataclasses import dataclass, fields, replace
 
@@ -13,8 +13,8 @@ class Batch:
     """Frames of any composition, their labels, and their directed edges.
 
     An edge (i, j, shift) stands for the neighbour vector
-    d = coord[j] + shift @ box[frame(i)] - coord[i]. Edges are grouped by the type of the
-    neighbour, then by centre: those to neighbours of type t are the rows
+    d = coord[j] + shift @ box[frame(i)] - coord[i]. Edges are grouped by the type of
+    the neighbour, then by centre: those to neighbours of type t are the rows
     ``type_offset[t] : type_offset[t + 1]``. All arrays lie on one device.
     """
 

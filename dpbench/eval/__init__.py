@@ -1,0 +1,1 @@
+"""Tasks, result records and the leaderboard."""

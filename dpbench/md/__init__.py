@@ -1,0 +1,1 @@
+"""Molecular dynamics: integrators and the ASE calculator."""

@@ -1,0 +1,1 @@
+"""Definitions of every reported number, in pure numpy."""

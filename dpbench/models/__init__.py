@@ -1,0 +1,1 @@
+"""Descriptors, fitting, the potential, statistics and model files."""

@@ -1,0 +1,1 @@
+"""Zarr segments, versions, splits, digests, the reader; the SQL registry."""
