@@ -1,1 +1,1 @@
-"""One file a command: parse, one library call, print."""
+"""The command line: each command parses, makes one library call and prints."""
