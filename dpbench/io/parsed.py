@@ -84,6 +84,8 @@ class SourceFiles:
     """Key into the reader table: ``qe``, ``vasp``, ``cp2k``, ``deepmd/npy`` ..."""
     paths: tuple[Path, ...]
     """All files of the calculation, main file first; a deepmd system is its folder."""
+    member: str = ""
+    """Group inside the main file (``file.hdf5#/water``); empty for the whole file."""
 
     @property
     def main(self) -> Path:
