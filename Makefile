@@ -1,0 +1,53 @@
+# make demo   the whole way on real data: DFT output -> model -> leaderboard
+# make test   the tests that need nothing but Python, a compiler and make
+#
+# Both make .venv when there is none. Works with GNU make 3.81; relative paths only.
+
+PYTHON = .venv/bin/python
+ONE_THREAD = OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 \
+	NUMBA_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE
+QUICK = not slow and not external and not browser and not deepmd
+INSTALLED_BY = pyproject.toml constraints.txt tools/bootstrap.sh
+
+.PHONY: help demo test test-full lint docs clean
+
+help:
+	@echo 'make demo       run the whole way on real data that ships with dpbench'
+	@echo 'make test       run the tests (two at a time, about five minutes)'
+	@echo 'make test-full  run every test whose needs are met on this machine'
+	@echo 'make lint       style, types, import contracts, spelling, fresh references'
+	@echo 'make docs       renew the generated pages of docs/'
+	@echo 'make clean      remove .venv, the demo and every cache'
+
+demo: .venv/runtime.stamp
+	$(PYTHON) -m dpbench demo
+
+test: .venv/dev.stamp
+	$(ONE_THREAD) $(PYTHON) -m pytest -n 2 -m "$(QUICK)"
+
+test-full: .venv/dev.stamp
+	$(ONE_THREAD) $(PYTHON) -m pytest -n 2
+
+lint: .venv/dev.stamp
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m ruff format --check .
+	$(PYTHON) -m mypy
+	.venv/bin/lint-imports
+	.venv/bin/codespell
+	$(PYTHON) tools/make_references.py --check
+
+docs: .venv/dev.stamp
+	$(PYTHON) tools/make_references.py
+
+.venv/runtime.stamp: $(INSTALLED_BY)
+	sh tools/bootstrap.sh runtime
+	@touch $@
+
+.venv/dev.stamp: $(INSTALLED_BY)
+	sh tools/bootstrap.sh dev
+	@touch .venv/runtime.stamp $@
+
+clean:
+	rm -rf .venv demo build dist dpbench.egg-info .pytest_cache .mypy_cache \
+		.ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
