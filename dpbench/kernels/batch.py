@@ -5,17 +5,20 @@ from dataclasses import dataclass, fields, replace
 import torch
 from torch import Tensor
 
-from dpbench.shapes import Bool, Float, Int64
+from dpbench.shapes import Bool, Float, Float64, Int64
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Batch:
     """Frames of any composition, their labels, and their directed edges.
 
-    An edge (i, j, shift) stands for the neighbour vector
-    d = coord[j] + shift @ box[frame(i)] - coord[i]. Edges are grouped by the type of
-    the neighbour, then by centre: those to neighbours of type t are the rows
-    ``type_offset[t] : type_offset[t + 1]``. All arrays lie on one device.
+    Edges are grouped by the type of the neighbour, then by centre, where centres come
+    in the order of ``atom_order``, that is by type. So all edges between centres of
+    one type and neighbours of one type are one slice, and so are the edges of one
+    centre to neighbours of one type. Labels stay float64 whatever the model's
+    precision is: an energy of -3e4 eV has steps of 2e-3 eV in float32. All tensors
+    lie on one device; tuples of offsets stay on the host, so that no step waits for
+    the device to learn a size.
     """
 
     frame_offset: Int64[Tensor, " frame_plus_one"]
@@ -24,23 +27,31 @@ class Batch:
     """Frame of each atom."""
     atype: Int64[Tensor, " atom"]
     """Index of each atom's element into the model's ``type_map``."""
-    coord: Float[Tensor, "atom 3"]
-    """Å."""
-    box: Float[Tensor, "frame 3 3"]
-    """Å, rows are cell vectors; zeros where there is no cell."""
+    atom_order: Int64[Tensor, " atom"]
+    """The atoms sorted by type; rows of the descriptor come in this order."""
+    atom_type_offset: tuple[int, ...]
+    """(type + 1), first row of each type in ``atom_order``."""
     edge_i: Int64[Tensor, " edge"]
     """Centre atom."""
     edge_j: Int64[Tensor, " edge"]
     """Neighbour atom (may equal the centre: its own periodic image)."""
-    shift: Float[Tensor, "edge 3"]
-    """Integer cell shifts of the neighbour, as floats."""
-    type_offset: Int64[Tensor, " type_plus_one"]
-    """First edge of each neighbour type; kept on the CPU."""
-    energy: Float[Tensor, " frame"]
+    edge_row: Int64[Tensor, " edge"]
+    """Row of the centre in ``atom_order``."""
+    edge_vec: Float[Tensor, "edge 3"]
+    """coord[j] + shift @ box - coord[i], Å; formed in float64, then cast to the
+    model's precision."""
+    row_offset: Int64[Tensor, "type atom_plus_one"]
+    """The edges from row a of ``atom_order`` to neighbours of type t are
+    ``row_offset[t, a] : row_offset[t, a + 1]``."""
+    pair_offset: tuple[tuple[int, ...], ...]
+    """(neighbour type, centre type + 1), first edge of each pair of types."""
+    most_neighbours: tuple[int, ...]
+    """(neighbour type), largest number of neighbours of that type."""
+    energy: Float64[Tensor, " frame"]
     """eV; zero where not labelled."""
-    force: Float[Tensor, "atom 3"]
+    force: Float64[Tensor, "atom 3"]
     """eV/Å; zero where not labelled."""
-    virial: Float[Tensor, "frame 3 3"]
+    virial: Float64[Tensor, "frame 3 3"]
     """eV; zero where not labelled."""
     has_energy: Bool[Tensor, " frame"]
     """Whether the energy is labelled."""
@@ -59,13 +70,13 @@ class Batch:
         """Number of atoms of each frame."""
         return self.frame_offset[1:] - self.frame_offset[:-1]
 
-    def to(self, device: torch.device, dtype: torch.dtype) -> "Batch":
-        """Return the batch on ``device`` with its floating arrays in ``dtype``."""
+    def to(self, device: torch.device | str, dtype: torch.dtype) -> "Batch":
+        """Return the batch on ``device``, its edge vectors in ``dtype``."""
         moved = {}
         for field in fields(self):
             array = getattr(self, field.name)
-            if field.name == "type_offset":
+            if not isinstance(array, Tensor):
                 continue
-            to_dtype = dtype if array.is_floating_point() else array.dtype
+            to_dtype = dtype if field.name == "edge_vec" else array.dtype
             moved[field.name] = array.to(device, to_dtype, non_blocking=True)
         return replace(self, **moved)
