@@ -37,11 +37,11 @@ make_venv() {
 # Runs pip with its output in the log; shows what is being fetched, and all if it fails.
 pip_install() {
     status=$venv/install.status
-    { "$venv/bin/python" -m pip install --disable-pip-version-check "$@" 2>&1 && echo 0 || echo 1 >"$status"; } |
+    { "$venv/bin/python" -m pip install --disable-pip-version-check "$@" 2>&1 || : >"$status"; } |
         while IFS= read -r line; do
             printf '%s\n' "$line" >>"$log"
             case $line in
-                Collecting*|Building*|Installing*) printf '  %.76s\n' "$line" ;;
+                Collecting*|Building*) printf '  %s\n' "${line%% (from*}" ;;
             esac
         done
     if [ -e "$status" ]; then
