@@ -1,0 +1,175 @@
+"""Learning rate and loss prefactors as functions of the step; no state, no torch."""
+
+from dataclasses import dataclass
+from math import cos, floor, isfinite, pi
+from typing import Literal
+
+from dpbench.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LearningRateConfig:
+    """How the learning rate falls. Names and rules are those of DeePMD-kit."""
+
+    type: Literal["exp", "cosine"] = "exp"
+    """Exponential decay, or half a cosine from ``start_lr`` to ``stop_lr``."""
+
+    start_lr: float = 2e-3
+    """Learning rate after the warm-up."""
+
+    stop_lr: float | None = None
+    """Learning rate at the last step; this or ``stop_lr_ratio``."""
+
+    stop_lr_ratio: float | None = None
+    """``stop_lr / start_lr``; 1e-3 when neither is given."""
+
+    decay_steps: int = 5000
+    """``exp`` without ``smooth``: steps between two falls. Replaced when it does not
+    fit into the run, see ``Schedule``."""
+
+    smooth: bool = True
+    """``exp``: fall at every step rather than every ``decay_steps``."""
+
+    warmup_steps: int = 0
+    """Steps of linear rise before the decay."""
+
+    warmup_ratio: float | None = None
+    """Warm-up as a share of all steps; instead of ``warmup_steps``."""
+
+    warmup_start_factor: float = 0.0
+    """The warm-up starts at this times ``start_lr``."""
+
+    def __post_init__(self) -> None:
+        """Check values and that no two of them contradict each other."""
+        if not (self.start_lr > 0 and isfinite(self.start_lr)):
+            raise ConfigError(f"start_lr = {self.start_lr} must be positive.")
+        if self.stop_lr is not None and self.stop_lr_ratio is not None:
+            raise ConfigError("give stop_lr or stop_lr_ratio, not both.")
+        if not 0 < self.final_lr <= self.start_lr:
+            raise ConfigError(
+                f"the last learning rate {self.final_lr:g} must lie in "
+                f"(0, start_lr = {self.start_lr:g}]."
+            )
+        if self.decay_steps < 1:
+            raise ConfigError(f"decay_steps = {self.decay_steps} must be at least 1.")
+        if self.warmup_steps < 0:
+            raise ConfigError(f"warmup_steps = {self.warmup_steps} is negative.")
+        if self.warmup_steps and self.warmup_ratio is not None:
+            raise ConfigError("give warmup_steps or warmup_ratio, not both.")
+        if self.warmup_ratio is not None and not 0 <= self.warmup_ratio < 1:
+            raise ConfigError(f"warmup_ratio = {self.warmup_ratio} must lie in [0, 1).")
+        if not 0 <= self.warmup_start_factor <= 1:
+            raise ConfigError(
+                f"warmup_start_factor = {self.warmup_start_factor} not in [0, 1]."
+            )
+
+    @property
+    def final_lr(self) -> float:
+        """Learning rate that the decay aims at."""
+        if self.stop_lr is not None:
+            return self.stop_lr
+        ratio = 1e-3 if self.stop_lr_ratio is None else self.stop_lr_ratio
+        return self.start_lr * ratio
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LossConfig:
+    """Prefactors of the loss; each moves from start to limit as the rate falls.
+
+    p(t) = limit + (start - limit) * lr(t) / start_lr
+    """
+
+    start_pref_e: float = 0.1
+    """Energy, at the start."""
+    limit_pref_e: float = 10.0
+    """Energy, as the learning rate goes to zero."""
+    start_pref_f: float = 100.0
+    """Force, at the start."""
+    limit_pref_f: float = 10.0
+    """Force, as the learning rate goes to zero."""
+    start_pref_v: float = 0.1
+    """Virial, at the start; frames without the label do not count."""
+    limit_pref_v: float = 1.0
+    """Virial, as the learning rate goes to zero."""
+
+    def __post_init__(self) -> None:
+        """Check that no prefactor is negative, and that there is a loss at all."""
+        pairs = {
+            "e": (self.start_pref_e, self.limit_pref_e),
+            "f": (self.start_pref_f, self.limit_pref_f),
+            "v": (self.start_pref_v, self.limit_pref_v),
+        }
+        for letter, pair in pairs.items():
+            if min(pair) < 0 or not all(map(isfinite, pair)):
+                raise ConfigError(
+                    f"start_pref_{letter}, limit_pref_{letter} = {pair}: a prefactor "
+                    "must be finite and not negative."
+                )
+        if not any(max(pair) > 0 for pair in pairs.values()):
+            raise ConfigError("all prefactors are zero; nothing would be trained.")
+
+
+class Schedule:
+    """Learning rate and prefactors of each step of a run of known length.
+
+    With d = steps - warm-up and s = decay_steps, after the warm-up w:
+
+    exp      lr(t) = start * r^floor((t - w) / s),  r = (stop / start)^(s / d);
+             ``smooth`` leaves the floor out
+    cosine   lr(t) = stop + (start - stop) / 2 * (1 + cos(pi (t - w) / d))
+
+    Where s >= d, s becomes 100 if d // 10 > 100, else d // 100 + 1. The rate never
+    falls below ``stop``.
+
+    Source:
+        DeePMD-kit 3.2 documentation, "Learning rate", and its replacement rule.
+    """
+
+    def __init__(
+        self, learning_rate: LearningRateConfig, loss: LossConfig, *, steps: int
+    ) -> None:
+        """Fix the schedule for a run of ``steps``; ConfigError if it has no decay."""
+        config = learning_rate
+        self.config, self.loss, self.steps = config, loss, steps
+        ratio = config.warmup_ratio
+        self.warmup = config.warmup_steps if ratio is None else int(ratio * steps)
+        self.decay_total = steps - self.warmup
+        if self.decay_total < 1:
+            raise ConfigError(
+                f"learning_rate: warm-up of {self.warmup} steps does not fit into "
+                f"{steps} steps. Lower warmup_steps or raise steps."
+            )
+        self.decay_steps = config.decay_steps
+        if self.decay_steps >= self.decay_total:
+            fits_hundred = self.decay_total // 10 > 100
+            self.decay_steps = 100 if fits_hundred else self.decay_total // 100 + 1
+
+    def learning_rate(self, step: int) -> float:
+        """Learning rate of ``step``, which counts from 0."""
+        config = self.config
+        if step < self.warmup:
+            first = config.warmup_start_factor * config.start_lr
+            return first + (config.start_lr - first) * step / self.warmup
+        done = step - self.warmup
+        start, stop = config.start_lr, config.final_lr
+        if config.type == "cosine":
+            angle = pi * min(done / self.decay_total, 1.0)
+            return stop + (start - stop) / 2 * (1 + cos(angle))
+        falls = done / self.decay_steps
+        rate = (stop / start) ** (self.decay_steps / self.decay_total)
+        lr: float = start * rate ** (falls if config.smooth else floor(falls))
+        return max(lr, stop)
+
+    def prefactors(self, step: int) -> tuple[float, float, float]:
+        """Prefactors of energy, force and virial at ``step``."""
+        share = self.learning_rate(step) / self.config.start_lr
+        loss = self.loss
+        energy, force, virial = (
+            limit + (start - limit) * share
+            for start, limit in (
+                (loss.start_pref_e, loss.limit_pref_e),
+                (loss.start_pref_f, loss.limit_pref_f),
+                (loss.start_pref_v, loss.limit_pref_v),
+            )
+        )
+        return energy, force, virial
