@@ -78,11 +78,6 @@ class Workspace:
         """Folder of the training runs."""
         return self.root / "runs"
 
-    @property
-    def registry_url(self) -> str:
-        """SQLAlchemy URL of the registry."""
-        return self.config.registry or f"sqlite:///{self.root / 'registry.db'}"
-
 
 def _nearest() -> Path:
     here = Path.cwd()

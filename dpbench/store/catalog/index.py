@@ -1,0 +1,202 @@
+"""Rows of the registry, made from objects and manifests alone."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Table, func, select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from dpbench.store import objects
+from dpbench.store.catalog import tables
+from dpbench.store.manifest import read_manifest
+from dpbench.store.workspace import Workspace
+
+Row = dict[str, Any]
+
+RECORD_TABLES: dict[objects.Kind, Table] = {
+    "theory": tables.theory,
+    "split": tables.split,
+    "model": tables.model,
+    "run": tables.run,
+    "result": tables.result,
+}
+"""Kinds whose objects become one row each."""
+
+
+def index_object(
+    connection: Connection, kind: objects.Kind, digest: str, payload: Row
+) -> None:
+    """Add the row (and the event) of one theory, split, model, run or result."""
+    row = {"id": digest, **_COLUMNS[kind](payload)}
+    _insert(connection, RECORD_TABLES[kind], [row])
+    _insert_event(connection, kind, digest, payload.get("created_at"))
+
+
+def index_version(
+    connection: Connection, workspace: Workspace, digest: str, payload: Row
+) -> None:
+    """Add the rows of a version: its dataset, segments, sources and theories.
+
+    Raises:
+        DatasetError: If a segment's manifest is missing or damaged.
+    """
+    for fingerprint in payload["theories"]:
+        theory = objects.get(workspace, "theory", fingerprint)
+        index_object(connection, "theory", fingerprint, theory)
+    parts = [(role, payload[role]) for role in ("data", "quarantine")]
+    for _, entries in parts:
+        for entry in entries:
+            _index_segment(connection, read_manifest(workspace, entry["id"]))
+    created_at = payload["created_at"]
+    name = {"name": payload["dataset"], "created_at": created_at}
+    _insert(connection, tables.dataset, [name])
+    row = {
+        "id": digest,
+        "parent_id": payload["parent"],
+        "n_quarantined": sum(payload["quarantined"].values()),
+        **_pick(payload, "dataset", "number", "digest", "n_frames", "n_atoms"),
+        **_pick(payload, "created_at", "note"),
+    }
+    _insert(connection, tables.version, [row])
+    rows = [
+        {
+            "version_id": digest,
+            "role": role,
+            "ordinal": ordinal,
+            "segment_id": entry["id"],
+            "n_excluded": sum(stop - start for start, stop in entry["excluded"]),
+        }
+        for role, entries in parts
+        for ordinal, entry in enumerate(entries)
+    ]
+    _insert(connection, tables.version_segment, rows)
+    _insert_event(connection, "version", digest, created_at)
+
+
+def catch_up(connection: Connection, workspace: Workspace) -> int:
+    """Index every object that has no row yet; needs the write lock.
+
+    A process killed between writing an object and indexing it leaves such a gap.
+
+    Returns:
+        Number of objects indexed.
+    """
+    count = 0
+    for kind in RECORD_TABLES:
+        for digest in sorted(_missing(connection, workspace, kind)):
+            payload = objects.get(workspace, kind, digest)
+            index_object(connection, kind, digest, payload)
+            count += 1
+    known = set(connection.scalars(select(tables.version.c.id)))
+    for _, _, digest in objects.all_versions(workspace):
+        if digest not in known:
+            payload = objects.get(workspace, "version", digest)
+            index_version(connection, workspace, digest, payload)
+            count += 1
+    return count
+
+
+def is_behind(connection: Connection, workspace: Workspace) -> bool:
+    """Tell whether objects exist that have no row."""
+    for kind, table in RECORD_TABLES.items():
+        rows = connection.scalar(select(func.count()).select_from(table))
+        if rows != len(objects.digests(workspace, kind)):
+            return True
+    rows = connection.scalar(select(func.count()).select_from(tables.version))
+    return rows != sum(1 for _ in objects.all_versions(workspace))
+
+
+def _missing(
+    connection: Connection, workspace: Workspace, kind: objects.Kind
+) -> set[str]:
+    known = set(connection.scalars(select(RECORD_TABLES[kind].c.id)))
+    return set(objects.digests(workspace, kind)) - known
+
+
+def _index_segment(connection: Connection, manifest: Row) -> None:
+    segment = tables.segment
+    known = select(segment.c.id).where(segment.c.id == manifest["id"])
+    if connection.scalar(known) is not None:
+        return
+    _insert(connection, segment, [_pick(manifest, *segment.c.keys())])
+    sources = [
+        {
+            "theory_id": source["theory"],
+            **_pick(source, "id", "sha256", "path", "format", "reader_version", "code"),
+            **_pick(source, "code_version", "complete", "bytes", "n_read", "n_kept"),
+            **_pick(source, "quarantined"),
+        }
+        for source in manifest["sources"]
+    ]
+    _insert(connection, tables.source, sources)
+    ranges = [
+        {
+            "segment_id": manifest["id"],
+            "source_id": source["id"],
+            **_pick(source, "frame_start", "frame_stop"),
+        }
+        for source in manifest["sources"]
+    ]
+    _insert(connection, tables.segment_source, ranges)
+
+
+def _insert_event(
+    connection: Connection, kind: str, digest: str, at: str | None
+) -> None:
+    row = {"object_type": kind, "object_id": digest, "verb": "created", "at": at}
+    _insert(connection, tables.event, [row])
+
+
+def _insert(connection: Connection, table: Table, rows: Sequence[Row]) -> None:
+    """Insert rows; one that is there already says the same and is left alone."""
+    if not rows:
+        return
+    is_server = connection.dialect.name == "postgresql"
+    insert = postgresql.insert(table) if is_server else sqlite.insert(table)
+    connection.execute(insert.on_conflict_do_nothing(), list(rows))
+
+
+def _pick(mapping: Mapping[str, Any], *names: str) -> Row:
+    return {name: mapping[name] for name in names}
+
+
+def _theory_columns(payload: Row) -> Row:
+    return {
+        "code": payload.get("code"),
+        "functional": payload.get("functional"),
+        "payload": payload,
+    }
+
+
+def _split_columns(payload: Row) -> Row:
+    return _pick(payload, "digest", "dataset_digest", "strategy", "seed", "sizes")
+
+
+def _model_columns(payload: Row) -> Row:
+    return {
+        "digest": payload.get("digest"),
+        "created_at": payload.get("created_at"),
+        "payload": payload,
+    }
+
+
+def _run_columns(payload: Row) -> Row:
+    return {
+        "run_id": payload.get("run_id"),
+        "kind": payload.get("kind"),
+        "created_at": payload.get("created_at"),
+        "payload": payload,
+    }
+
+
+def _result_columns(payload: Row) -> Row:
+    return {"created_at": payload.get("created_at"), "payload": payload}
+
+
+_COLUMNS = {
+    "theory": _theory_columns,
+    "split": _split_columns,
+    "model": _model_columns,
+    "run": _run_columns,
+    "result": _result_columns,
+}

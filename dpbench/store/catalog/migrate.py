@@ -1,0 +1,75 @@
+"""Bringing a registry to the tables that this dpbench knows."""
+
+import sqlite3
+from pathlib import Path
+
+from sqlalchemy import Connection, inspect, text
+
+from dpbench.errors import WorkspaceError
+
+HEAD = "0001"
+"""The newest revision; a test holds it to the migrations folder."""
+
+KNOWN = ("0001",)
+"""All revisions, oldest first."""
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+"""Alembic's script folder, inside the package."""
+
+
+def current_revision(connection: Connection) -> str | None:
+    """Return the revision of a registry; None if it has no tables yet.
+
+    Raises:
+        WorkspaceError: If a newer dpbench has made it.
+    """
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    revision = connection.execute(text("SELECT version_num FROM alembic_version"))
+    found: str | None = revision.scalar()
+    if found is not None and found not in KNOWN:
+        raise WorkspaceError(
+            f"registry: has schema {found}; this dpbench knows schemas up to {HEAD}. "
+            "A newer dpbench has made it: update dpbench, or name another --workspace."
+        )
+    return found
+
+
+def upgrade(connection: Connection, sqlite_file: Path | None) -> None:
+    """Run the missing migrations inside the caller's write transaction.
+
+    An SQLite registry with tables is copied to ``registry.db.before-HEAD`` first; a
+    registry on a server is never changed without its administrator.
+
+    Raises:
+        WorkspaceError: If a server's registry is older than this dpbench.
+    """
+    found = current_revision(connection)
+    if found == HEAD:
+        return  # another process has done it while we waited for the lock
+    if found is not None:
+        if sqlite_file is None:
+            raise WorkspaceError(
+                f"registry: has schema {found}; this dpbench needs {HEAD}. Have its "
+                "administrator run the migrations after a backup."
+            )
+        _back_up(sqlite_file)
+    # Imported here: Alembic is slow to import and needed once in a registry's life.
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
+
+
+def _back_up(path: Path) -> None:
+    """Copy the last committed state of an SQLite file beside it."""
+    target = sqlite3.connect(path.with_name(f"{path.name}.before-{HEAD}"))
+    source = sqlite3.connect(path)
+    try:
+        source.backup(target)
+    finally:
+        source.close()
+        target.close()
