@@ -1,0 +1,215 @@
+"""Level of theory of a pw.x calculation, from its output."""
+
+import re
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dpbench.io.readers.tables import to_float
+from dpbench.units import RYDBERG
+
+_FUNCTIONALS: dict[tuple[int, ...], str] = {
+    (1, 1, 0, 0): "LDA-PZ",
+    (1, 4, 0, 0): "LDA-PW",
+    (1, 4, 3, 4): "PBE",
+    (1, 4, 4, 4): "revPBE",
+    (1, 4, 10, 8): "PBEsol",
+    (1, 4, 2, 2): "PW91",
+    (1, 3, 1, 3): "BLYP",
+    (6, 4, 8, 4): "PBE0",
+    (7, 12, 9, 7): "B3LYP",
+    (1, 4, 12, 4): "HSE",
+}
+"""One name for what pw.x versions print as PBE, 'SLA PW PBX PBC' or 'SLA PW PBE PBE':
+indices of exchange, correlation and their gradient corrections."""
+
+_NAMES = {
+    "SLA PZ NOGX NOGC": "LDA-PZ",
+    "PZ": "LDA-PZ",
+    "LDA": "LDA-PZ",
+    "SLA PW NOGX NOGC": "LDA-PW",
+    "SLA PW PBX PBC": "PBE",
+    "SLA PW PBE PBE": "PBE",
+    "PBESOL": "PBEsol",
+    "REVPBE": "revPBE",
+    "SLA PW PSX PSC": "PBEsol",
+}
+
+_SMEARINGS = {
+    "gaussian": "gaussian",
+    "gauss": "gaussian",
+    "methfessel-paxton": "methfessel-paxton",
+    "mp": "methfessel-paxton",
+    "marzari-vanderbilt": "marzari-vanderbilt",
+    "mv": "marzari-vanderbilt",
+    "cold": "marzari-vanderbilt",
+    "fermi-dirac": "fermi-dirac",
+    "fd": "fermi-dirac",
+}
+
+_VERSION = re.compile(r"Program PWSCF\s+v\.\s*(\S+)")
+_XC = re.compile(r"Exchange-correlation\s*=([^(\n]*)\s*\(([\d\s]+)\)")
+_EXX = re.compile(r"EXX-fraction\s*=\s*(\S+)")
+_CUTOFF = re.compile(r"kinetic-energy cutoff\s*=\s*(\S+)\s+Ry")
+_KPOINTS = re.compile(r"number of k points=\s*(\d+)([^\n]*)")
+_SMEARING = re.compile(r"(\S+) smearing, width \(Ry\)=\s*(\S+)")
+_PSEUDO = re.compile(
+    r"PseudoPot\. #\s*\d+ for\s+(\S+)\s+read from file:?\s+(\S+)"
+    r"(?:\s+MD5 check sum:\s*([0-9a-f]{32}))?"
+)
+_HUBBARD_OLD = re.compile(
+    r"^\s+([A-Z]\w*)\s+\d\s+(\d+\.\d+)(?:\s+-?\d+\.\d+){2,}", re.M
+)
+_HUBBARD_NEW = re.compile(r"^\s+([UVJ]\d?\([^)]*\))\s*=\s*(-?\d+\.\d+)", re.M)
+_DISPERSION = {
+    "DFT-D3 Dispersion": "DFT-D3",
+    "Dispersion XDM Correction": "XDM",
+    "Dispersion T-S Correction": "TS",
+    "Dispersion MBD Correction": "MBD",
+    "Dispersion Correction  ": "DFT-D2",
+}
+_K = re.compile(
+    r"k\(\s*\d+\) = \(\s*(-?[\d.]+)\s*(-?[\d.]+)\s*(-?[\d.]+)\s*\), wk =\s*([\d.]+)"
+)
+_MESH_TOLERANCE = 2e-5
+"""Crystal coordinates of k-points made from seven printed decimals."""
+
+
+def code_version(text: str) -> str | None:
+    """Return the version as the banner prints it."""
+    match = _VERSION.search(text)
+    return match[1] if match else None
+
+
+def theory_of_output(
+    run: str, *, mesh: tuple[tuple[int, ...], tuple[int, ...]] | None
+) -> dict[str, Any]:
+    """Collect the level of theory that the output of one run declares.
+
+    Args:
+        run: The output, from its banner.
+        mesh: The automatic mesh if the input tells it; else it is inferred from the
+            printed k-points where they leave no doubt.
+
+    Returns:
+        Plain JSON values under ``THEORY_KEYS``.
+    """
+    # the first SCF closes with the terms of the energy, where dispersion is named
+    end = run.find("Forces acting on atoms")
+    head = run[: end if end > 0 else min(len(run), 200_000)]
+    smearing = _SMEARING.search(head)
+    cutoff = _CUTOFF.search(head)
+    return {
+        "code": "qe",
+        "code_version": code_version(head),
+        "functional": _functional(head),
+        "dispersion": next((v for k, v in _DISPERSION.items() if k in head), None),
+        "hubbard_u": _hubbard(head),
+        "cutoff": float(cutoff[1]) * RYDBERG if cutoff else None,
+        "basis": None,
+        "kpoints": _kpoints(head, mesh),
+        "smearing": smearing_name(smearing[1]) if smearing else "none",
+        "smearing_width": float(smearing[2]) * RYDBERG if smearing else None,
+        "spin": _spin(head),
+        "pseudopotentials": {
+            species: {"title": path.rpartition("/")[2], "hash": md5 or None}
+            for species, path, md5 in _PSEUDO.findall(head)
+        },
+        "energy_kind": energy_kind(is_smeared=smearing is not None),
+    }
+
+
+def energy_kind(*, is_smeared: bool) -> str:
+    """Name the '!' energy: with smearing it is the free energy E - TS."""
+    return "free energy" if is_smeared else "total energy"
+
+
+def smearing_name(printed: str) -> str:
+    """Return one name for the spellings of output, input and XML."""
+    return _SMEARINGS.get(printed.lower(), printed.lower())
+
+
+def functional_name(printed: str) -> str:
+    """Return one name for a functional printed without its indices."""
+    words = " ".join(printed.split())
+    return _NAMES.get(words.upper(), words)
+
+
+def _functional(head: str) -> str | None:
+    found = _XC.findall(head)
+    if not found:
+        return None
+    printed, numbers = found[-1]
+    indices = tuple(int(word) for word in numbers.split())
+    is_plain = len(indices) >= 4 and not any(indices[4:])
+    name = _FUNCTIONALS.get(indices[:4]) if is_plain else None
+    exx = _EXX.search(head)
+    suffix = f" (EXX {exx[1]})" if exx else ""
+    return (name or functional_name(printed)) + suffix
+
+
+def _hubbard(head: str) -> dict[str, float] | None:
+    start = max(head.find("LDA+U calculation"), head.find("Hubbard parameters of"))
+    if start < 0:
+        return None
+    section = head[start : start + 4000].split("\n\n", 1)[0]
+    pairs = _HUBBARD_OLD.findall(section) or _HUBBARD_NEW.findall(section)
+    return {name.replace(" ", ""): float(value) for name, value in pairs} or None
+
+
+def _spin(head: str) -> str:
+    if re.search(r"calculation with\s+spin-orbit", head):
+        return "spin-orbit"
+    if re.search(r"non-?collinear calculation", head, re.I):
+        return "noncollinear"
+    is_polarised = "Starting magnetic structure" in head or "SPIN UP" in head
+    return "collinear" if is_polarised else "none"
+
+
+def _kpoints(
+    head: str, mesh: tuple[tuple[int, ...], tuple[int, ...]] | None
+) -> dict[str, Any] | None:
+    count = _KPOINTS.search(head)
+    if mesh is None and count is not None:
+        mesh = _infer_mesh(head, count.end())
+    if mesh is not None:
+        return {"mesh": list(mesh[0]), "shift": list(mesh[1])}
+    return {"count": int(count[1])} if count else None
+
+
+def _infer_mesh(
+    head: str, start: int
+) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
+    """Find the Monkhorst-Pack mesh behind the printed k-points; None if in doubt."""
+    stop = head.find("cryst. coord.", start)
+    rows = _K.findall(head[start : stop if stop > 0 else len(head)])
+    axes = re.findall(r"a\([123]\) = \(\s*(\S+)\s+(\S+)\s+(\S+)\s*\)", head)[:3]
+    if not rows or len(axes) < 3:
+        return None
+    table = np.array([[to_float(word) for word in row] for row in rows])
+    cell = np.array([[to_float(word) for word in axis] for axis in axes])
+    # k (2 pi / alat) times a (alat) gives crystal coordinates
+    crystal = np.stack([(table[:, :3] * axis).sum(axis=1) for axis in cell], axis=1)
+    divisions, shifts = [], []
+    for column in crystal.T:
+        found = _divisions(column)
+        if found is None:
+            return None
+        divisions.append(found[0])
+        shifts.append(found[1])
+    share = table[:, 3] / table[:, 3].sum() * np.prod(divisions)
+    # every point stands for a whole number of mesh points
+    if np.abs(share - np.rint(share)).max() > 1e-3 or share.min() < 0.5:
+        return None
+    return tuple(divisions), tuple(shifts)
+
+
+def _divisions(column: NDArray[np.float64]) -> tuple[int, int] | None:
+    """Return the fewest divisions (and the shift, 0 or 1) that hold all values."""
+    for n in range(1, 65):
+        for shift in (0, 1):
+            offset = column * n - 0.5 * shift
+            if np.abs(offset - np.rint(offset)).max() < _MESH_TOLERANCE * n:
+                return n, shift
+    return None
