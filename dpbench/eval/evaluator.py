@@ -1,0 +1,47 @@
+"""What a backend must be able to do so that the tasks can measure it."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any
+
+from dpbench.frames import Frames
+from dpbench.metrics.frame_errors import Predictions
+
+
+class AbstractEvaluator(ABC):
+    """A model on one backend, in one precision, on one device."""
+
+    backend: str
+    """Name of the backend, e.g. ``dpbench``."""
+    precision: str
+    """``float64`` or ``float32``."""
+    device: str
+    """Torch's name of the device."""
+    type_map: tuple[str, ...]
+    """Elements that the model knows."""
+    rcut: float
+    """Cutoff radius, Å."""
+
+    @abstractmethod
+    def predict(self, frames: Frames) -> Predictions:
+        """Energy (eV), force (eV/Å) and virial (eV) of some frames."""
+
+    @abstractmethod
+    def prepare(self, frame: Frames) -> Callable[[], object]:
+        """Build the neighbour list of one frame; return the forward pass on it."""
+
+    @abstractmethod
+    def forward(self, frame: Frames) -> object:
+        """Build the neighbour list of one frame and run the forward pass."""
+
+    @abstractmethod
+    def calculator(self) -> Any:
+        """Make a new ASE calculator."""
+
+    @abstractmethod
+    def list_builds(self, calculator: Any) -> int | None:
+        """Neighbour lists that a calculator has built; None if it does not tell."""
+
+    @abstractmethod
+    def synchronise(self) -> None:
+        """Wait until the device has done all it was asked."""

@@ -1,0 +1,190 @@
+"""The result record: everything about one measured row, in one JSON object.
+
+A record reads alone: it holds the numbers with unit, spread and raw samples, what was
+measured (model, dataset version, split, part), where (hardware, software), how
+(protocol, command), and the chain back to the source files. Non-finite numbers do not
+exist in it; what is missing is null.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from dpbench.config import from_mapping, to_mapping
+from dpbench.errors import ConfigError, EvaluationError
+from dpbench.eval.fingerprint import Hardware, Software
+from dpbench.eval.task_results import Accuracy, Stability, Throughput
+
+SCHEMA_VERSION = 1
+"""Of the fields below. Readers accept every older number."""
+
+SCHEMA_NAME = "dpbench.result"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelFacts:
+    """The model that was measured."""
+
+    digest: str
+    """Digest of its weights and configuration."""
+    name: str
+    """As shown in tables."""
+    path: str
+    """Where the file lay; a hint."""
+    parameters: int
+    """Number of trainable numbers."""
+    type_map: tuple[str, ...]
+    """Elements that it knows."""
+    rcut: float | None = None
+    """Cutoff radius, Å."""
+    description: str = ""
+    """Architecture in a few words."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DatasetFacts:
+    """A dataset version."""
+
+    name: str
+    number: int | None
+    label: str
+    """``name-vN``."""
+    digest: str
+    """Content digest of the version."""
+    nframes: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SplitFacts:
+    """A partition of a dataset version."""
+
+    digest: str
+    strategy: str
+    seed: int | None
+    parts: dict[str, int]
+    """Frames of each part."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Overlap:
+    """How many evaluated frames the training had seen, by exact frame digest."""
+
+    train: int | None
+    """Frames that lie in the training part; None where that cannot be known."""
+    validation: int | None
+    """Frames that lie in the validation part; None where that cannot be known."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SourceFacts:
+    """A source file of a dataset version."""
+
+    path: str
+    """Where it lay when it was ingested; a hint."""
+    sha256: str
+    format: str
+    code: str
+    code_version: str | None
+    nframes: int | None
+    """Frames of it in the version."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Provenance:
+    """The chain from the record down to the source files."""
+
+    run: dict[str, Any] | None
+    """Facts of the training run, as its model file tells them."""
+    training_dataset: DatasetFacts | None
+    training_split: SplitFacts | None
+    sources: tuple[SourceFacts, ...]
+    """Sources of the evaluated dataset version, the first thousand."""
+    nsources: int
+    """How many sources the evaluated version has."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Record:
+    """One model on one dataset part, by one backend in one precision on one machine."""
+
+    schema: str
+    """``dpbench.result``."""
+    schema_version: int
+    created_at: str
+    """UTC, ISO 8601, seconds."""
+    command: tuple[str, ...]
+    """What the user typed."""
+    mode: Literal["smoke", "standard"]
+    """How much was spent; smoke numbers are rough."""
+    model: ModelFacts
+    dataset: DatasetFacts
+    """What was evaluated."""
+    split: SplitFacts | None
+    """None if the whole version was evaluated."""
+    part: str
+    """Part of the split, or ``all``."""
+    nframes: int
+    natoms: int
+    """Atoms of all evaluated frames together."""
+    backend: str
+    precision: str
+    """``float64`` or ``float32``."""
+    hardware: Hardware
+    software: Software
+    overlap: Overlap
+    marks: tuple[str, ...]
+    """Why the row takes no rank; empty for a row that does."""
+    accuracy: Accuracy | None
+    stability: Stability | None
+    throughput: Throughput | None
+    provenance: Provenance
+    suite: str | None = None
+    """Suite and version, where the row is part of one."""
+
+    def __post_init__(self) -> None:
+        """Check what types cannot say."""
+        if self.schema != SCHEMA_NAME:
+            raise ConfigError(
+                f"schema = '{self.schema}'; expected '{SCHEMA_NAME}'. "
+                "This is no dpbench result record."
+            )
+        if not 1 <= self.schema_version <= SCHEMA_VERSION:
+            raise ConfigError(
+                f"schema_version = {self.schema_version}; expected 1 to "
+                f"{SCHEMA_VERSION}. Read it with a newer dpbench."
+            )
+        if self.accuracy is None and self.stability is None and self.throughput is None:
+            raise ConfigError("no task has a result; expected at least one.")
+
+
+def record_to_payload(record: Record) -> dict[str, Any]:
+    """Turn a record into plain JSON values; non-finite numbers become null."""
+    payload: dict[str, Any] = _finite(to_mapping(record))
+    return payload
+
+
+def record_from_payload(payload: Mapping[str, Any], *, where: str) -> Record:
+    """Read a record strictly: unknown keys, missing keys and wrong types are errors.
+
+    Args:
+        payload: The decoded JSON.
+        where: File or digest, the start of every message.
+
+    Raises:
+        EvaluationError: If it is no valid record.
+    """
+    try:
+        return from_mapping(Record, payload, where=where)
+    except ConfigError as error:
+        raise EvaluationError(str(error)) from error
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_finite(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

@@ -1,0 +1,88 @@
+"""Start structures of the dynamic tasks: supercells, and frames as ASE atoms."""
+
+import numpy as np
+from ase import Atoms
+from numpy.typing import NDArray
+
+from dpbench.frames import Frames, uniform
+
+
+def replicas_to_reach(frame: Frames, natoms: int) -> tuple[int, int, int]:
+    """Replicas along the cell vectors that make at least ``natoms`` atoms.
+
+    The direction whose periodic images are nearest grows first, so cells stay compact.
+
+    Args:
+        frame: One frame.
+        natoms: Atoms wanted.
+
+    Returns:
+        (1, 1, 1) where the frame is large enough or not periodic in all directions.
+    """
+    if not frame.pbc.all():
+        return (1, 1, 1)
+    box = frame.box[0]
+    # Distance between opposite faces: volume over the area of the face.
+    widths = 1.0 / np.linalg.norm(np.linalg.inv(box), axis=0)
+    replicas = np.ones(3, np.int64)
+    while len(frame.z) * int(replicas.prod()) < natoms:
+        replicas[int(np.argmin(np.round(widths * replicas, 6)))] += 1
+    return (int(replicas[0]), int(replicas[1]), int(replicas[2]))
+
+
+def supercell(frame: Frames, replicas: tuple[int, int, int]) -> Frames:
+    """Repeat one frame along its cell vectors; labels are left out.
+
+    Args:
+        frame: One frame; with a cell unless ``replicas`` is (1, 1, 1).
+        replicas: Copies along each cell vector.
+
+    Returns:
+        One frame of natoms * prod(replicas) atoms, copy behind copy.
+    """
+    if replicas == (1, 1, 1):
+        box = frame.box if frame.pbc.all() else None
+        return uniform(z=frame.z, coord=frame.coord[None], box=box)
+    shifts = np.array(list(np.ndindex(*replicas)), np.float64) @ frame.box[0]
+    coord = (shifts[:, None, :] + frame.coord[None, :, :]).reshape(1, -1, 3)
+    return uniform(
+        z=np.tile(frame.z, len(shifts)),
+        coord=coord,
+        box=frame.box * np.array(replicas)[None, :, None],
+    )
+
+
+def displaced(frame: Frames, *, amplitude: float, seed: int) -> Frames:
+    """Move every atom of one frame at random.
+
+    Args:
+        frame: One frame.
+        amplitude: Standard deviation of each component, Å.
+        seed: Seed of the displacements.
+    """
+    rng = np.random.default_rng(seed)
+    noise: NDArray[np.float64] = rng.normal(scale=amplitude, size=frame.coord.shape)
+    box = frame.box if frame.pbc.all() else None
+    return uniform(z=frame.z, coord=(frame.coord + noise)[None], box=box)
+
+
+def to_atoms(frame: Frames) -> Atoms:
+    """Turn one frame into ASE's form."""
+    periodic = bool(frame.pbc.all())
+    return Atoms(
+        numbers=frame.z.astype(int),
+        positions=frame.coord.astype(np.float64),
+        cell=frame.box[0] if periodic else None,
+        pbc=periodic,
+    )
+
+
+def from_atoms(atoms: Atoms) -> Frames:
+    """Turn ASE's atoms into one frame without labels."""
+    box = np.asarray(atoms.cell)[None] if atoms.pbc.all() else None
+    return uniform(z=atoms.numbers, coord=atoms.positions[None], box=box)
+
+
+def default_timestep(frame: Frames) -> float:
+    """Time step for molecular dynamics, fs: 0.5 with hydrogen, else 1."""
+    return 0.5 if bool((frame.z == 1).any()) else 1.0

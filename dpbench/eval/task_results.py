@@ -1,0 +1,213 @@
+"""What each task leaves in a record: protocol, numbers, raw samples."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from dpbench.metrics.definitions import MetricValue
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Baseline:
+    """The composition-only baseline on the evaluated frames.
+
+    Energies are least-squares energies per element, forces and virials are zero.
+    """
+
+    fitted_on: str
+    """Frames that the energies were fitted to."""
+    energies: dict[str, float]
+    """eV per atom of each element."""
+    rank: int
+    """Independent compositions among the fitted frames."""
+    metrics: tuple[MetricValue, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SourceAccuracy:
+    """Accuracy on the frames of one source."""
+
+    source: str
+    """Path of the source; a hint."""
+    sha256: str
+    nframes: int
+    metrics: tuple[MetricValue, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Parity:
+    """A bounded sample of predicted against reference values."""
+
+    energy_reference: tuple[float, ...]
+    """eV/atom."""
+    energy_predicted: tuple[float | None, ...]
+    """eV/atom."""
+    force_reference: tuple[float, ...]
+    """eV/Å, components."""
+    force_predicted: tuple[float | None, ...]
+    """eV/Å, components."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PredictionFile:
+    """The kept predictions that the accuracy was scored from."""
+
+    path: str
+    """Relative to the workspace."""
+    sha256: str
+    nframes: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Accuracy:
+    """Result of the task ``accuracy``."""
+
+    metrics: tuple[MetricValue, ...]
+    nonfinite_frames: int
+    """Frames on which the model's answer was NaN or infinite."""
+    baseline: Baseline | None
+    by_element: dict[str, tuple[MetricValue, ...]]
+    by_source: tuple[SourceAccuracy, ...]
+    """The first two hundred sources that occur."""
+    nsources: int
+    """Sources that occur among the evaluated frames."""
+    parity: Parity
+    predictions: PredictionFile | None
+    wall_time_s: float
+    """Time of the prediction stage, seconds."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StabilityProtocol:
+    """How the constant-energy runs were done."""
+
+    ensemble: str
+    integrator: str
+    temperature: float
+    """K, of the Maxwell-Boltzmann velocities at the start."""
+    timestep: float
+    """fs."""
+    steps: int
+    """Asked for, each run."""
+    sample_every: int
+    """Steps between two points of the trace."""
+    discard: float
+    """Part of the run dropped before the regression."""
+    start_frame: int
+    """Index of the start frame in the dataset version."""
+    replicas: tuple[int, int, int]
+    """Supercell of the start frame."""
+    natoms: int
+    limits: dict[str, float]
+    """Limits whose crossing ends a run as exploded."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StabilityRun:
+    """One run of molecular dynamics."""
+
+    seed: int
+    """Of the velocities."""
+    status: Literal["completed", "exploded"]
+    reason: str | None
+    """Which limit was crossed."""
+    failure_step: int | None
+    steps_done: int
+    drift: float | None
+    """meV/atom/ps, signed slope; None if the run exploded."""
+    residual: float | None
+    """meV/atom, RMS around the regression line."""
+    min_distance: float | None
+    """Å, smallest distance of two atoms in any sampled step."""
+    time: tuple[float, ...]
+    """fs, of the trace."""
+    energy: tuple[float | None, ...]
+    """meV/atom, total energy less that of the start."""
+    temperature: tuple[float | None, ...]
+    """K."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Stability:
+    """Result of the task ``stability``."""
+
+    status: Literal["completed", "exploded"]
+    """Exploded if any run did."""
+    protocol: StabilityProtocol
+    runs: tuple[StabilityRun, ...]
+    metrics: tuple[MetricValue, ...]
+    """Median over the runs; no drift if one exploded."""
+    wall_time_s: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ThroughputProtocol:
+    """How the speed was measured."""
+
+    window_s: float
+    """Target length of one timed window, s."""
+    repeats: int
+    """Timed windows per quantity; the quantities take turns."""
+    timestep: float
+    """fs, of the molecular dynamics."""
+    temperature: float
+    """K, of its start velocities."""
+    integrator: str
+    independent_processes: bool
+    """Whether each repeat ran in a process of its own."""
+    start_frame: int
+    """Index of the frame that supercells are made of."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Timing:
+    """One timed quantity at one size."""
+
+    samples: tuple[float, ...]
+    """µs/atom/step, one per window."""
+    steps_per_window: int
+    warmup_steps: int
+    """Steps before the first window; none of them counts."""
+    warmup_s: float
+    first_call_s: float
+    """The first call of all, compilation and allocation included."""
+    median: float
+    """µs/atom/step."""
+    quartile_low: float
+    quartile_high: float
+    ci_low: float
+    ci_high: float
+    steps_per_s: float
+    katom_step_per_s: float
+    ns_per_day: float | None = None
+    """Molecular dynamics only, with the protocol's time step."""
+    list_rebuilds: int | None = None
+    """Neighbour lists built during the timed windows, where that is known."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SizeResult:
+    """All quantities at one system size."""
+
+    natoms: int
+    replicas: tuple[int, int, int]
+    density: float | None
+    """Atoms per Å^3; None without a cell."""
+    mean_neighbours: float
+    """Neighbours per atom within the cutoff."""
+    status: Literal["ok", "out_of_memory"]
+    quantities: dict[str, Timing]
+    """Metric name -> timing; empty unless the status is ok."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Throughput:
+    """Result of the task ``throughput``."""
+
+    protocol: ThroughputProtocol
+    sizes: tuple[SizeResult, ...]
+    """From small to large."""
+    metrics: tuple[MetricValue, ...]
+    """Of the largest size that ran."""
+    natoms: int | None
+    """That size."""
+    wall_time_s: float

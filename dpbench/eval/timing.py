@@ -1,0 +1,112 @@
+"""Timed windows: warm-up apart, windows by duration, cases taking turns."""
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+Clock = Callable[[], float]
+"""Seconds since some fixed moment; ``time.perf_counter`` unless a test says else."""
+
+
+def _no_wait() -> None:
+    """Stand for the synchronisation of a device that has nothing to wait for."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Case:
+    """Something that can be done step by step and timed."""
+
+    name: str
+    step: Callable[[], object]
+    """One step; its result is not looked at."""
+    synchronise: Callable[[], None] = field(default=_no_wait)
+    """Waits until the device has done what was asked of it."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Measurement:
+    """Raw times of one case."""
+
+    name: str
+    samples: tuple[float, ...]
+    """Seconds per step, one per window."""
+    steps_per_window: int
+    warmup_steps: int
+    warmup_s: float
+    first_call_s: float
+
+
+def measure(
+    cases: Sequence[Case],
+    *,
+    window_s: float,
+    repeats: int,
+    clock: Clock = time.perf_counter,
+) -> list[Measurement]:
+    """Time cases, turn by turn, after each has warmed up.
+
+    Every case is first called once (compilation, allocation), then in chunks that grow
+    until one lasts at least half a window; that fixes the steps of a window. Nothing
+    of this counts. Then in each round every case runs one window, so that a drift of
+    the machine's clock falls on all cases alike. The device is synchronised before
+    the start and before the end of a window, not inside.
+
+    Args:
+        cases: What to time.
+        window_s: Target length of a window, s.
+        repeats: Number of rounds.
+        clock: Source of time, s.
+
+    Returns:
+        One measurement per case.
+
+    Source:
+        OpenMM's benchmark script (windows grown until half the target time);
+        asv's interleaved rounds.
+    """
+    warm = [_warm_up(case, window_s, clock) for case in cases]
+    samples: list[list[float]] = [[] for _ in cases]
+    for _ in range(repeats):
+        for case, (steps, *_), target in zip(cases, warm, samples, strict=True):
+            target.append(_window(case, steps, clock) / steps)
+    return [
+        Measurement(
+            name=case.name,
+            samples=tuple(times),
+            steps_per_window=steps,
+            warmup_steps=warmup_steps,
+            warmup_s=warmup_s,
+            first_call_s=first_call_s,
+        )
+        for case, times, (steps, warmup_steps, warmup_s, first_call_s) in zip(
+            cases, samples, warm, strict=True
+        )
+    ]
+
+
+def _warm_up(
+    case: Case, window_s: float, clock: Clock
+) -> tuple[int, int, float, float]:
+    """Return steps per window, warm-up steps and seconds, and the first call's."""
+    first = total = _window(case, 1, clock)
+    done, steps = 1, 1
+    while True:
+        elapsed = _window(case, steps, clock)
+        done, total = done + steps, total + elapsed
+        if elapsed >= window_s / 2:
+            break
+        # A clock that did not move yet asks for more steps, at most ten times more.
+        wanted = steps * window_s / elapsed if elapsed > 0 else math.inf
+        steps = max(steps + 1, int(min(wanted, steps * 10)))
+    return max(1, round(steps * window_s / elapsed)), done, total, first
+
+
+def _window(case: Case, steps: int, clock: Clock) -> float:
+    """Run ``steps`` steps and return the seconds they took."""
+    case.synchronise()
+    start = clock()
+    for _ in range(steps):
+        case.step()
+    case.synchronise()
+    return clock() - start
