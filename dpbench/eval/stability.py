@@ -166,7 +166,7 @@ class _Trace:
 
 
 def min_distance(frame: Frames) -> float:
-    """Smallest distance of two atoms, Å; infinity if none is within 3 Å; NaN if lost."""
+    """Smallest distance of two atoms, Å; infinity if beyond 3 Å, NaN if lost."""
     if not np.isfinite(frame.coord).all():
         return math.nan
     pairs = find_neighbours(frame.coord, frame.box[0], frame.pbc[0], DISTANCE_RANGE)
