@@ -220,9 +220,9 @@ def _refine(
     left = list(document.snapshots)
     refined = []
     for snapshot in result.snapshots:
-        twin = next((other for other in left if _is_same(snapshot, other)), None)
-        if twin is not None:
-            left.remove(twin)
+        place = next((i for i, s in enumerate(left) if _is_same(snapshot, s)), None)
+        if place is not None:
+            twin = left.pop(place)
             snapshot = replace(
                 snapshot,
                 coord=twin.coord,

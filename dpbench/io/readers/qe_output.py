@@ -81,7 +81,9 @@ def read_header(run: str, *, where: str) -> Header:
         SourceError: If the header lacks them, or ends inside them.
     """
     natoms, celldm = _NATOMS.search(run), _CELLDM.search(run)
-    site = run.find(_SITES)
+    scf = run.find(_SCF)
+    # a table behind the first SCF belongs to the last one of a vc-relax
+    site = run.find(_SITES, 0, scf if scf >= 0 else len(run))
     axes = _AXIS.findall(run[: max(site, 0)])
     if natoms is None or celldm is None or len(axes) < 3:
         raise SourceError(

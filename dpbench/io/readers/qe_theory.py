@@ -198,11 +198,19 @@ def _infer_mesh(
             return None
         divisions.append(found[0])
         shifts.append(found[1])
-    share = table[:, 3] / table[:, 3].sum() * np.prod(divisions)
-    # every point stands for a whole number of mesh points
-    if np.abs(share - np.rint(share)).max() > 1e-3 or share.min() < 0.5:
-        return None
-    return tuple(divisions), tuple(shifts)
+    weights = table[:, 3] / table[:, 3].sum()
+    # symmetry may leave no point off an axis: then try that axis like the finest one
+    finest = max(divisions)
+    raised = [
+        finest if n == 1 and s == 0 else n
+        for n, s in zip(divisions, shifts, strict=True)
+    ]
+    for trial in (divisions, raised):
+        share = weights * np.prod(trial)
+        # every point stands for a whole number of mesh points
+        if np.abs(share - np.rint(share)).max() < 1e-3 and share.min() > 0.5:
+            return tuple(trial), tuple(shifts)
+    return None
 
 
 def _divisions(column: NDArray[np.float64]) -> tuple[int, int] | None:

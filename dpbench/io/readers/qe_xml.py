@@ -14,6 +14,9 @@ from dpbench.io.readers.snapshots import Snapshot
 from dpbench.io.readers.tables import cell_volume, to_float
 from dpbench.units import BOHR, HARTREE
 
+_SAME = 1e-9
+"""Å; positions that pw.x wrote twice for one geometry."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Document:
@@ -54,7 +57,8 @@ def read_xml(text: str, *, where: str) -> Document:
     labels: tuple[str, ...] = ()
     snapshots: list[Snapshot] = []
     for element in steps:
-        read = _snapshot(element, len(snapshots))
+        behind = snapshots[-1].step + 1 if snapshots else 0
+        read = _snapshot(element, int(element.get("n_step") or behind))
         if read is None:
             continue
         labels = labels or read[0]
@@ -122,9 +126,9 @@ def _is_repeat(snapshot: Snapshot, earlier: list[Snapshot]) -> bool:
     if not earlier:
         return False
     last = earlier[-1]
-    return last.energy == snapshot.energy and bool(
-        np.array_equal(last.coord, snapshot.coord)
-    )
+    # the last digit of the positions may differ: pw.x wraps them through the cell
+    is_near = np.abs(last.coord - snapshot.coord).max() < _SAME
+    return last.energy == snapshot.energy and bool(is_near)
 
 
 def _numbers(text: str | None, count: int) -> NDArray[np.float64] | None:
