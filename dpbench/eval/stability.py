@@ -145,6 +145,11 @@ def run_nve(
                     break
         except DpbenchError as error:
             reason = f"calculator: {error}"
+        except ValueError:
+            # Lost atoms make a neighbour search fail; anything else is a bug.
+            if np.isfinite(atoms.positions).all():
+                raise
+            reason = "coordinates are not a number"
     return _finish(trace, reason, step, protocol=protocol, seed=seed)
 
 
