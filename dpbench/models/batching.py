@@ -8,11 +8,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dpbench.elements import SYMBOLS
-from dpbench.errors import ModelError
 from dpbench.frames import Frames
 from dpbench.kernels.batch import Batch
 from dpbench.kernels.neighbours import Neighbours
+from dpbench.models.geometry import atom_types, edge_vectors
 
 
 def make_batch(
@@ -52,27 +51,6 @@ def make_batch(
         **tensors,
     )
     return batch if torch.device(device).type == "cpu" else batch.to(device, dtype)
-
-
-def atom_types(
-    z: NDArray[np.integer], type_map: Sequence[str]
-) -> NDArray[np.int64]:
-    """Return the index of each atom's element into ``type_map``, (atom).
-
-    Raises:
-        ModelError: If an element is not in ``type_map``.
-    """
-    table = np.full(len(SYMBOLS), -1, dtype=np.int64)
-    for index, symbol in enumerate(type_map):
-        table[SYMBOLS.index(symbol)] = index
-    atype = table[z]
-    if (atype < 0).any():
-        unknown = SYMBOLS[int(z[np.argmin(atype)])]
-        raise ModelError(
-            f"element {unknown} is not among the model's types {', '.join(type_map)}. "
-            "Use a model that was trained on it, or leave such frames out."
-        )
-    return atype
 
 
 def sort_edges(
@@ -119,17 +97,6 @@ def sort_edges(
         "most_neighbours": tuple(most.tolist()),
         "edge_order": edge_order,
     }
-
-
-def edge_vectors(
-    coord: NDArray[np.floating], box: NDArray[np.floating], neighbours: Neighbours
-) -> NDArray[np.float64]:
-    """Return coord[j] + shift @ box - coord[i] of each edge, (edge, 3), Å."""
-    coord = np.asarray(coord, dtype=np.float64)
-    vectors = coord[neighbours.edge_j] - coord[neighbours.edge_i]
-    # Open directions have no cell vector (NaN) and no shift.
-    vectors += neighbours.shift @ np.nan_to_num(box)
-    return vectors
 
 
 def _edges(

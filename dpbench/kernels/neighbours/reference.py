@@ -24,6 +24,4 @@ def brute_force(lattice: Lattice, rcut: float) -> Neighbours:
     is_near[atoms, home, atoms] = False
     i, s, j = np.nonzero(is_near)
     shift = shifts[s] + lattice.wrap[i] - lattice.wrap[j]
-    return Neighbours(
-        edge_i=i.astype(np.int32), edge_j=j.astype(np.int32), shift=shift
-    )
+    return Neighbours(edge_i=i.astype(np.int32), edge_j=j.astype(np.int32), shift=shift)

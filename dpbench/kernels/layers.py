@@ -1,0 +1,214 @@
+"""Layers of the embedding and fitting nets as pure functions of parameter views.
+
+A layer is y = f(x W + b) * idt + shortcut(x); the shortcut is x where the widths
+agree, (x, x) where the layer doubles the width, and nothing otherwise.
+
+The embedding net maps one number, so its derivative by that number travels forward
+with the value: ``embed`` returns G(s) and G'(s) together, and forces need no backward
+pass through the net. The fitting net, many numbers to one, is run backward explicitly
+by ``fit_adjoint``. Both are plain torch and can be differentiated for training.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from dpbench.kernels.activations import ACTIVATIONS, ActivationFunction
+from dpbench.shapes import Float
+
+
+class Layer(NamedTuple):
+    """Views of one layer's parameters."""
+
+    w: Float[Tensor, "n_in n_out"]
+    """Weights; the input stands on the left."""
+    b: Float[Tensor, " n_out"]
+    """Biases."""
+    idt: Float[Tensor, " n_out"] | None
+    """Time step of a shortcut layer."""
+
+    @property
+    def repeats(self) -> int:
+        """How often the input appears in the shortcut: 0, 1 or 2."""
+        n_in, n_out = self.w.shape
+        return n_out // n_in if n_out in (n_in, 2 * n_in) else 0
+
+
+def embed(
+    s: Float[Tensor, " edge"], layers: Sequence[Layer], activation: str
+) -> tuple[Float[Tensor, "edge feature"], Float[Tensor, "edge feature"]]:
+    """Evaluate an embedding net and its derivative.
+
+    Args:
+        s: Normalised radial column of the environment matrix.
+        layers: All layers of the net; the first takes one number.
+        activation: Name of the activation function.
+
+    Returns:
+        G(s) and dG/ds.
+    """
+    function = ACTIVATIONS[activation]
+    x = torch.stack([s, torch.ones_like(s)]).unsqueeze(2)
+    for layer in layers:
+        x = _TangentLayer.apply(x, layer.w, layer.b, layer.idt, function)
+    return x[0], x[1]
+
+
+def embed_reference(
+    s: Float[Tensor, " edge"], layers: Sequence[Layer], activation: str
+) -> tuple[Float[Tensor, "edge feature"], Float[Tensor, "edge feature"]]:
+    """Evaluate as ``embed`` does, leaving all differentiation to autograd."""
+    function = ACTIVATIONS[activation]
+    x, dx = s.unsqueeze(1), torch.ones_like(s).unsqueeze(1)
+    for layer in layers:
+        a = torch.addmm(layer.b, x, layer.w)
+        y = function.value(a)
+        dy = function.slope(a, y) * (dx @ layer.w)
+        if layer.idt is not None:
+            y, dy = y * layer.idt, dy * layer.idt
+        if layer.repeats:
+            y = y + torch.cat([x] * layer.repeats, dim=1)
+            dy = dy + torch.cat([dx] * layer.repeats, dim=1)
+        x, dx = y, dy
+    return x, dx
+
+
+def embed_value(
+    s: Float[Tensor, " point"], layers: Sequence[Layer], activation: str
+) -> Float[Tensor, "point feature"]:
+    """Evaluate an embedding net without its derivative."""
+    function = ACTIVATIONS[activation]
+    x = s.unsqueeze(1)
+    for layer in layers:
+        y = function.value(torch.addmm(layer.b, x, layer.w))
+        x = _shortcut(y if layer.idt is None else y * layer.idt, x, layer.repeats)
+    return x
+
+
+class FittingPass(NamedTuple):
+    """A fitting net evaluated forward, and what the way back needs."""
+
+    energy: Float[Tensor, " atom"]
+    """Output of the net, eV."""
+    arguments: list[Tensor]
+    """a = x W + b of each hidden layer."""
+    values: list[Tensor]
+    """f(a) of each hidden layer."""
+
+
+def fit(
+    descriptor: Float[Tensor, "atom component"],
+    layers: Sequence[Layer],
+    activation: str,
+) -> FittingPass:
+    """Evaluate a fitting net.
+
+    Args:
+        descriptor: Input of the net.
+        layers: Hidden layers, and the linear output layer with one output.
+        activation: Name of the hidden layers' activation function.
+    """
+    function = ACTIVATIONS[activation]
+    x = descriptor
+    arguments, values = [], []
+    for layer in layers[:-1]:
+        a = torch.addmm(layer.b, x, layer.w)
+        y = function.value(a)
+        arguments.append(a)
+        values.append(y)
+        x = _shortcut(y if layer.idt is None else y * layer.idt, x, layer.repeats)
+    last = layers[-1]
+    return FittingPass(torch.addmm(last.b, x, last.w)[:, 0], arguments, values)
+
+
+def fit_adjoint(
+    done: FittingPass, layers: Sequence[Layer], activation: str
+) -> Float[Tensor, "atom component"]:
+    """Return the derivative of each atom's output by its descriptor."""
+    function = ACTIVATIONS[activation]
+    grad = layers[-1].w.T.expand(len(done.energy), -1)
+    steps = zip(done.arguments, done.values, layers[:-1], strict=True)
+    for a, y, layer in reversed(list(steps)):
+        slope = function.slope(a, y)
+        inner = grad * slope if layer.idt is None else grad * (slope * layer.idt)
+        grad = _shortcut_adjoint(inner @ layer.w.T, grad, layer.repeats)
+    return grad
+
+
+def _shortcut(y: Tensor, x: Tensor, repeats: int) -> Tensor:
+    """Add x (once or twice, side by side) to y."""
+    if repeats == 0:
+        return y
+    return y + (x if repeats == 1 else torch.cat([x, x], dim=-1))
+
+
+def _shortcut_adjoint(grad_x: Tensor, grad_y: Tensor, repeats: int) -> Tensor:
+    """Add what reaches x through the shortcut to its gradient."""
+    if repeats == 0:
+        return grad_x
+    if repeats == 1:
+        return grad_x + grad_y
+    width = grad_x.shape[-1]
+    return grad_x + grad_y[..., :width] + grad_y[..., width:]
+
+
+class _TangentLayer(torch.autograd.Function):
+    """One layer applied to values x[0] and tangents x[1], with its own adjoint.
+
+    y  = f(a) idt + shortcut(x),           a  = x W + b
+    y' = f'(a) a' idt + shortcut(x'),      a' = x' W
+    Values and tangents share each matrix product, forward and backward.
+    """
+
+    @staticmethod
+    def forward(  # type: ignore[override]
+        ctx: Any,
+        x: Tensor,
+        w: Tensor,
+        b: Tensor,
+        idt: Tensor | None,
+        function: ActivationFunction,
+    ) -> Tensor:
+        _, rows, n_in = x.shape
+        n_out = w.shape[1]
+        z = (x.view(-1, n_in) @ w).view(2, rows, n_out)
+        a = z[0].add_(b)
+        y = torch.empty_like(z)
+        value = function.value(a)
+        torch.mul(function.slope(a, value), z[1], out=y[1])
+        y[0] = value
+        if idt is not None:
+            y *= idt
+        repeats = n_out // n_in if n_out in (n_in, 2 * n_in) else 0
+        if repeats:
+            y.view(2, rows, repeats, n_in).add_(x.unsqueeze(2))
+        ctx.save_for_backward(x, w, idt, z, value)
+        ctx.function, ctx.repeats = function, repeats
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Any, ...]:
+        x, w, idt, z, value = ctx.saved_tensors
+        (grad,) = grads
+        _, rows, n_in = x.shape
+        n_out = w.shape[1]
+        a, da = z[0], z[1]
+        inner = grad if idt is None else grad * idt
+        slope = ctx.function.slope(a, value)
+        grad_idt = None
+        if idt is not None:
+            grad_idt = (grad[0] * value).sum(0) + (grad[1] * slope * da).sum(0)
+        grad_z = inner * slope
+        bend = ctx.function.curvature(a, value).mul_(da).mul_(inner[1])
+        grad_z[0] += bend
+        flat = grad_z.view(-1, n_out)
+        grad_w = x.view(-1, n_in).T @ flat
+        grad_b = grad_z[0].sum(0)
+        grad_x = None
+        if ctx.needs_input_grad[0]:
+            grad_x = (flat @ w.T).view_as(x)
+            if ctx.repeats:
+                grad_x += grad.view(2, rows, ctx.repeats, n_in).sum(2)
+        return grad_x, grad_w, grad_b, grad_idt, None

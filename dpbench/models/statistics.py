@@ -1,0 +1,269 @@
+"""Statistics of the data that become part of a model; numpy only, and mergeable.
+
+Each class holds partial sums of a shard: add them up in any order, then finish. They
+follow DeePMD-kit to the letter, because they change the model.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dpbench.errors import ModelError
+from dpbench.frames import Frames
+from dpbench.kernels.neighbours import Neighbours
+from dpbench.kernels.switch import switch_weight
+from dpbench.models.config import ModelConfig
+from dpbench.models.geometry import atom_types, edge_vectors
+
+SMALLEST_STD = 1e-2
+"""Standard deviations below this are raised to it."""
+
+ABSENT_STD = 0.1
+"""Standard deviation of a type that does not occur."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelStatistics:
+    """What the data contribute to a model beside its trained parameters."""
+
+    davg: NDArray[np.float64]
+    """(type, 4), mean of the environment rows around a centre type."""
+    dstd: NDArray[np.float64]
+    """(type, 4), their standard deviation."""
+    energy_bias: NDArray[np.float64]
+    """(type), eV, energy per atom of each type, added to the fitting net's output."""
+
+    def __post_init__(self) -> None:
+        """Check shapes and deviations."""
+        ntypes = len(self.energy_bias)
+        for name, array in (("davg", self.davg), ("dstd", self.dstd)):
+            if array.shape != (ntypes, 4):
+                raise ModelError(
+                    f"{name} has shape {array.shape}; expected ({ntypes}, 4)."
+                )
+        if not (self.dstd > 0).all():
+            raise ModelError("dstd holds a value that is not positive.")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EnvironmentMoments:
+    """Partial sums over environment rows, per centre type."""
+
+    count: NDArray[np.int64]
+    """(type), slots: atoms of the type times sum(sel), empty ones included."""
+    total: NDArray[np.float64]
+    """(type, 2), sums of the radial column and of the three angular columns."""
+    squares: NDArray[np.float64]
+    """(type, 2), sums of squares of the same."""
+
+    def __add__(self, other: "EnvironmentMoments") -> "EnvironmentMoments":
+        """Merge two shards."""
+        return EnvironmentMoments(
+            count=self.count + other.count,
+            total=self.total + other.total,
+            squares=self.squares + other.squares,
+        )
+
+    def finish(
+        self, *, set_davg_zero: bool = False
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return davg and dstd, each (type, 4).
+
+        Source:
+            DeePMD-kit, ``deepmd/utils/env_mat_stat.py``.
+        """
+        # Three angular columns are pooled, hence three times as many numbers.
+        number = np.maximum(self.count[:, np.newaxis] * np.array([1, 3]), 1)
+        mean = self.total / number
+        variance = np.maximum(self.squares / number - mean**2, 0)
+        std = np.maximum(np.sqrt(variance), SMALLEST_STD)
+        std[self.count == 0] = ABSENT_STD
+        davg = np.zeros((len(mean), 4))
+        if not set_davg_zero:
+            davg[:, 0] = mean[:, 0]
+        return davg, std[:, [0, 1, 1, 1]]
+
+
+def environment_moments(
+    frames: Frames, neighbours: Sequence[Neighbours], config: ModelConfig
+) -> EnvironmentMoments:
+    """Sum up the environment rows of all atoms of ``frames``.
+
+    Every atom has sum(sel) slots; empty ones and excluded pairs count as zeros. Where
+    an atom has more neighbours than slots all of them are summed.
+
+    Args:
+        frames: Frames of any composition.
+        neighbours: One per frame, found with the model's cutoff.
+        config: The model.
+    """
+    descriptor = config.descriptor
+    ntypes = config.ntypes
+    types = atom_types(frames.z, config.type_map)
+    total, squares = np.zeros((ntypes, 2)), np.zeros((ntypes, 2))
+    for index, found in enumerate(neighbours):
+        rows = frames.atoms_of(index)
+        atype = types[rows]
+        vector = edge_vectors(frames.coord[rows], frames.box[index], found)
+        radial, angular = _raw_rows(vector, config)
+        centre = atype[found.edge_i]
+        keep = _allowed(centre, atype[found.edge_j], config)
+        for column, values in ((0, radial), (1, angular.sum(axis=1))):
+            total[:, column] += np.bincount(centre, values * keep, minlength=ntypes)
+        for column, values in ((0, radial**2), (1, (angular**2).sum(axis=1))):
+            squares[:, column] += np.bincount(centre, values * keep, minlength=ntypes)
+    atoms = np.bincount(types, minlength=ntypes)
+    return EnvironmentMoments(
+        count=atoms * sum(descriptor.sel), total=total, squares=squares
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EnergyNormal:
+    """Energies by composition: all that the least squares of the bias needs."""
+
+    compositions: NDArray[np.int64]
+    """(composition, type), atoms of each type; rows are unique and sorted."""
+    count: NDArray[np.int64]
+    """(composition), frames."""
+    mean: NDArray[np.float64]
+    """(composition), eV, mean energy."""
+    spread: NDArray[np.float64]
+    """(composition), eV^2, sum of squared deviations from the mean."""
+
+    def __add__(self, other: "EnergyNormal") -> "EnergyNormal":
+        """Merge two shards."""
+        return _merge_compositions(
+            np.concatenate([self.compositions, other.compositions]),
+            np.concatenate([self.count, other.count]),
+            np.concatenate([self.mean, other.mean]),
+            np.concatenate([self.spread, other.spread]),
+        )
+
+    def solve(
+        self, *, rcond: float | None = None
+    ) -> tuple[NDArray[np.float64], int, float]:
+        """Fit E = sum_types natoms * bias by least squares.
+
+        Args:
+            rcond: Singular values below rcond times the largest count as zero; None
+                takes numpy's default for as many rows as there are frames.
+
+        Returns:
+            The bias per type (eV; the solution of least norm), the rank, and the
+            root mean square residual per atom (eV).
+
+        Source:
+            DeePMD-kit, ``deepmd/utils/out_stat.py``.
+        """
+        ntypes = self.compositions.shape[1]
+        nframes = int(self.count.sum())
+        if not nframes:
+            return np.zeros(ntypes), 0, float("nan")
+        if rcond is None:
+            rcond = float(np.finfo(np.float64).eps) * max(nframes, ntypes)
+        weight = np.sqrt(self.count)
+        matrix = self.compositions * weight[:, np.newaxis]
+        bias, _, rank, _ = np.linalg.lstsq(matrix, self.mean * weight, rcond=rcond)
+        offset = self.mean - self.compositions @ bias
+        natoms = self.compositions.sum(axis=1)
+        squares = (self.spread + self.count * offset**2) / natoms**2
+        return bias, int(rank), float(np.sqrt(squares.sum() / nframes))
+
+
+def energy_normal(frames: Frames, type_map: Sequence[str]) -> EnergyNormal:
+    """Sum up the energies of all labelled frames by composition."""
+    atype = atom_types(frames.z, type_map)
+    counts = np.zeros((frames.nframes, len(type_map)), dtype=np.int64)
+    frame_idx = np.repeat(np.arange(frames.nframes), frames.natoms)
+    np.add.at(counts, (frame_idx, atype), 1)
+    labelled = frames.has_energy
+    energy = frames.energy[labelled]
+    return _merge_compositions(
+        counts[labelled],
+        np.ones(len(energy), dtype=np.int64),
+        energy,
+        np.zeros(len(energy)),
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NeighbourCounts:
+    """What sizes ``sel`` and bounds the distances a model has seen."""
+
+    most: NDArray[np.int64]
+    """(type), largest number of neighbours of that type around any atom."""
+    min_distance: float
+    """Å, shortest distance; infinity where no atom has a neighbour."""
+
+    def __add__(self, other: "NeighbourCounts") -> "NeighbourCounts":
+        """Merge two shards."""
+        return NeighbourCounts(
+            most=np.maximum(self.most, other.most),
+            min_distance=min(self.min_distance, other.min_distance),
+        )
+
+
+def neighbour_counts(
+    frames: Frames, neighbours: Sequence[Neighbours], type_map: Sequence[str]
+) -> NeighbourCounts:
+    """Count the neighbours per type of all atoms of ``frames``."""
+    types, ntypes = atom_types(frames.z, type_map), len(type_map)
+    most, shortest = np.zeros(ntypes, dtype=np.int64), float("inf")
+    for index, found in enumerate(neighbours):
+        rows = frames.atoms_of(index)
+        atype = types[rows]
+        bucket = found.edge_i.astype(np.int64) * ntypes + atype[found.edge_j]
+        counts = np.bincount(bucket, minlength=len(atype) * ntypes)
+        most = np.maximum(most, counts.reshape(-1, ntypes).max(axis=0, initial=0))
+        vector = edge_vectors(frames.coord[rows], frames.box[index], found)
+        if len(vector):
+            shortest = min(shortest, float(np.linalg.norm(vector, axis=1).min()))
+    return NeighbourCounts(most=most, min_distance=shortest)
+
+
+def _raw_rows(
+    vector: NDArray[np.float64], config: ModelConfig
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return w/(r+p) (edge) and w/(r+p)^2 d (edge, 3), not normalised."""
+    descriptor = config.descriptor
+    r = np.linalg.norm(vector, axis=1)
+    weight = switch_weight(r, rcut_smth=descriptor.rcut_smth, rcut=descriptor.rcut)
+    q = r + descriptor.env_protection
+    return weight / q, (weight / q**2)[:, np.newaxis] * vector
+
+
+def _allowed(
+    centre: NDArray[np.int64], other: NDArray[np.int64], config: ModelConfig
+) -> NDArray[np.float64]:
+    """Return one per edge, zero where the pair of types is excluded."""
+    return pair_mask(config)[centre, other]
+
+
+def pair_mask(config: ModelConfig) -> NDArray[np.float64]:
+    """Return (centre type, neighbour type): zero for excluded pairs, else one."""
+    mask = np.ones((config.ntypes, config.ntypes))
+    for a, b in config.descriptor.exclude_types:
+        mask[a, b] = mask[b, a] = 0
+    return mask
+
+
+def _merge_compositions(
+    compositions: NDArray[np.int64],
+    count: NDArray[np.int64],
+    mean: NDArray[np.float64],
+    spread: NDArray[np.float64],
+) -> EnergyNormal:
+    """Merge rows of equal composition; deviations are kept about the joint mean."""
+    unique, inverse = np.unique(compositions, axis=0, return_inverse=True)
+    inverse = inverse.ravel()
+    joint_count = np.bincount(inverse, count, minlength=len(unique)).astype(np.int64)
+    joint_mean = np.bincount(inverse, mean * count, minlength=len(unique))
+    joint_mean /= joint_count
+    between = count * (mean - joint_mean[inverse]) ** 2
+    joint = np.bincount(inverse, spread + between, minlength=len(unique))
+    return EnergyNormal(
+        compositions=unique, count=joint_count, mean=joint_mean, spread=joint
+    )
