@@ -1,0 +1,147 @@
+"""Facts of model, dataset and split, as a record keeps them."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from dpbench.eval.parts import Training
+from dpbench.eval.record import (
+    DatasetFacts,
+    ModelFacts,
+    Provenance,
+    SourceFacts,
+    SplitFacts,
+)
+from dpbench.models.checkpoint import model_digest
+from dpbench.models.potential import DeepPotential
+from dpbench.store.dataset import DatasetVersion
+from dpbench.store.splits import Split
+
+MOST_SOURCES = 1000
+"""Most sources that a record lists; the version's own object has them all."""
+
+RUN_KEYS = (
+    "run_id",
+    "seed",
+    "steps",
+    "wall_time_s",
+    "engine",
+    "precision",
+    "threads",
+    "device",
+    "command",
+    "versions",
+    "config",
+    "curve",
+)
+"""Keys of a model's provenance that describe its run."""
+
+UNTOLD_NAMES = ("m", "model")
+"""File names that say nothing: such a model is called by its run."""
+
+
+def model_facts(
+    model: DeepPotential,
+    path: Path,
+    provenance: Mapping[str, Any],
+    *,
+    name: str | None,
+) -> ModelFacts:
+    """Describe a model.
+
+    Args:
+        model: The model as loaded.
+        path: Its file.
+        provenance: As the file holds it.
+        name: What the user calls it, if anything.
+    """
+    descriptor, fitting = model.config.descriptor, model.config.fitting
+    return ModelFacts(
+        digest=model_digest(model),
+        name=name or _default_name(path, provenance),
+        path=str(path),
+        parameters=int(model.parameters.flat.numel()),
+        type_map=tuple(model.type_map),
+        rcut=float(model.rcut),
+        description=(
+            f"se_e2_a {list(descriptor.neuron)} x {descriptor.axis_neuron}, "
+            f"fitting {list(fitting.neuron)}"
+        ),
+    )
+
+
+def dataset_facts(version: DatasetVersion) -> DatasetFacts:
+    """Name a dataset version."""
+    return DatasetFacts(
+        name=version.name,
+        number=version.number,
+        label=version.label,
+        digest=version.digest,
+        nframes=version.nframes,
+    )
+
+
+def split_facts(split: Split) -> SplitFacts:
+    """Name a split and count its parts."""
+    return SplitFacts(
+        digest=split.digest,
+        strategy=split.strategy,
+        seed=split.seed,
+        parts={name: len(rows) for name, rows in split.parts.items()},
+    )
+
+
+def provenance_chain(
+    provenance: Mapping[str, Any],
+    training: Training | None,
+    version: DatasetVersion,
+) -> Provenance:
+    """Lay out the way from a record to the source files.
+
+    Args:
+        provenance: As the model file holds it.
+        training: What it was trained on, where this workspace has it.
+        version: The evaluated version, whose sources are listed.
+    """
+    told = {key: provenance[key] for key in RUN_KEYS if key in provenance}
+    return Provenance(
+        run=json.loads(json.dumps(told, default=str)) if told else None,
+        training_dataset=_training_dataset(provenance, training),
+        training_split=None if training is None else split_facts(training.split),
+        sources=tuple(
+            SourceFacts(
+                path=str(source.path),
+                sha256=source.sha256,
+                format=source.format,
+                code=source.code,
+                code_version=source.code_version,
+                nframes=source.n_frames,
+            )
+            for source in version.sources[:MOST_SOURCES]
+        ),
+        nsources=len(version.sources),
+    )
+
+
+def _training_dataset(
+    provenance: Mapping[str, Any], training: Training | None
+) -> DatasetFacts | None:
+    if training is not None:
+        return dataset_facts(training.version)
+    told = provenance.get("dataset")
+    if not told:
+        return None
+    return DatasetFacts(
+        name=told["name"],
+        number=told["number"],
+        label=f"{told['name']}-v{told['number']}",
+        digest=told["digest"],
+    )
+
+
+def _default_name(path: Path, provenance: Mapping[str, Any]) -> str:
+    run = provenance.get("run_id")
+    if path.stem in UNTOLD_NAMES and run:
+        return str(run)
+    return path.stem

@@ -1,0 +1,68 @@
+"""What the user of an evaluation may choose."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from dpbench.errors import EvaluationError
+from dpbench.eval.stability import StabilitySettings
+from dpbench.eval.throughput import ThroughputSettings
+
+Mode = Literal["smoke", "standard"]
+
+TASKS = ("accuracy", "stability", "throughput")
+BACKENDS = ("dpbench",)
+PRECISIONS = ("float64", "float32")
+
+STABILITY: dict[Mode, StabilitySettings] = {
+    "smoke": StabilitySettings(steps=400, seeds=(0,), sample_every=2),
+    "standard": StabilitySettings(steps=2000, seeds=(0, 1, 2), sample_every=5),
+}
+"""Length of the constant-energy runs by mode."""
+
+THROUGHPUT: dict[Mode, ThroughputSettings] = {
+    "smoke": ThroughputSettings(window_s=0.2, nsizes=2, max_natoms=300),
+    "standard": ThroughputSettings(window_s=1.0, nsizes=3, max_natoms=4000),
+}
+"""Windows and sizes of the timings by mode."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Options:
+    """How to evaluate."""
+
+    tasks: tuple[str, ...] = TASKS
+    """What to measure."""
+    mode: Mode = "standard"
+    """How much to spend on dynamics and timings; accuracy is the same in all."""
+    backend: str = "dpbench"
+    """What evaluates the model."""
+    precision: str | None = None
+    """``float64`` or ``float32``; None: the model's own."""
+    device: str = "cpu"
+    """Torch's name of the device."""
+    temperature: float = 300.0
+    """K, of the dynamics."""
+    name: str | None = None
+    """The model's name in tables; None: its file's, or its run's."""
+    command: tuple[str, ...] = ()
+    """What the user typed, for the record."""
+
+    def __post_init__(self) -> None:
+        """Check every choice."""
+        choices = [("task", task, TASKS) for task in self.tasks]
+        choices.append(("backend", self.backend, BACKENDS))
+        if self.precision is not None:
+            choices.append(("precision", self.precision, PRECISIONS))
+        for what, value, known in choices:
+            if value not in known:
+                raise EvaluationError(
+                    f"{what} '{value}': is unknown; expected {' or '.join(known)}."
+                )
+        if not self.tasks:
+            raise EvaluationError(
+                f"no task is named; expected some of {', '.join(TASKS)}."
+            )
+        if not self.temperature > 0:
+            raise EvaluationError(
+                f"temperature = {self.temperature} K; expected a positive number."
+            )

@@ -1,0 +1,182 @@
+"""Which frames to evaluate, and whether the training has seen them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dpbench.errors import DatasetError, EvaluationError
+from dpbench.eval.record import Overlap
+from dpbench.store.dataset import DatasetVersion, open_dataset
+from dpbench.store.references import DatasetReference, parse_reference
+from dpbench.store.splits import Split, default_split, find_split
+from dpbench.store.workspace import Workspace
+
+SEEN = {"train": "training frames", "validation": "validation frames"}
+"""Parts that shaped the model: a row scored on them takes no rank."""
+
+WHOLE = "all"
+"""Name of the part that is the whole version."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Training:
+    """What the model was trained on, where this workspace has it."""
+
+    version: DatasetVersion
+    split: Split
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Part:
+    """Frames to evaluate."""
+
+    version: DatasetVersion
+    split: Split | None
+    name: str
+    indices: NDArray[np.int64]
+    """(frame), in version order."""
+    overlap: Overlap
+    marks: tuple[str, ...]
+    """Why a row on these frames takes no rank."""
+
+
+def find_training(
+    workspace: Workspace, provenance: Mapping[str, Any]
+) -> Training | None:
+    """Open what a model was trained on; None if this workspace lacks it.
+
+    Args:
+        workspace: Where to look.
+        provenance: As ``load_model`` gives it.
+    """
+    dataset, split = provenance.get("dataset"), provenance.get("split")
+    if not dataset or not split:
+        return None
+    reference = DatasetReference(name=dataset["name"], number=dataset["number"])
+    try:
+        version = open_dataset(workspace, reference)
+        found = find_split(version, split["digest"])
+    except DatasetError:
+        return None
+    if version.digest != dataset["digest"] or found is None:
+        return None
+    return Training(version=version, split=found)
+
+
+def parts_to_evaluate(
+    workspace: Workspace, training: Training | None, dataset: str | None
+) -> list[Part]:
+    """Choose the frames to evaluate.
+
+    Without ``dataset`` these are the held-out parts of the training's own split:
+    ``test`` and all others that are neither training nor validation.
+
+    Args:
+        workspace: Where datasets lie.
+        training: What the model was trained on.
+        dataset: ``NAME[-vN][:PART]`` as the user typed it.
+
+    Returns:
+        At least one part; parts never share a frame.
+
+    Raises:
+        EvaluationError: If there is nothing to choose, or the part does not exist.
+        DatasetError: If the dataset does not exist.
+    """
+    if dataset is None:
+        if training is None:
+            raise EvaluationError(
+                "the data that the model was trained on is not in this workspace; "
+                "expected it there. Name a dataset with --dataset NAME[-vN][:PART]."
+            )
+        return _held_out(training.version, training.split, training)
+    reference = parse_reference(dataset)
+    version = open_dataset(workspace, reference)
+    if training is not None and version.digest == training.version.digest:
+        split: Split | None = training.split
+    elif reference.part in (None, WHOLE):
+        split = None
+    else:
+        split = find_split(version, None) or default_split(version, 0)
+    if reference.part == WHOLE or split is None:
+        everything = np.arange(version.nframes)
+        return [_part(version, None, WHOLE, everything, training)]
+    if reference.part is None:
+        return _held_out(version, split, training)
+    if reference.part not in split.parts or not len(split.parts[reference.part]):
+        known = ", ".join(name for name, rows in split.parts.items() if len(rows))
+        raise EvaluationError(
+            f"{dataset}: the split has no frames in a part '{reference.part}'; "
+            f"expected one of {known}, or '{WHOLE}' for the whole version. "
+            f"See 'dpbench dataset split {version.label}'."
+        )
+    rows = split.parts[reference.part]
+    return [_part(version, split, reference.part, rows, training)]
+
+
+def _held_out(
+    version: DatasetVersion, split: Split, training: Training | None
+) -> list[Part]:
+    names = [n for n in split.parts if n not in SEEN and len(split.parts[n])]
+    names.sort(key=lambda name: (name != "test", name))
+    if not names and len(split.parts.get("validation", ())):
+        names = ["validation"]
+    if not names:
+        raise EvaluationError(
+            f"{version.label}: the split holds out no frame; expected a test part. "
+            f"Evaluate other data with --dataset, or the whole with "
+            f"--dataset {version.label}:{WHOLE}."
+        )
+    return [_part(version, split, n, split.parts[n], training) for n in names]
+
+
+def _part(
+    version: DatasetVersion,
+    split: Split | None,
+    name: str,
+    indices: NDArray[np.int64],
+    training: Training | None,
+) -> Part:
+    if not len(indices):
+        raise EvaluationError(
+            f"{version.label}: the version holds no frame; expected at least one. "
+            "Ingest sources with converged frames."
+        )
+    rows = np.asarray(indices, np.int64)
+    overlap = count_overlap(version, rows, training)
+    is_own = training is not None and version.digest == training.version.digest
+    marks = [SEEN[name]] if is_own and name in SEEN else []
+    if not marks:
+        for seen, what in (
+            (overlap.train, "train"),
+            (overlap.validation, "validation"),
+        ):
+            if seen:
+                marks.append(f"{seen} of {len(rows)} frames are {SEEN[what]}")
+    return Part(
+        version=version,
+        split=split,
+        name=name,
+        indices=rows,
+        overlap=overlap,
+        marks=tuple(marks),
+    )
+
+
+def count_overlap(
+    version: DatasetVersion, indices: NDArray[np.int64], training: Training | None
+) -> Overlap:
+    """Count evaluated frames whose exact digest the training part holds as well."""
+    if training is None:
+        return Overlap(train=None, validation=None)
+    evaluated = [digest.tobytes() for digest in version.frame_digests[indices]]
+    counts = {}
+    known = training.version.frame_digests
+    for name in SEEN:
+        rows = training.split.parts.get(name, np.zeros(0, np.int64))
+        seen = {digest.tobytes() for digest in known[rows]}
+        counts[name] = sum(digest in seen for digest in evaluated)
+    return Overlap(train=counts["train"], validation=counts["validation"])

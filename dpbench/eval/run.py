@@ -1,0 +1,211 @@
+"""Evaluate a model: choose frames, do the tasks, file one record per row."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dpbench.eval.baseline import FittedBaseline, fit_baseline
+from dpbench.eval.evaluator import AbstractEvaluator
+from dpbench.eval.facts import (
+    dataset_facts,
+    model_facts,
+    provenance_chain,
+    split_facts,
+)
+from dpbench.eval.fingerprint import (
+    Hardware,
+    Software,
+    hardware_fingerprint,
+    software_fingerprint,
+)
+from dpbench.eval.native import NativeEvaluator
+from dpbench.eval.options import STABILITY, THROUGHPUT, Options
+from dpbench.eval.parts import Part, Training, find_training, parts_to_evaluate
+from dpbench.eval.predict import keep, predict
+from dpbench.eval.record import (
+    SCHEMA_NAME,
+    SCHEMA_VERSION,
+    ModelFacts,
+    Record,
+    record_to_payload,
+)
+from dpbench.eval.score import score
+from dpbench.eval.stability import measure_stability
+from dpbench.eval.task_results import Accuracy
+from dpbench.eval.throughput import measure_throughput
+from dpbench.models.checkpoint import load_model
+from dpbench.store import catalog
+from dpbench.store.workspace import Workspace
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Filed:
+    """A record and its name in the object store."""
+
+    digest: str
+    record: Record
+
+
+def evaluate(
+    workspace: Workspace,
+    model_path: Path,
+    *,
+    dataset: str | None = None,
+    options: Options | None = None,
+    progress: Progress | None = None,
+) -> list[Filed]:
+    """Measure a model file and file one record per dataset part.
+
+    Accuracy is measured on every part; stability and throughput start from a frame of
+    the first part and belong to its record.
+
+    Args:
+        workspace: Holds the data; takes the records.
+        model_path: A model of ``dpbench train``.
+        dataset: ``NAME[-vN][:PART]``; None: the held-out parts of the split that the
+            model was trained with.
+        options: Tasks, mode, backend, precision.
+        progress: Called with a few words as each step begins.
+
+    Returns:
+        The records, filed in the workspace, first part first.
+
+    Raises:
+        ModelError: If the model cannot be read, or does not know an element.
+        DatasetError: If the dataset does not exist.
+        EvaluationError: If there are no frames to evaluate.
+    """
+    options = options or Options()
+    dtype = None if options.precision is None else getattr(torch, options.precision)
+    model, provenance = load_model(model_path, device=options.device, dtype=dtype)
+    training = find_training(workspace, provenance)
+    parts = parts_to_evaluate(workspace, training, dataset)
+    session = _Session(
+        workspace=workspace,
+        evaluator=NativeEvaluator(model, device=options.device),
+        model=model_facts(model, model_path, provenance, name=options.name),
+        provenance=provenance,
+        training=training,
+        options=options,
+        hardware=hardware_fingerprint(device=options.device),
+        software=software_fingerprint(),
+        say=progress or (lambda _: None),
+    )
+    records = [session.record(part, is_first=part is parts[0]) for part in parts]
+    return [session.file(record) for record in records if record is not None]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Session:
+    """What all records of one evaluation share."""
+
+    workspace: Workspace
+    evaluator: AbstractEvaluator
+    model: ModelFacts
+    provenance: Mapping[str, Any]
+    training: Training | None
+    options: Options
+    hardware: Hardware
+    software: Software
+    say: Progress
+
+    def record(self, part: Part, *, is_first: bool) -> Record | None:
+        """Do the tasks on one part; None if none of them concerns it."""
+        tasks = [task for task in self.options.tasks if is_first or task == "accuracy"]
+        if not tasks:
+            return None
+        where = f"{part.version.label}:{part.name}"
+        accuracy = stability = throughput = None
+        if "accuracy" in tasks:
+            self.say(f"accuracy on {len(part.indices)} frames of {where}")
+            accuracy = self._accuracy(part)
+        first = int(part.indices[0])
+        if "stability" in tasks:
+            self.say(f"stability: constant-energy dynamics from a frame of {where}")
+            settings = replace(
+                STABILITY[self.options.mode], temperature=self.options.temperature
+            )
+            stability = measure_stability(
+                self.evaluator,
+                part.version.read([first]),
+                start_frame=first,
+                settings=settings,
+            )
+        if "throughput" in tasks:
+            self.say(f"throughput on supercells of a frame of {where}")
+            speed = replace(
+                THROUGHPUT[self.options.mode], temperature=self.options.temperature
+            )
+            throughput = measure_throughput(
+                self.evaluator,
+                part.version.read([first]),
+                start_frame=first,
+                settings=speed,
+            )
+        return Record(
+            schema=SCHEMA_NAME,
+            schema_version=SCHEMA_VERSION,
+            created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+            command=self.options.command,
+            mode=self.options.mode,
+            model=self.model,
+            dataset=dataset_facts(part.version),
+            split=None if part.split is None else split_facts(part.split),
+            part=part.name,
+            nframes=len(part.indices),
+            natoms=int(part.version.natoms[part.indices].sum()),
+            backend=self.options.backend,
+            precision=self.evaluator.precision,
+            hardware=self.hardware,
+            software=self.software,
+            overlap=part.overlap,
+            marks=(*part.marks, *_marks_of(accuracy)),
+            accuracy=accuracy,
+            stability=stability,
+            throughput=throughput,
+            provenance=provenance_chain(self.provenance, self.training, part.version),
+        )
+
+    def file(self, record: Record) -> Filed:
+        """Put a record into the workspace."""
+        payload = record_to_payload(record)
+        return Filed(
+            digest=catalog.register_result(self.workspace, payload), record=record
+        )
+
+    def _accuracy(self, part: Part) -> Accuracy:
+        kept, seconds = predict(self.evaluator, part.version, part.indices)
+        return score(
+            kept,
+            part.version,
+            baseline=self._baseline(part),
+            file=keep(self.workspace, kept),
+            wall_time_s=seconds,
+        )
+
+    def _baseline(self, part: Part) -> FittedBaseline:
+        """Fit to the training frames; where they are not here, to the scored ones."""
+        training = self.training
+        if training is not None and len(training.split.parts.get("train", ())):
+            return fit_baseline(
+                training.version,
+                training.split.parts["train"],
+                fitted_on=f"{training.version.label}:train",
+            )
+        return fit_baseline(
+            part.version,
+            part.indices,
+            fitted_on="the evaluated frames themselves (training data not here)",
+        )
+
+
+def _marks_of(accuracy: Accuracy | None) -> tuple[str, ...]:
+    if accuracy is None or not accuracy.nonfinite_frames:
+        return ()
+    return (f"no finite answer on {accuracy.nonfinite_frames} frames",)
