@@ -9,6 +9,12 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from dpbench.errors import ConfigError
+from dpbench.models.config import (
+    Activation,
+    EnergyFittingConfig,
+    ModelConfig,
+    SeE2AConfig,
+)
 from dpbench.train.schedule import LearningRateConfig, LossConfig
 
 DEFAULT_TIME_BUDGET = "10m"
@@ -43,7 +49,7 @@ class DescriptorSettings:
     type_one_side: bool = True
     """One embedding net per neighbour type instead of per pair of types."""
 
-    activation_function: str = "tanh"
+    activation_function: Activation = "tanh"
     """Activation of the embedding net."""
 
     resnet_dt: bool = False
@@ -52,10 +58,38 @@ class DescriptorSettings:
     set_davg_zero: bool = False
     """Whether the environment matrix is scaled but not centred."""
 
+    exclude_types: tuple[tuple[int, int], ...] = ()
+    """Pairs of type indices that do not see each other."""
+
+    env_protection: float = 0.0
+    """Added to distances in denominators, Å."""
+
+    seed: int | None = None
+    """Seed of the embedding net's start values; None takes the run's seed."""
+
     def __post_init__(self) -> None:
-        """Check ``sel`` when it is text."""
+        """Check all that can be checked without the data."""
         if isinstance(self.sel, str) and self.sel_factor < 1:
             raise ConfigError(f"sel = {self.sel!r}: the factor must be at least 1.")
+        ntypes = 1 + max((t for pair in self.exclude_types for t in pair), default=0)
+        self.resolve((1,) * ntypes if isinstance(self.sel, str) else self.sel)
+
+    def resolve(self, sel: tuple[int, ...]) -> SeE2AConfig:
+        """Return the descriptor's configuration with ``sel`` neighbour slots."""
+        return SeE2AConfig(
+            rcut=self.rcut,
+            rcut_smth=self.rcut_smth,
+            sel=sel,
+            neuron=self.neuron,
+            axis_neuron=self.axis_neuron,
+            resnet_dt=self.resnet_dt,
+            type_one_side=self.type_one_side,
+            activation_function=self.activation_function,
+            exclude_types=self.exclude_types,
+            env_protection=self.env_protection,
+            set_davg_zero=self.set_davg_zero,
+            seed=self.seed,
+        )
 
     @property
     def sel_factor(self) -> float:
@@ -81,11 +115,31 @@ class FittingSettings:
     neuron: tuple[int, ...] = (64, 64, 64)
     """Widths of the hidden layers."""
 
-    activation_function: str = "tanh"
+    activation_function: Activation = "tanh"
     """Activation of the hidden layers."""
 
     resnet_dt: bool = True
     """Whether skip connections carry a trained time step."""
+
+    rcond: float | None = None
+    """Cut-off of small singular values in the least squares of the energy bias."""
+
+    seed: int | None = None
+    """Seed of the fitting net's start values; None takes the run's seed."""
+
+    def __post_init__(self) -> None:
+        """Check the widths."""
+        self.resolve()
+
+    def resolve(self) -> EnergyFittingConfig:
+        """Return the fitting net's configuration."""
+        return EnergyFittingConfig(
+            neuron=self.neuron,
+            resnet_dt=self.resnet_dt,
+            activation_function=self.activation_function,
+            rcond=self.rcond,
+            seed=self.seed,
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -100,6 +154,21 @@ class ModelSettings:
 
     fitting: FittingSettings = field(default_factory=FittingSettings)
     """Features to atomic energy."""
+
+    def resolve(
+        self,
+        *,
+        type_map: tuple[str, ...],
+        sel: tuple[int, ...],
+        precision: Literal["float32", "float64"],
+    ) -> ModelConfig:
+        """Return the configuration of a model for known data."""
+        return ModelConfig(
+            type_map=type_map,
+            descriptor=self.descriptor.resolve(sel),
+            fitting=self.fitting.resolve(),
+            precision=precision,
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

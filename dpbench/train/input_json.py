@@ -144,7 +144,8 @@ class _Reader:
         if not isinstance(data, Mapping):
             raise ConfigError(f"{where}: expected a table of keys, found {data!r}.")
         options: dict[str, Any] = {}
-        for name, value in data.items():
+        # The type comes first: other types have other options.
+        for name, value in sorted(data.items(), key=lambda item: item[0] != "type"):
             if name.startswith("_"):  # DeePMD-kit's way of writing a comment
                 continue
             if name not in rules:

@@ -55,7 +55,6 @@ class Alias:
 Rule = Taken | NoEffect | Only | Section | Alias
 
 _ABSENT: Only = Only(values=(None, [], {}, False))
-_SEED = NoEffect(why="the seed of all weights is training.seed")
 _PRECISION = Taken(field="precision", default="default")
 _ONE_PROBABILITY = Only(values=("prob_sys_size",))
 
@@ -108,9 +107,9 @@ DESCRIPTOR: dict[str, Rule] = {
     "precision": _PRECISION,
     "set_davg_zero": Taken(field="set_davg_zero", default=False),
     "trainable": Only(values=(True,)),
-    "seed": _SEED,
-    "exclude_types": _ABSENT,
-    "env_protection": Only(values=(0.0,)),
+    "seed": Taken(field="seed"),
+    "exclude_types": Taken(field="exclude_types"),
+    "env_protection": Taken(field="env_protection", default=0.0),
 }
 
 FITTING: dict[str, Rule] = {
@@ -121,8 +120,8 @@ FITTING: dict[str, Rule] = {
     "resnet_dt": Taken(field="resnet_dt", default=True),
     "precision": _PRECISION,
     "trainable": Only(values=(True,)),
-    "seed": _SEED,
-    "rcond": _ABSENT,
+    "seed": Taken(field="seed"),
+    "rcond": Taken(field="rcond"),
     "numb_fparam": Only(values=(0,)),
     "numb_aparam": Only(values=(0,)),
     "default_fparam": _ABSENT,

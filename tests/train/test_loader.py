@@ -1,0 +1,107 @@
+import threading
+
+import numpy as np
+import pytest
+import torch
+
+from dpbench.frames import Frames, uniform
+from dpbench.train.loader import BatchMaker, FrameCache, FramesInMemory, prefetch
+
+
+@pytest.fixture
+def frames() -> Frames:
+    generator = np.random.default_rng(0)
+    return uniform(
+        z=[14] * 4,
+        coord=generator.uniform(0, 4, (6, 4, 3)),
+        box=np.tile(np.eye(3) * 4.0, (6, 1, 1)),
+        energy=np.arange(6.0),
+        force=generator.normal(size=(6, 4, 3)),
+    )
+
+
+class Counting:
+    """A reader that remembers what was asked of it."""
+
+    def __init__(self, frames: Frames) -> None:
+        self.inner, self.asked = FramesInMemory(frames), []
+
+    def read(self, indices: np.ndarray) -> Frames:
+        self.asked.append(indices.tolist())
+        return self.inner.read(indices)
+
+
+def cache_of(reader: Counting, indices: list[int], **kwargs: int) -> FrameCache:
+    index = np.array(indices, dtype=np.int64)
+    natoms = np.full(len(index), 4, dtype=np.int64)
+    return FrameCache(reader, index, natoms=natoms, rcut=3.0, **kwargs)
+
+
+def test_only_frames_of_the_part_are_read(frames):
+    reader = Counting(frames)
+    cache = cache_of(reader, [5, 1, 3])
+    found, _ = cache.read(np.array([0, 2]))
+    assert found.energy.tolist() == [5.0, 3.0]
+    assert {i for asked in reader.asked for i in asked} <= {5, 1, 3}
+
+
+def test_neighbours_are_found_once_within_the_budget(frames):
+    cache = cache_of(Counting(frames), [0, 1, 2])
+    _, first = cache.read(np.array([0, 1]))
+    _, second = cache.read(np.array([1, 0]))
+    assert first[0] is second[1]
+    assert first[1] is second[0]
+
+
+def test_beyond_the_budget_the_same_comes_out_anew(frames):
+    rich, poor = (
+        cache_of(Counting(frames), [0, 1, 2], memory_budget=budget)
+        for budget in (10**9, 0)
+    )
+    positions = np.array([2, 0])
+    for cache in (rich, poor):
+        cache.read(positions)
+    (a, near), (b, again) = rich.read(positions), poor.read(positions)
+    assert np.array_equal(a.coord, b.coord)
+    assert all(
+        np.array_equal(x.edge_j, y.edge_j) for x, y in zip(near, again, strict=True)
+    )
+    assert poor.read(positions)[1][0] is not again[0]
+
+
+def test_batches_are_those_of_the_positions(frames):
+    maker = BatchMaker(
+        cache_of(Counting(frames), [5, 1, 3]),
+        ("Si",),
+        device=torch.device("cpu"),
+        dtype=torch.float32,
+    )
+    batch = maker(np.array([1, 0]))
+    assert batch.energy.tolist() == [1.0, 5.0]
+    assert batch.edge_vec.dtype == torch.float32
+    assert not batch.has_virial.any()
+
+
+def test_prefetch_keeps_the_order():
+    assert list(prefetch(lambda step: step * step, 3, 40)) == [
+        step * step for step in range(3, 40)
+    ]
+
+
+def test_error_of_the_thread_rises_in_the_consumer():
+    def make(step: int) -> int:
+        if step == 5:
+            raise ValueError("frame 5 is broken")
+        return step
+
+    stream = prefetch(make, 0, 10)
+    assert [next(stream) for _ in range(5)] == list(range(5))
+    with pytest.raises(ValueError, match="frame 5"):
+        next(stream)
+
+
+def test_thread_ends_when_the_consumer_stops():
+    stream = prefetch(lambda step: step, 0, 10**9)
+    assert next(stream) == 0
+    stream.close()
+    assert not [t for t in threading.enumerate() if t.name == "dpbench-prefetch"]

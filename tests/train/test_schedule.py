@@ -1,0 +1,144 @@
+"""Learning rates and prefactors against values computed with DeePMD-kit 3.2.0."""
+
+import math
+
+import pytest
+
+from dpbench.errors import ConfigError
+from dpbench.train.schedule import LearningRateConfig, LossConfig, Schedule
+
+EXACT = 1e-12
+
+
+def schedule(steps: int, **kwargs: object) -> Schedule:
+    config = LearningRateConfig(**({"start_lr": 1e-3, "smooth": False} | kwargs))
+    loss = LossConfig(
+        start_pref_e=0.02,
+        limit_pref_e=1.0,
+        start_pref_f=1000.0,
+        limit_pref_f=1.0,
+        start_pref_v=0.0,
+        limit_pref_v=0.0,
+    )
+    return Schedule(config, loss, steps=steps)
+
+
+@pytest.mark.parametrize(
+    ("steps", "options", "expected"),
+    [
+        (
+            1_000_000,
+            {"stop_lr": 3.51e-8, "decay_steps": 5000},
+            {
+                0: 0.001,
+                1: 0.001,
+                100_000: 0.0003585343015561633,
+                333_333: 3.388061994617318e-05,
+                999_999: 3.6947119128759015e-08,
+            },
+        ),
+        (  # decay_steps does not fit: replaced by 100
+            2000,
+            {"stop_lr": 1e-5, "decay_steps": 5000},
+            {
+                0: 0.001,
+                200: 0.0006309573444801933,
+                666: 0.000251188643150958,
+                1999: 1.2589254117941668e-05,
+            },
+        ),
+        (  # decay_steps does not fit a short run: replaced by 400 // 100 + 1
+            400,
+            {"stop_lr": 1e-5, "decay_steps": 5000},
+            {
+                40: 0.0006309573444801933,
+                133: 0.000223872113856834,
+                399: 1.0592537251772897e-05,
+            },
+        ),
+        (
+            500,
+            {
+                "stop_lr": 1e-5,
+                "decay_steps": 50,
+                "warmup_steps": 100,
+                "warmup_start_factor": 0.1,
+            },
+            {
+                0: 0.0001,
+                1: 0.000109,
+                50: 0.00055,
+                166: 0.0005623413251903491,
+                499: 1.7782794100389226e-05,
+            },
+        ),
+        (
+            1000,
+            {"stop_lr_ratio": 1e-2, "decay_steps": 500, "smooth": True},
+            {
+                1: 0.000995405417351527,
+                333: 0.00021577444091526666,
+                999: 1.0046157902783956e-05,
+            },
+        ),
+        (
+            1000,
+            {"type": "cosine", "stop_lr": 1e-5, "warmup_steps": 100},
+            {
+                0: 0.0,
+                50: 0.0005,
+                100: 0.001,
+                333: 0.0008451083178481894,
+                999: 1.0003015709393756e-05,
+            },
+        ),
+    ],
+)
+def test_learning_rate_is_that_of_deepmd_kit(steps, options, expected):
+    rates = schedule(steps, **options)
+    got = {step: rates.learning_rate(step) for step in expected}
+    assert got == pytest.approx(expected, rel=EXACT)
+
+
+def test_learning_rate_never_falls_below_its_end():
+    rates = schedule(100, stop_lr=1e-5, decay_steps=7)
+    assert all(rates.learning_rate(step) >= 1e-5 for step in range(150))
+
+
+def test_prefactors_move_with_the_learning_rate():
+    rates = schedule(2000, stop_lr=1e-5)
+    assert rates.prefactors(0) == pytest.approx((0.02, 1000.0, 0.0), rel=EXACT)
+    share = 1.2589254117941668e-05 / 1e-3
+    expected = (1 - 0.98 * share, 1 + 999 * share, 0.0)
+    assert rates.prefactors(1999) == pytest.approx(expected, rel=EXACT)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"start_lr": -1.0},
+        {"start_lr": math.inf},
+        {"stop_lr": 1e-2},
+        {"stop_lr": 1e-5, "stop_lr_ratio": 1e-2},
+        {"decay_steps": 0},
+        {"warmup_steps": 5, "warmup_ratio": 0.1},
+        {"warmup_ratio": 1.0},
+        {"warmup_start_factor": 2.0},
+    ],
+)
+def test_contradicting_rates_are_refused(options):
+    with pytest.raises(ConfigError):
+        LearningRateConfig(**({"start_lr": 1e-3} | options))
+
+
+def test_warm_up_longer_than_the_run_is_refused():
+    with pytest.raises(ConfigError, match="warm-up of 100 steps"):
+        schedule(100, warmup_steps=100)
+
+
+def test_a_loss_of_nothing_is_refused():
+    zero = {f"{a}_pref_{b}": 0.0 for a in ("start", "limit") for b in "efv"}
+    with pytest.raises(ConfigError, match="all prefactors are zero"):
+        LossConfig(**zero)
+    with pytest.raises(ConfigError, match="start_pref_e"):
+        LossConfig(start_pref_e=-1.0)
