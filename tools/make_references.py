@@ -1,4 +1,4 @@
-"""Write the generated pages of docs/: the command line and the training options.
+"""Write the generated pages of docs/: commands, training options, metrics.
 
 ``python tools/make_references.py`` renews them, ``--check`` exits 1 if one is stale.
 """
@@ -18,6 +18,7 @@ os.environ["COLUMNS"] = "88"  # help texts wrap alike on every terminal
 import click
 
 from dpbench.cli.main import cli
+from dpbench.metrics.definitions import METRICS
 from dpbench.train.config import TrainConfig
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
@@ -82,6 +83,23 @@ def config_reference() -> str:
     return "\n\n".join(lines) + "\n"
 
 
+def metrics_reference() -> str:
+    """Describe every metric that a record may hold."""
+    rows = [
+        f"| `{name}` | {m.title} | {m.unit} | {m.polarity} | {m.meaning} |"
+        for name, m in METRICS.items()
+    ]
+    lines = [
+        "# Metrics reference",
+        NOTE,
+        "Every number of a record and of the leaderboard, by the name that it has in "
+        "JSON and CSV. How they are measured: [evaluation](evaluation.md).",
+        "| name | title | unit | better | meaning |\n| --- | --- | --- | --- | --- |\n"
+        + "\n".join(rows),
+    ]
+    return "\n\n".join(lines) + "\n"
+
+
 def walk_config(section: str, cls: type) -> Iterator[tuple[str, type]]:
     """Yield (dotted table name, dataclass), outermost first."""
     yield section, cls
@@ -131,6 +149,7 @@ def field_docs(cls: type) -> dict[str, str]:
 
 PAGES = {
     "cli-reference.md": cli_reference,
+    "metrics-reference.md": metrics_reference,
     "training-options.md": config_reference,
 }
 

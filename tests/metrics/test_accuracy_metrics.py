@@ -1,8 +1,8 @@
+import itertools
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from frames_for_metrics import random_frames, random_predictions
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -16,6 +16,7 @@ from dpbench.metrics.frame_errors import (
     merge_errors,
 )
 from dpbench.units import GPA
+from tests.metrics.frames_for_metrics import random_frames, random_predictions
 
 ELEMENTS = ("H", "O")
 
@@ -74,7 +75,7 @@ def test_any_chunking_gives_the_same_bits(cuts, order):
     whole = frame_errors(frames, predictions, elements=ELEMENTS, group=group)
     edges = [0, *sorted(cuts), 23]
     parts = []
-    for low, high in zip(edges[:-1], edges[1:], strict=True):
+    for low, high in itertools.pairwise(edges):
         rows = np.arange(low, high)
         atoms = slice(frames.atom_offset[low], frames.atom_offset[high])
         part = Predictions(

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
-from frames_for_metrics import random_frames
 
 from dpbench.metrics.composition import count_elements, fit_composition
+from tests.metrics.frames_for_metrics import random_frames
 
 
 def test_planted_energies_are_recovered():
