@@ -93,9 +93,14 @@ def claim_version(workspace: Workspace, name: str, *, number: int, digest: str) 
     Raises:
         WorkspaceError: If the reference cannot be written.
     """
-    path = workspace.objects / "refs" / name / str(number)
+    path = reference_path(workspace, name, number)
     with disk_errors(path):
         return write_exclusively(path, digest.encode())
+
+
+def reference_path(workspace: Workspace, name: str, number: int) -> Path:
+    """Return where the reference of a version is, or would be."""
+    return workspace.objects / "refs" / name / str(number)
 
 
 def version_numbers(workspace: Workspace, name: str) -> list[int]:
@@ -110,7 +115,7 @@ def version_digest(workspace: Workspace, name: str, number: int) -> str:
     Raises:
         DatasetError: If the reference cannot be read.
     """
-    path = workspace.objects / "refs" / name / str(number)
+    path = reference_path(workspace, name, number)
     try:
         return path.read_text().strip()
     except OSError as error:

@@ -9,6 +9,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from dpbench.store import objects
 from dpbench.store.catalog import tables
 from dpbench.store.manifest import read_manifest
+from dpbench.store.masks import excluded_count
 from dpbench.store.workspace import Workspace
 
 Row = dict[str, Any]
@@ -64,7 +65,7 @@ def index_version(
             "role": role,
             "ordinal": ordinal,
             "segment_id": entry["id"],
-            "n_excluded": sum(stop - start for start, stop in entry["excluded"]),
+            "n_excluded": excluded_count(entry["excluded"]),
         }
         for role, entries in parts
         for ordinal, entry in enumerate(entries)

@@ -1,0 +1,352 @@
+"""Opening versions of datasets, and reading their frames in any order."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import cached_property
+from typing import Any, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dpbench.elements import symbols_of
+from dpbench.errors import DatasetError
+from dpbench.frames import ATOM_FIELDS, FRAME_FIELDS, Frames, empty, offsets
+from dpbench.store import layout, objects
+from dpbench.store.formulas import elements_of
+from dpbench.store.masks import kept_rows
+from dpbench.store.references import DatasetReference, parse_reference
+from dpbench.store.segment_read import Segment
+from dpbench.store.workspace import Workspace
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SourceRecord:
+    """Where frames of a version come from."""
+
+    id: str
+    """Identity: digest of the files' content, the reader and its version."""
+    path: str
+    """Where the main file was: a hint, not an identity."""
+    sha256: str
+    """Digest of the files' content (of one file: its sha256)."""
+    member: str
+    """Which system inside the file, for a format that holds several; else ""."""
+    format: str
+    """Format of the file the labels were read from."""
+    code: str
+    """Program that made the labels."""
+    code_version: str | None
+    """Its version, as the file prints it."""
+    theory: dict[str, Any]
+    """Level of theory; empty = undeclared."""
+    theory_id: str
+    """Fingerprint of the level of theory."""
+    complete: bool
+    """Whether the program's own end marker was found."""
+    n_frames: int
+    """Frames of this source in the version."""
+    n_read: int
+    """Frames that were read from it, quarantined and repeated ones counted."""
+    quarantined: dict[str, int]
+    """Frames kept out, by reason."""
+    notes: tuple[str, ...]
+    """What the reader had to say."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class QuarantinedFrames:
+    """Frames that were kept out of a version, readable all the same."""
+
+    frames: Frames
+    """The frames; a missing or broken value is NaN."""
+    reasons: tuple[str, ...]
+    """(frame), why."""
+    paths: tuple[str, ...]
+    """(frame), path of the source: a hint."""
+    step: NDArray[np.int32]
+    """(frame), position in the source."""
+
+
+@final
+class DatasetVersion:
+    """One immutable version of a dataset.
+
+    Only manifests and per-frame facts are read at first. The arrays of a segment are
+    opened when ``read`` first asks for one of its frames, so a process that never
+    reads the frames of a part does not need their files.
+    """
+
+    def __init__(self, workspace: Workspace, object_id: str) -> None:
+        """Read the version's object; DatasetError if it is missing or damaged."""
+        payload = objects.get(workspace, "version", object_id)
+        self.workspace = workspace
+        self.object_id = object_id
+        self.payload = payload
+        self.name: str = payload["dataset"]
+        self.number: int = payload["number"]
+        self.label = f"{self.name}-v{self.number}"
+        self.digest: str = payload["digest"]
+        self.nframes: int = payload["n_frames"]
+        self.theories: dict[str, dict[str, Any]] = {
+            key: objects.get(workspace, "theory", key) for key in payload["theories"]
+        }
+
+    @cached_property
+    def segments(self) -> tuple[Segment, ...]:
+        """The segments that hold the version's frames."""
+        entries = self.payload["data"]
+        return tuple(Segment(self.workspace, entry["id"]) for entry in entries)
+
+    @cached_property
+    def _rows(self) -> tuple[NDArray[np.int64], ...]:
+        """Rows of each segment that belong to the version."""
+        pairs = zip(self.segments, self.payload["data"], strict=True)
+        return tuple(kept_rows(s.nframes, e["excluded"]) for s, e in pairs)
+
+    @cached_property
+    def _segment_of(self) -> NDArray[np.int64]:
+        counts = [len(rows) for rows in self._rows]
+        return np.repeat(np.arange(len(counts)), counts)
+
+    @cached_property
+    def _row_of(self) -> NDArray[np.int64]:
+        return np.concatenate([*self._rows, np.zeros(0, dtype=np.int64)])
+
+    @cached_property
+    def facts(self) -> NDArray[Any]:
+        """(frame), records of ``layout.FACTS_DTYPE``; ids count within the segment."""
+        pairs = zip(self.segments, self._rows, strict=True)
+        parts = [segment.facts[rows] for segment, rows in pairs]
+        return np.concatenate([*parts, np.zeros(0, dtype=layout.FACTS_DTYPE)])
+
+    @property
+    def natoms(self) -> NDArray[np.int64]:
+        """(frame), number of atoms of each frame."""
+        return self.facts["natoms"].astype(np.int64)
+
+    @property
+    def frame_digests(self) -> NDArray[np.uint8]:
+        """(frame, 32), digest of each frame."""
+        digests: NDArray[np.uint8] = self.facts["hash"]
+        return digests
+
+    @property
+    def step(self) -> NDArray[np.int32]:
+        """(frame), position of each frame in its source."""
+        step: NDArray[np.int32] = self.facts["step"]
+        return step
+
+    @property
+    def source_of(self) -> NDArray[np.int32]:
+        """(frame), index of each frame's source into ``sources``."""
+        counts = [len(segment.manifest["sources"]) for segment in self.segments]
+        start = offsets(counts)[self._segment_of]
+        index: NDArray[np.int64] = start + self.facts["source_id"]
+        return index.astype(np.int32)
+
+    @cached_property
+    def sources(self) -> tuple[SourceRecord, ...]:
+        """The sources of the version's frames, in version order."""
+        entries = [s for seg in self.segments for s in seg.manifest["sources"]]
+        counts = np.bincount(self.source_of, minlength=len(entries))
+        return tuple(
+            self._record(entry, int(n))
+            for entry, n in zip(entries, counts, strict=True)
+        )
+
+    @cached_property
+    def formulas(self) -> tuple[str, ...]:
+        """(frame), Hill formula of each frame."""
+        names: list[str] = []
+        for segment, rows in zip(self.segments, self._rows, strict=True):
+            known = segment.manifest["compositions"]
+            names += [known[i] for i in segment.facts["system_id"][rows].tolist()]
+        return tuple(names)
+
+    @property
+    def compositions(self) -> dict[str, int]:
+        """Frames by Hill formula."""
+        names, counts = np.unique(
+            np.array(self.formulas, dtype=str), return_counts=True
+        )
+        return dict(zip(names.tolist(), counts.tolist(), strict=True))
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """Elements that occur, by atomic number."""
+        numbers = {z for formula in self.compositions for z in elements_of(formula)}
+        return symbols_of(sorted(numbers))
+
+    def read(self, indices: Sequence[int] | NDArray[np.integer]) -> Frames:
+        """Read frames, in the order of ``indices``, repeated ones repeatedly.
+
+        Args:
+            indices: Frame indices in version order, 0 to ``nframes`` - 1.
+
+        Raises:
+            DatasetError: If an index is out of bounds, or a file missing or damaged.
+        """
+        index = np.asarray(indices, dtype=np.int64).reshape(-1)
+        if len(index) == 0:
+            return empty()
+        low, high = int(index.min()), int(index.max())
+        if low < 0 or high >= self.nframes:
+            raise DatasetError(
+                f"{self.label}: frame {low if low < 0 else high} was asked for; "
+                f"expected 0 to {self.nframes - 1}. Use the split of this version."
+            )
+        return _gather(self.segments, self._segment_of[index], self._row_of[index])
+
+    def blocks(self, size: int) -> Iterator[tuple[NDArray[np.int64], Frames]]:
+        """Yield (frame indices, frames) in version order, ``size`` frames at a time."""
+        for start in range(0, self.nframes, size):
+            index = np.arange(start, min(start + size, self.nframes))
+            yield index, self.read(index)
+
+    def quarantine(self) -> QuarantinedFrames:
+        """Read the frames that were kept out.
+
+        Raises:
+            DatasetError: If a file is missing or damaged.
+        """
+        segments, rows = self._quarantine_rows()
+        counts = [len(r) for r in rows]
+        which = np.repeat(np.arange(len(counts)), counts)
+        at = np.concatenate([*rows, np.zeros(0, dtype=np.int64)])
+        frames = _gather(segments, which, at) if len(at) else empty()
+        reasons, paths, steps = [], [], []
+        for segment, kept in zip(segments, rows, strict=True):
+            sources = segment.manifest["sources"]
+            facts, names = segment.facts, segment.reasons
+            reasons += [names[i] for i in kept]
+            paths += [sources[i]["path"] for i in facts["source_id"][kept]]
+            steps.append(facts["step"][kept])
+        return QuarantinedFrames(
+            frames=frames,
+            reasons=tuple(reasons),
+            paths=tuple(paths),
+            step=np.concatenate([*steps, np.zeros(0, dtype=np.int32)]),
+        )
+
+    def quarantine_facts(self) -> NDArray[Any]:
+        """Read the facts of the frames that were kept out."""
+        segments, rows = self._quarantine_rows()
+        parts = [s.facts[r] for s, r in zip(segments, rows, strict=True)]
+        return np.concatenate([*parts, np.zeros(0, dtype=layout.FACTS_DTYPE)])
+
+    def _quarantine_rows(self) -> tuple[list[Segment], list[NDArray[np.int64]]]:
+        entries = self.payload["quarantine"]
+        segments = [Segment(self.workspace, entry["id"]) for entry in entries]
+        rows = [
+            kept_rows(segment.nframes, entry["excluded"])
+            for segment, entry in zip(segments, entries, strict=True)
+        ]
+        return segments, rows
+
+    def _record(self, entry: dict[str, Any], n_frames: int) -> SourceRecord:
+        return SourceRecord(
+            id=entry["id"],
+            path=entry["path"],
+            sha256=entry["sha256"],
+            member=entry["member"],
+            format=entry["format"],
+            code=entry["code"],
+            code_version=entry["code_version"],
+            theory=self.theories[entry["theory"]],
+            theory_id=entry["theory"],
+            complete=entry["complete"],
+            n_frames=n_frames,
+            n_read=entry["n_read"],
+            quarantined=entry["quarantined"],
+            notes=tuple(entry["notes"]),
+        )
+
+
+def open_dataset(
+    workspace: Workspace, reference: str | DatasetReference
+) -> DatasetVersion:
+    """Open ``water`` (the newest version) or ``water-v2``.
+
+    A part (``water-v2:test``) is left to the caller: it needs a split.
+
+    Raises:
+        ConfigError: If the reference is not of the form NAME[-vN].
+        DatasetError: If there is no such dataset or version.
+    """
+    if isinstance(reference, str):
+        reference = parse_reference(reference)
+    numbers = objects.version_numbers(workspace, reference.name)
+    if not numbers:
+        raise DatasetError(_unknown_dataset(workspace, reference.name))
+    number = numbers[-1] if reference.number is None else reference.number
+    if number not in numbers:
+        raise DatasetError(
+            f"{reference.name}-v{number}: there is no such version; {reference.name} "
+            f"has versions 1 to {numbers[-1]}. See 'dpbench dataset show "
+            f"{reference.name}'."
+        )
+    object_id = objects.version_digest(workspace, reference.name, number)
+    return DatasetVersion(workspace, object_id)
+
+
+def _unknown_dataset(workspace: Workspace, name: str) -> str:
+    known = objects.dataset_names(workspace)
+    near = get_close_matches(name, known, n=1)
+    hint = f" -- did you mean '{near[0]}'?" if near else "."
+    has = f"this workspace has {', '.join(known[:10])}" if known else "there is none"
+    return f"{name}: there is no such dataset in {workspace.root}; {has}{hint}"
+
+
+def _gather(
+    segments: Sequence[Segment], which: NDArray[np.int64], rows: NDArray[np.int64]
+) -> Frames:
+    """Copy rows of segments behind each other, run by run of neighbouring rows."""
+    is_break = (np.diff(which) != 0) | (np.diff(rows) != 1)
+    starts = np.concatenate([[0], np.flatnonzero(is_break) + 1])
+    stops = np.append(starts[1:], len(rows))
+    natoms = np.empty(len(rows), dtype=np.int64)
+    used = np.unique(which).tolist()
+    for number in used:
+        mine = which == number
+        natoms[mine] = segments[number].facts["natoms"][rows[mine]]
+    offset = offsets(natoms)
+    arrays = _allocate([segments[number] for number in used], offset)
+    coord, force, z = (arrays[name] for name in ("coord", "force", "z"))
+    per_frame = [(name, arrays[name]) for name in FRAME_FIELDS]
+    runs = zip(
+        which[starts].tolist(),
+        rows[starts].tolist(),
+        starts.tolist(),
+        stops.tolist(),
+        offset[starts].tolist(),
+        offset[stops].tolist(),
+        strict=True,
+    )
+    for number, row, start, stop, first, last in runs:
+        segment = segments[number]
+        readers = segment.arrays
+        atom = int(segment.atom_offset[row])
+        end = atom + last - first
+        readers["coord"].copy(atom, end, coord[first:last])
+        readers["force"].copy(atom, end, force[first:last])
+        readers["z"].copy(atom, end, z[first:last])
+        row_end = row + stop - start
+        for name, out in per_frame:
+            readers[name].copy(row, row_end, out[start:stop])
+    return Frames(atom_offset=offset, **arrays)
+
+
+def _allocate(
+    segments: Sequence[Segment], offset: NDArray[np.int64]
+) -> dict[str, NDArray[Any]]:
+    """Make the arrays that ``_gather`` fills; float32 only if all segments are."""
+    arrays: dict[str, NDArray[Any]] = {}
+    for table, rows in (
+        (ATOM_FIELDS, int(offset[-1])),
+        (FRAME_FIELDS, len(offset) - 1),
+    ):
+        for name, shape in table.items():
+            dtype = np.result_type(*{s.arrays[name].dtype for s in segments})
+            arrays[name] = np.empty((rows, *shape), dtype=dtype)
+    return arrays
