@@ -1,1 +1,1 @@
-"""Descriptors, fitting, the potential, statistics and model files."""
+"""Descriptors, fitting, potentials, their statistics and their files."""
