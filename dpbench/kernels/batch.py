@@ -46,7 +46,7 @@ class Batch:
     pair_offset: tuple[tuple[int, ...], ...]
     """(neighbour type, centre type + 1), first edge of each pair of types."""
     most_neighbours: tuple[int, ...]
-    """(neighbour type), largest number of neighbours of that type."""
+    """(neighbour type), a bound on the neighbours of that type around any atom."""
     energy: Float64[Tensor, " frame"]
     """eV; zero where not labelled."""
     force: Float64[Tensor, "atom 3"]
