@@ -9,9 +9,9 @@ from dpbench.eval.throughput import ThroughputSettings
 
 Mode = Literal["smoke", "standard"]
 
-TASKS = ("accuracy", "stability", "throughput")
-BACKENDS = ("dpbench",)
-PRECISIONS = ("float64", "float32")
+TASKS: tuple[str, ...] = ("accuracy", "stability", "throughput")
+BACKENDS: tuple[str, ...] = ("dpbench",)
+PRECISIONS: tuple[str, ...] = ("float64", "float32")
 
 STABILITY: dict[Mode, StabilitySettings] = {
     "smoke": StabilitySettings(steps=400, seeds=(0,), sample_every=2),

@@ -1,0 +1,234 @@
+"""From records to the tables of the leaderboard: a pure function.
+
+One table holds what may be compared: the same part of the same split of the same
+dataset version. One row is one model by one backend in one precision on one machine;
+it joins the newest record of each task. Nothing here is stored: ranks are computed
+anew each time.
+"""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from dpbench.eval.record import Record
+from dpbench.eval.task_results import Accuracy, Baseline, Stability, Throughput
+from dpbench.metrics.definitions import MetricValue
+from dpbench.metrics.statistics import Interval, rank_with_ties
+
+RANKED_BY = "force_rmse_component_mev_per_ang"
+"""Metric whose value and interval give the ranks of a table."""
+
+NO_ACCURACY = "accuracy not measured"
+BASELINE_NAME = "composition-only"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Row:
+    """One row of a table."""
+
+    id: str
+    """Twelve hex digits that name the row on the page."""
+    rank: int | None
+    """None where the row takes no rank; ``marks`` say why."""
+    marks: tuple[str, ...]
+    record: Record
+    """The record that names model, hardware and precision: the newest one."""
+    digests: dict[str, str]
+    """Task -> digest of the record that its numbers come from."""
+    metrics: dict[str, MetricValue]
+    """All headline metrics by name."""
+    accuracy: Accuracy | None
+    stability: Stability | None
+    throughput: Throughput | None
+    throughput_record: Record | None
+    """The record that ``throughput`` belongs to."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BaselineRow:
+    """The composition-only baseline on a table's frames."""
+
+    id: str
+    baseline: Baseline
+    metrics: dict[str, MetricValue]
+    digest: str
+    """A record that holds it."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Table:
+    """Rows that may be compared."""
+
+    id: str
+    dataset: str
+    """Label of the version, ``water-v2``."""
+    dataset_digest: str
+    part: str
+    split_digest: str | None
+    nframes: int
+    natoms: int
+    rows: tuple[Row, ...]
+    """Ranked rows first, by rank; then the others by their error."""
+    baselines: tuple[BaselineRow, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Board:
+    """All tables."""
+
+    tables: tuple[Table, ...]
+    nrecords: int
+
+
+def make_board(records: Mapping[str, Record], *, suite: str | None = None) -> Board:
+    """Arrange records into tables.
+
+    Args:
+        records: Digest -> record, in any order.
+        suite: Keep only records of this suite.
+
+    Returns:
+        The same board for the same records, whatever their order.
+    """
+    kept = {
+        digest: record
+        for digest, record in sorted(records.items())
+        if suite is None or record.suite == suite
+    }
+    groups: dict[tuple[str, str, str, str], dict[str, Record]] = {}
+    for digest, record in kept.items():
+        groups.setdefault(_table_key(record), {})[digest] = record
+    tables = [_table(key, members) for key, members in groups.items()]
+    tables.sort(key=lambda t: (t.dataset, _part_order(t.part), t.id))
+    return Board(tables=tuple(tables), nrecords=len(kept))
+
+
+def _table_key(record: Record) -> tuple[str, str, str, str]:
+    split = record.split.digest if record.split is not None else ""
+    return (record.dataset.label, record.dataset.digest, record.part, split)
+
+
+def _row_key(record: Record) -> tuple[str, ...]:
+    return (
+        record.model.digest,
+        record.backend,
+        record.precision,
+        record.hardware.id,
+    )
+
+
+def _part_order(part: str) -> tuple[int, str]:
+    order = {"test": 0, "all": 2, "validation": 3, "train": 4}
+    return (order.get(part, 1), part)
+
+
+def _table(key: tuple[str, str, str, str], members: Mapping[str, Record]) -> Table:
+    grouped: dict[tuple[str, ...], dict[str, Record]] = {}
+    for digest, record in members.items():
+        grouped.setdefault(_row_key(record), {})[digest] = record
+    rows = [_row(key, row_key, records) for row_key, records in grouped.items()]
+    newest = _newest(members)[1]
+    return Table(
+        id=_short_id(*key),
+        dataset=key[0],
+        dataset_digest=key[1],
+        part=key[2],
+        split_digest=key[3] or None,
+        nframes=newest.nframes,
+        natoms=newest.natoms,
+        rows=tuple(sorted(_ranked(rows), key=_row_order)),
+        baselines=_baselines(key, members),
+    )
+
+
+def _row(
+    table_key: tuple[str, ...],
+    row_key: tuple[str, ...],
+    records: Mapping[str, Record],
+) -> Row:
+    by_task: dict[str, tuple[str, Record]] = {}
+    for task in ("accuracy", "stability", "throughput"):
+        having = {d: r for d, r in records.items() if getattr(r, task) is not None}
+        if having:
+            by_task[task] = _newest(having)
+    record = _newest(records)[1]
+    results = {task: getattr(found[1], task) for task, found in by_task.items()}
+    scored = by_task.get("accuracy")
+    marks = scored[1].marks if scored is not None else (*record.marks, NO_ACCURACY)
+    metrics = {
+        metric.name: metric for result in results.values() for metric in result.metrics
+    }
+    return Row(
+        id=_short_id(*table_key, *row_key),
+        rank=None,
+        marks=marks,
+        record=record,
+        digests={task: digest for task, (digest, _) in by_task.items()},
+        metrics=metrics,
+        accuracy=results.get("accuracy"),
+        stability=results.get("stability"),
+        throughput=results.get("throughput"),
+        throughput_record=by_task["throughput"][1] if "throughput" in by_task else None,
+    )
+
+
+def _newest(records: Mapping[str, Record]) -> tuple[str, Record]:
+    return max(records.items(), key=lambda item: (item[1].created_at, item[0]))
+
+
+def _ranked(rows: Iterable[Row]) -> list[Row]:
+    """Give every row without marks its rank."""
+    rows = list(rows)
+    contenders = [row for row in rows if not row.marks and _interval(row) is not None]
+    intervals = [_interval(row) for row in contenders]
+    ranks = rank_with_ties([entry for entry in intervals if entry is not None])
+    rank_of = {row.id: rank for row, rank in zip(contenders, ranks, strict=True)}
+    return [replace(row, rank=rank_of.get(row.id)) for row in rows]
+
+
+def _interval(row: Row) -> Interval | None:
+    metric = row.metrics.get(RANKED_BY)
+    if metric is None or metric.value is None:
+        return None
+    low = metric.ci_low if metric.ci_low is not None else metric.value
+    high = metric.ci_high if metric.ci_high is not None else metric.value
+    return Interval(value=metric.value, low=low, high=high)
+
+
+def _row_order(row: Row) -> tuple[bool, int, bool, float, str, str]:
+    metric = row.metrics.get(RANKED_BY)
+    value = metric.value if metric is not None else None
+    return (
+        row.rank is None,
+        row.rank or 0,
+        value is None,
+        value or 0.0,
+        row.record.model.name,
+        row.id,
+    )
+
+
+def _baselines(
+    key: tuple[str, ...], members: Mapping[str, Record]
+) -> tuple[BaselineRow, ...]:
+    """Every distinct baseline once; models trained on other frames bring others."""
+    found: dict[str, BaselineRow] = {}
+    for digest, record in sorted(members.items()):
+        if record.accuracy is None or record.accuracy.baseline is None:
+            continue
+        baseline = record.accuracy.baseline
+        name = _short_id(*key, baseline.fitted_on, repr(baseline.energies))
+        found.setdefault(
+            name,
+            BaselineRow(
+                id=name,
+                baseline=baseline,
+                metrics={metric.name: metric for metric in baseline.metrics},
+                digest=digest,
+            ),
+        )
+    return tuple(found[name] for name in sorted(found))
+
+
+def _short_id(*words: str) -> str:
+    return hashlib.sha256("\0".join(words).encode()).hexdigest()[:12]
