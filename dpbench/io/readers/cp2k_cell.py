@@ -1,0 +1,70 @@
+"""Cells of CP2K from lengths and angles, which logs print with more digits."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+_PRINTED = 2e-3
+"""Å; vectors in a log have three decimals."""
+_DECIMALS = 10
+"""Kept of a made cell, so that the last bit of a cosine does not show."""
+
+
+def cell_from_lengths(
+    lengths: Sequence[float],
+    angles: Sequence[float] | None,
+    vectors: NDArray[np.float64] | None,
+) -> NDArray[np.float64] | None:
+    """Make a cell from lengths and angles, in the orientation of printed vectors.
+
+    Args:
+        lengths: |a|, |b|, |c|, Å.
+        angles: alpha (b, c), beta (a, c), gamma (a, b), degrees; None for 90.
+        vectors: (3, 3), Å, three decimals, for the orientation; None if not printed.
+
+    Returns:
+        (3, 3), Å, rows are cell vectors. Where the printed vectors are not oriented
+        as CP2K orients a cell given by lengths (a along x, b in the xy plane), each is
+        scaled to its length. None if the numbers make no cell.
+    """
+    made = _standard(lengths, angles or (90.0, 90.0, 90.0))
+    if vectors is None:
+        return made
+    scale = [
+        length / math.sqrt(x * x + y * y + z * z) if x or y or z else math.nan
+        for length, (x, y, z) in zip(lengths, vectors.tolist(), strict=True)
+    ]
+    scaled = vectors * np.array(scale)[:, None]
+    if not np.isfinite(scaled).all():
+        return made
+    # a cell that changes in the run has grown since its vectors were printed
+    is_standard = made is not None and bool(
+        np.abs(made - scaled).max() < _PRINTED * max(1.0, max(scale))
+    )
+    return made if is_standard else np.round(scaled, _DECIMALS)
+
+
+def _standard(
+    lengths: Sequence[float], angles: Sequence[float]
+) -> NDArray[np.float64] | None:
+    a, b, c = lengths
+    cos_alpha, cos_beta, cos_gamma = (_cosine(angle) for angle in angles)
+    sin_gamma = math.sqrt(max(1 - cos_gamma * cos_gamma, 0.0))
+    if not math.isfinite(a * b * c) or sin_gamma == 0:
+        return None
+    cx = c * cos_beta
+    cy = c * (cos_alpha - cos_beta * cos_gamma) / sin_gamma
+    rest = c * c - cx * cx - cy * cy
+    if not rest > 0:
+        return None
+    rows = [[a, 0, 0], [b * cos_gamma, b * sin_gamma, 0], [cx, cy, math.sqrt(rest)]]
+    box: NDArray[np.float64] = np.round(np.array(rows, dtype=np.float64), _DECIMALS)
+    return box
+
+
+def _cosine(angle: float) -> float:
+    """Cosine of an angle in degrees, exact where cells are."""
+    exact = {60.0: 0.5, 90.0: 0.0, 120.0: -0.5}
+    return exact.get(angle, math.cos(math.radians(angle)))

@@ -1,0 +1,142 @@
+"""Level of theory of a CP2K calculation, from its log."""
+
+import re
+from typing import Any
+
+from dpbench.io.readers.tables import to_float
+from dpbench.units import BOLTZMANN, HARTREE
+
+_VERSION = re.compile(r"CP2K\| version string:\s+CP2K version (\S+)")
+_FUNCTIONAL = re.compile(r"^ FUNCTIONAL\| ([\w+-]+(?: [\w+-]+)*):\s*$", re.M)
+_HFX = re.compile(r"HFX_INFO\| FRACTION:\s+(\S+)")
+_VDW = re.compile(r"vdW POTENTIAL\|\s+(DFT-D\d(?:\(BJ\))?|DFTD4|D4|Grimme \w+)", re.I)
+_NONLOCAL = re.compile(r"vdW POTENTIAL\|\s+(\S.*?)\s{2,}\S|vdW POTENTIAL\|\s+(RVV10)")
+_CUTOFF = re.compile(r"QS\| Density cutoff \[a\.u\.\]:\s+(\S+)")
+_KIND = re.compile(r"^ +\d+\. Atomic kind: (\S+) ", re.M)
+_BASIS = re.compile(r"Orbital Basis Set\s+(\S+)")
+_POTENTIAL = re.compile(r"(GTH|AE|ECP|SGP) Potential information for\s+(\S+)")
+_MESH = re.compile(r"BRILLOUIN\| K-Point grid\s+(\d+)\s+(\d+)\s+(\d+)")
+_KCOUNT = re.compile(r"BRILLOUIN\| List of Kpoints \[.*\]\s+(\d+)")
+_SMEAR = re.compile(r"Smear method:\s+(\S+)")
+_TEMPERATURE = re.compile(r"Electronic temperature \[K\]:\s+(\S+)")
+_HUBBARD = re.compile(r"U\(eff\)[^\n]*\[eV\]:?\s+(\S+)")
+_XTB = ("xTB|", "DFTB3 3rd order energy", "Correction for halogen bonding")
+"""What only a GFN-xTB run prints; the first at print level MEDIUM, others always."""
+
+
+def code_version(text: str) -> str | None:
+    """Return the version as the banner prints it, e.g. ``2023.1``."""
+    match = _VERSION.search(text)
+    return match[1] if match else None
+
+
+def theory_of_log(text: str) -> dict[str, Any]:
+    """Collect the level of theory that a log declares.
+
+    At print level LOW a log tells little of it; what it does not tell is None.
+
+    Args:
+        text: The log.
+
+    Returns:
+        Plain JSON values under ``THEORY_KEYS``.
+    """
+    first = text.find("ENERGY| Total FORCE_EVAL")
+    head = text[: first if first >= 0 else len(text)]
+    is_xtb = any(mark in head for mark in _XTB)
+    cutoff = _CUTOFF.search(head)
+    smear = _SMEAR.search(head)
+    temperature = _TEMPERATURE.search(head)
+    width = to_float(temperature[1]) * BOLTZMANN if temperature else None
+    basis, potentials = ({}, {}) if is_xtb else _kinds(head)
+    return {
+        "code": "cp2k",
+        "code_version": code_version(head),
+        "functional": _xtb_name(head) if is_xtb else _functional(head),
+        "dispersion": None if is_xtb else _dispersion(head),
+        "hubbard_u": _hubbard(head),
+        # a.u. of a plane-wave cutoff is hartree: CUTOFF 240 [Ry] prints 120.0
+        "cutoff": to_float(cutoff[1]) * HARTREE if cutoff and not is_xtb else None,
+        "basis": basis or None,
+        "kpoints": _kpoints(head),
+        "smearing": smear[1].lower().replace("_", "-") if smear else "none",
+        "smearing_width": width if smear else None,
+        "spin": _spin(head),
+        "pseudopotentials": potentials,
+        "energy_kind": "free energy" if smear else "total energy",
+    }
+
+
+def _xtb_name(head: str) -> str:
+    """Name the tight-binding model; its dispersion is part of it."""
+    match = re.search(r"GFN([02])-?xTB", head, re.I)
+    return f"GFN{match[1]}-xTB" if match else "GFN1-xTB"
+
+
+def _functional(head: str) -> str | None:
+    names = dict.fromkeys(_FUNCTIONAL.findall(head))
+    exchange = _HFX.search(head)
+    if exchange is not None:
+        names[f"HFX {to_float(exchange[1]):g}"] = None
+    return "+".join(names) or None
+
+
+def _dispersion(head: str) -> str | None:
+    start = head.find("vdW POTENTIAL|")
+    if start < 0:
+        return None
+    section = head[start : start + 1500]
+    found = _VDW.search(section)
+    if found is None:
+        other = _NONLOCAL.search(section)
+        return next((g for g in other.groups() if g), None) if other else None
+    name = found[1].upper()
+    return name + "(BJ)" if "BJ Damping" in section else name
+
+
+def _kinds(head: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return basis set and potential of every atomic kind."""
+    marks = list(_KIND.finditer(head))
+    stops = [*(mark.start() for mark in marks[1:]), len(head)]
+    basis, potentials = {}, {}
+    for mark, stop in zip(marks, stops, strict=True):
+        kind = mark[1]
+        orbital = _BASIS.search(head, mark.end(), stop)
+        potential = _POTENTIAL.search(head, mark.end(), stop)
+        if orbital is not None:
+            basis[kind] = {"title": orbital[1], "hash": None}
+        if potential is not None:
+            is_all = potential[1] == "AE"
+            title = "all-electron" if is_all else potential[2]
+            potentials[kind] = {"title": title, "hash": None}
+    return basis, potentials
+
+
+def _kpoints(head: str) -> dict[str, Any]:
+    mesh = _MESH.search(head)
+    if mesh is not None:
+        divisions = [int(n) for n in mesh.groups()]
+        # the Monkhorst-Pack scheme leaves out Gamma where a division is even
+        is_plain = re.search(r"K-point scheme\s+Monkhorst-Pack", head) is not None
+        shift = [int(is_plain and n % 2 == 0) for n in divisions]
+        return {"mesh": divisions, "shift": shift}
+    count = _KCOUNT.search(head)
+    if count is not None:
+        return {"count": int(count[1])}
+    return {"mesh": [1, 1, 1], "shift": [0, 0, 0]}
+
+
+def _spin(head: str) -> str | None:
+    match = re.search(r"DFT\| .*\b(RKS|UKS|ROKS|LSD)\s*$", head, re.M)
+    if match is None:
+        # a log at print level LOW still counts the electrons of each spin
+        return "collinear" if re.search(r"\n Spin 2\n", head) else "none"
+    return "none" if match[1] == "RKS" else "collinear"
+
+
+def _hubbard(head: str) -> dict[str, float] | None:
+    values = {}
+    for mark in _HUBBARD.finditer(head):
+        kinds = [kind[1] for kind in _KIND.finditer(head, 0, mark.start())]
+        values[kinds[-1] if kinds else "?"] = to_float(mark[1])
+    return values or None
