@@ -205,7 +205,7 @@ class _Joiner:
         self._by_step: dict[int, list[Block]] = {}
         for block in log.blocks:
             self._by_step.setdefault(block.step, []).append(block)
-        self._is_md = re.search(r"GLOBAL\| Run type\s+MD\b", log.text) is not None
+        self._is_md = re.search(r"GLOBAL\| Run type\s+MD\b", log.head) is not None
         self._next = 0
         self._used: set[int] = set()
         forces = [frame for file in texts.forces for frame in file.frames]

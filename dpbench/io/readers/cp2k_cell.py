@@ -60,8 +60,7 @@ def _standard(
     if not rest > 0:
         return None
     rows = [[a, 0, 0], [b * cos_gamma, b * sin_gamma, 0], [cx, cy, math.sqrt(rest)]]
-    box: NDArray[np.float64] = np.round(np.array(rows, dtype=np.float64), _DECIMALS)
-    return box
+    return np.array([[round(x, _DECIMALS) for x in row] for row in rows])
 
 
 def _cosine(angle: float) -> float:

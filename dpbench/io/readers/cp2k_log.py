@@ -100,8 +100,9 @@ class Log:
         self._lengths = find_all(text, "MD| Cell lengths [ang]")
         self.blocks = self._find_blocks()
         """Energies in order."""
-        head = text[: self.blocks[0].start if self.blocks else len(text)]
-        match = re.search(r"CELL\| Periodicity\s+(\w+)", head)
+        self.head = text[: self.blocks[0].start if self.blocks else len(text)]
+        """What the log says before the first energy."""
+        match = re.search(r"CELL\| Periodicity\s+(\w+)", self.head)
         self.periodicity = match[1].upper() if match else "XYZ"
         """Periodic directions; all three are CP2K's default."""
 
@@ -188,11 +189,11 @@ class Log:
 
     def atoms(self) -> tuple[tuple[str, ...], NDArray[np.float64]] | None:
         """Return elements and first positions (atom, 3), Å; six decimals."""
-        start = re.search(r"ATOMIC COORDINATES IN ANGSTROM", self.text, re.I)
+        start = re.search(r"ATOMIC COORDINATES IN ANGSTROM", self.head, re.I)
         if start is None:
             return None
-        stop = self.text.find("SCF PARAMETERS", start.end())
-        rows = _ATOM.findall(self.text, start.end(), max(stop, start.end()))
+        stop = self.head.find("SCF PARAMETERS", start.end())
+        rows = _ATOM.findall(self.head, start.end(), max(stop, start.end()))
         if not rows:
             return None
         coord = np.array([[float(x) for x in row[1:]] for row in rows])
