@@ -1,0 +1,178 @@
+"""Ingest: DFT outputs into the next version of a dataset.
+
+Sources are found, hashed and skipped if known; the others are parsed in bundles, each
+of which becomes a segment; one commit at the end makes the version. Whatever ends the
+process before that commit leaves the dataset as it was.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from dpbench.errors import ConfigError, SourceError
+from dpbench.io.discover import Discovery, find_sources
+from dpbench.io.ingest_plan import (
+    BUNDLE_BYTES,
+    PlannedSource,
+    ReaderTable,
+    bundles,
+    known_sources,
+    name_of_paths,
+    plan_sources,
+)
+from dpbench.io.ingest_pool import available_cores, run_tasks
+from dpbench.io.ingest_report import IngestProgress, IngestReport
+from dpbench.io.ingest_run import IngestRun
+from dpbench.store.references import check_name
+from dpbench.store.staging import staging_folder
+from dpbench.store.versions import NewContent, Outcome, commit_version, newest_version
+from dpbench.store.workspace import Workspace
+
+Progress = Callable[[IngestProgress], None]
+Finder = Callable[[str, Sequence[str | Path]], Discovery]
+
+MOST_REASONS = 3
+"""Failures that the message of an ingest without a frame repeats."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class IngestOptions:
+    """Choices of an ingest that few users make."""
+
+    strict: bool = False
+    """Commit nothing if any frame is quarantined or any source fails."""
+    allow_mixed_theory: bool = False
+    """Let levels of theory that contradict each other into one version."""
+    note: str = ""
+    """Kept with the version."""
+    workers: int | None = None
+    """Processes; 0 = none but this one; None = chosen by size."""
+    bundle_bytes: int = BUNDLE_BYTES
+    """Sources are put together up to this size; 0 = one segment a source."""
+    readers: ReaderTable | None = None
+    """Reader by format; None = the reader table."""
+    finder: Finder = field(default=find_sources)
+    """Finds the sources under the paths."""
+
+
+def ingest(
+    workspace: Workspace,
+    code: str,
+    paths: Sequence[str | Path],
+    *,
+    dataset: str | None = None,
+    strict: bool = False,
+    workers: int | None = None,
+    progress: Progress | None = None,
+    options: IngestOptions | None = None,
+) -> IngestReport:
+    """Read DFT outputs into the next version of a dataset.
+
+    A script that calls this on much data needs the usual
+    ``if __name__ == "__main__":`` guard, because worker processes are spawned.
+
+    Args:
+        workspace: Where the dataset is.
+        code: ``vasp``, ``qe``, ``cp2k``, ``deepmd``, ``extxyz``, ``auto`` or
+            ``dpdata:FORMAT``.
+        paths: Files, folders or glob patterns.
+        dataset: Name of the dataset; None = that of the folder.
+        strict: Commit nothing if any frame is quarantined or any source fails.
+        workers: Processes; 0 = none but this one; None = chosen by size.
+        progress: Called after every task.
+        options: The rest; ``strict`` and ``workers`` above win where given.
+
+    Returns:
+        The closing summary. With ``strict``, its ``refusal`` says if nothing was
+        committed.
+
+    Raises:
+        ConfigError: If the dataset's name cannot be used.
+        SourceError: If no source is found, or none gives a frame.
+        DatasetError: If levels of theory would mix, or the dataset is damaged.
+        WorkspaceError: If the disk or the registry cannot be written.
+    """
+    options = options or IngestOptions()
+    if strict or workers is not None:
+        chosen = options.workers if workers is None else workers
+        options = replace(options, strict=strict or options.strict, workers=chosen)
+    if not paths:
+        raise ConfigError("ingest: no path was given; expected files or folders.")
+    name = check_name(name_of_paths(paths) if dataset is None else dataset)
+    return _ingest(workspace, options.finder(code, paths), name, options, progress)
+
+
+def _ingest(
+    workspace: Workspace,
+    found: Discovery,
+    name: str,
+    options: IngestOptions,
+    progress: Progress | None,
+) -> IngestReport:
+    head = newest_version(workspace, name)
+    planned, unreadable = plan_sources(
+        found.sources, options.readers, threads=available_cores()
+    )
+    new = _new_sources(planned, known_sources(head))
+    skipped = [(str(path), why) for path, why in found.skipped]
+    run = IngestRun(
+        new, failed=[(path, f"{path}: {why}") for path, why in skipped + unreadable]
+    )
+    with staging_folder(workspace) as staging:
+        tasks = bundles(new, bundle_bytes=options.bundle_bytes)
+        for result in run_tasks(
+            tasks, staging, options.readers, workers=options.workers
+        ):
+            run.take(result)
+            if progress is not None:
+                progress(run.progress())
+        refusal = run.refusal() if options.strict else None
+        outcome = Outcome(version=head, is_new=False, n_added=0, n_repeated=0)
+        if refusal is None:
+            if len(new) == len(planned):
+                _refuse_empty(name, run)
+            outcome = _commit(workspace, name, run.content(staging), options)
+    counts = {
+        "n_files": sum(source.n_files for source in planned) + len(skipped),
+        "n_sources": len(found.sources) + len(skipped),
+        "n_already_in": len(planned) - len(new),
+    }
+    return run.report(name, outcome, refusal=refusal, found=counts)
+
+
+def _commit(
+    workspace: Workspace, name: str, content: NewContent, options: IngestOptions
+) -> Outcome:
+    return commit_version(
+        workspace,
+        name,
+        content,
+        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        note=options.note,
+        allow_mixed_theory=options.allow_mixed_theory,
+    )
+
+
+def _new_sources(
+    planned: Sequence[PlannedSource], known: set[str]
+) -> list[PlannedSource]:
+    """Leave out what is in the dataset, and what was found twice."""
+    new: dict[str, PlannedSource] = {}
+    for source in planned:
+        if source.id not in known:
+            new.setdefault(source.id, source)
+    return list(new.values())
+
+
+def _refuse_empty(name: str, run: IngestRun) -> None:
+    """Raise if not one good frame was read, before anything is committed."""
+    if run.n_good:
+        return
+    reasons = run.reasons()
+    more = len(reasons) - MOST_REASONS
+    text = " | ".join(reasons[:MOST_REASONS]) + (f" | {more} more" if more > 0 else "")
+    raise SourceError(
+        f"{name}: no good frame in {len(reasons)} sources; expected at least one. "
+        f"Nothing was committed. {text}"
+    )

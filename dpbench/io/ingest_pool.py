@@ -1,0 +1,129 @@
+"""Running the tasks of an ingest, here or in Dask worker processes."""
+
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from dpbench.io.ingest_plan import Bundle, ReaderTable
+from dpbench.io.ingest_task import TaskResult, failure, run_task
+
+SMALL_BYTES = 48_000_000
+"""Below this size, parsing here is done before worker processes have started."""
+
+Numbered = tuple[tuple[int, ...], TaskResult]
+"""Position of a task in the order of the version, and its result."""
+
+
+def run_tasks(
+    tasks: Sequence[Bundle],
+    staging: Path,
+    readers: ReaderTable | None,
+    *,
+    workers: int | None,
+) -> Iterator[Numbered]:
+    """Run every task and yield results as they come.
+
+    Args:
+        tasks: Bundles in the order of the version.
+        staging: Where segments are written.
+        readers: Reader by format; None = the reader table.
+        workers: Processes; 0 = none but this one; None = as many as there are cores,
+            or none where there is little to do.
+
+    Yields:
+        The task's position, and its result. A task whose worker died is taken apart,
+        so that only the source that kills its reader fails.
+    """
+    if workers is None:
+        is_small = sum(task.n_bytes for task in tasks) < SMALL_BYTES
+        workers = 0 if is_small else available_cores()
+    if workers == 0 or not tasks:
+        for number, task in enumerate(tasks):
+            yield (number,), run_task(task, staging, readers)
+        return
+    with ExitStack() as stack:
+        yield from _run_in_dask(
+            stack, tasks, staging, readers, workers=min(workers, len(tasks))
+        )
+
+
+def available_cores() -> int:
+    """Count the cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _run_in_dask(
+    stack: ExitStack,
+    tasks: Sequence[Bundle],
+    staging: Path,
+    readers: ReaderTable | None,
+    *,
+    workers: int,
+) -> Iterator[Numbered]:
+    # Imported here: distributed takes a second to import, and small inputs need none.
+    import dask
+    from distributed import Client, Future, KilledWorker, LocalCluster, as_completed
+
+    settings = {
+        "distributed.worker.multiprocessing-method": "spawn",
+        # One task a worker and no queue behind it: when a worker dies, only the task
+        # that killed it is to blame.
+        "distributed.scheduler.worker-saturation": 1.0,
+        "distributed.scheduler.allowed-failures": 1,
+        "distributed.diagnostics.nvml": False,
+    }
+    stack.enter_context(dask.config.set(settings))
+    cluster = stack.enter_context(
+        LocalCluster(
+            n_workers=workers,
+            threads_per_worker=1,
+            processes=True,
+            dashboard_address=None,
+            silence_logs=logging.CRITICAL,
+            memory_limit=None,
+            local_directory=str(staging),
+        )
+    )
+    client = stack.enter_context(Client(cluster))
+
+    def submit(task: Bundle) -> "Future[TaskResult]":
+        future: Future[TaskResult] = client.submit(
+            run_task, task, staging, readers, pure=False
+        )
+        return future
+
+    waiting: dict[Future[TaskResult], tuple[tuple[int, ...], Bundle]] = {
+        submit(task): ((n,), task) for n, task in enumerate(tasks)
+    }
+    completed = as_completed(list(waiting))
+    for future in completed:
+        number, task = waiting.pop(future)
+        error = future.exception()
+        if error is None:
+            yield number, future.result()
+        elif not isinstance(error, KilledWorker):
+            raise error
+        elif len(task.sources) > 1:
+            for i, single in enumerate(task.apart()):
+                retry = submit(single)
+                waiting[retry] = ((*number, i), single)
+                completed.add(retry)
+        else:
+            yield number, _died(task)
+        future.release()
+
+
+def _died(task: Bundle) -> TaskResult:
+    source = task.sources[0]
+    reason = (
+        f"{source.path}: the process that read it died, twice (out of memory, or a "
+        "crash in a reader's library); expected it to end. Read it apart with "
+        "--workers 0 to see why."
+    )
+    return TaskResult(
+        sources=(failure(source, reason),), data=None, quarantine=None, theories=()
+    )

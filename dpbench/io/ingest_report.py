@@ -1,0 +1,136 @@
+"""What an ingest tells at its end, and while it runs."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class IngestProgress:
+    """How far an ingest is; handed to the progress callback after every task."""
+
+    n_sources: int
+    """Sources to parse."""
+    n_done: int
+    """Sources parsed or failed."""
+    n_failed: int
+    """Sources failed."""
+    n_frames: int
+    """Frames read, quarantined ones counted."""
+    total_bytes: int
+    """Size of the files to parse."""
+    done_bytes: int
+    """Size of those parsed."""
+    seconds: float
+    """Since parsing began."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FailedSource:
+    """A source that gave no frame."""
+
+    path: str
+    """Where it is."""
+    reason: str
+    """Why."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TroubledSource:
+    """A source some of whose frames are in quarantine."""
+
+    path: str
+    """Where it is."""
+    quarantined: dict[str, int]
+    """Frames by reason."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class IngestReport:
+    """The closing summary of an ingest."""
+
+    dataset: str
+    """Name of the dataset."""
+    label: str | None
+    """Its newest version, e.g. ``water-v2``; None if nothing was ever committed."""
+    digest: str | None
+    """Digest of that version."""
+    is_new: bool
+    """Whether this ingest made that version."""
+    n_files: int
+    """Files found."""
+    n_sources: int
+    """Calculations found."""
+    n_kept: int
+    """Frames added to the dataset."""
+    quarantined: dict[str, int]
+    """Frames kept out, by reason."""
+    n_repeated: int
+    """Frames left out because the dataset has them already, labels and all."""
+    n_already_in: int
+    """Sources that were in the dataset already and were not read again."""
+    failed: tuple[FailedSource, ...]
+    """Sources that gave no frame."""
+    troubled: tuple[TroubledSource, ...]
+    """Sources with frames in quarantine."""
+    notes: tuple[str, ...]
+    """What readers had to say, source by source."""
+    n_bytes: int
+    """Size of the files that were parsed."""
+    seconds: float
+    """Wall time."""
+    refusal: str | None = None
+    """Why nothing was committed although there was something; None if nothing stood
+    against it."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain dicts, lists and scalars."""
+        plain = asdict(self)
+        for key in ("failed", "troubled", "notes"):
+            plain[key] = list(plain[key])
+        return plain
+
+    def summary(self) -> str:
+        """Write the report as a user reads it."""
+        lines = [
+            self._headline(),
+            f"  files        {self.n_files} in {_count(self.n_sources, 'source')}, "
+            f"{self.n_bytes / 1e6:.1f} MB read in {self.seconds:.1f} s",
+            f"  frames       {self._frames()}",
+        ]
+        if self.n_already_in:
+            lines.append(f"  already in   {_count(self.n_already_in, 'source')}")
+        if self.troubled:
+            n_troubled = _count(len(self.troubled), "source")
+            lines.append(f"  quarantined  frames of {n_troubled}")
+            lines += [f"    {t.path}: {_reasons(t.quarantined)}" for t in self.troubled]
+        if self.failed:
+            lines.append(f"  failed       {_count(len(self.failed), 'source')}")
+            lines += [f"    {failed.reason}" for failed in self.failed]
+        return "\n".join(lines)
+
+    def _headline(self) -> str:
+        if self.refusal is not None:
+            return f"{self.dataset}: nothing was committed ({self.refusal})"
+        if self.is_new:
+            return f"{self.label}  {self.digest}"
+        return f"{self.label}  {self.digest}  nothing new"
+
+    def _frames(self) -> str:
+        parts = [f"{self.n_kept} kept"]
+        n_out = sum(self.quarantined.values())
+        parts.append(
+            f"{n_out} quarantined ({_reasons(self.quarantined)})"
+            if n_out
+            else "0 quarantined"
+        )
+        if self.n_repeated:
+            parts.append(f"{self.n_repeated} repeated")
+        return ", ".join(parts)
+
+
+def _reasons(counts: dict[str, int]) -> str:
+    return ", ".join(f"{count} {reason}" for reason, count in sorted(counts.items()))
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
