@@ -28,6 +28,7 @@ _CARDS = (
     "ADDITIONAL_K_POINTS",
     "SOLVENTS",
 )
+_CARD_STARTS = frozenset(card[:4] for card in _CARDS)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -78,7 +79,9 @@ def _split(text: str) -> tuple[dict[str, str], dict[str, tuple[str, list[str]]]]
         line = raw.split("!")[0].split("#")[0].strip()
         if not line:
             continue
-        word = re.split(r"[\s({]", line, maxsplit=1)[0].upper()
+        word = line[:4].upper()
+        if word in _CARD_STARTS:
+            word = re.split(r"[\s({]", line, maxsplit=1)[0].upper()
         if word in _CARDS:
             current = []
             cards[word] = (line[len(word) :].strip(" ({})\t").lower(), current)

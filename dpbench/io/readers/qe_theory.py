@@ -95,20 +95,20 @@ def theory_of_output(
     Returns:
         Plain JSON values under ``THEORY_KEYS``.
     """
-    # the first SCF closes with the terms of the energy, where dispersion is named
-    end = run.find("Forces acting on atoms")
-    head = run[: end if end > 0 else min(len(run), 200_000)]
-    smearing = _SMEARING.search(head)
-    cutoff = _CUTOFF.search(head)
+    scf = run.find("Self-consistent Calculation")
+    head = run[: scf if scf >= 0 else len(run)]
+    count = _at(_KPOINTS, "number of k points=", head)
+    smearing = _SMEARING.search(count[2]) if count else None
+    cutoff = _at(_CUTOFF, "kinetic-energy cutoff", head)
     return {
         "code": "qe",
         "code_version": code_version(head),
         "functional": _functional(head),
-        "dispersion": next((v for k, v in _DISPERSION.items() if k in head), None),
+        "dispersion": _dispersion(run, len(head)),
         "hubbard_u": _hubbard(head),
         "cutoff": float(cutoff[1]) * RYDBERG if cutoff else None,
         "basis": None,
-        "kpoints": _kpoints(head, mesh),
+        "kpoints": _kpoints(head, count, mesh),
         "smearing": smearing_name(smearing[1]) if smearing else "none",
         "smearing_width": float(smearing[2]) * RYDBERG if smearing else None,
         "spin": _spin(head),
@@ -118,6 +118,12 @@ def theory_of_output(
         },
         "energy_kind": energy_kind(is_smeared=smearing is not None),
     }
+
+
+def _at(pattern: re.Pattern[str], needle: str, text: str) -> re.Match[str] | None:
+    """Match ``pattern`` where ``needle`` first stands: far faster than a search."""
+    at = text.find(needle)
+    return pattern.match(text, at) if at >= 0 else None
 
 
 def energy_kind(*, is_smeared: bool) -> str:
@@ -137,16 +143,27 @@ def functional_name(printed: str) -> str:
 
 
 def _functional(head: str) -> str | None:
-    found = _XC.findall(head)
-    if not found:
+    # an enforced functional is announced first, the one in use comes last
+    at = head.rfind("Exchange-correlation")
+    match = _XC.match(head, at) if at >= 0 else None
+    if match is None:
         return None
-    printed, numbers = found[-1]
-    indices = tuple(int(word) for word in numbers.split())
+    indices = tuple(int(word) for word in match[2].split())
     is_plain = len(indices) >= 4 and not any(indices[4:])
     name = _FUNCTIONALS.get(indices[:4]) if is_plain else None
-    exx = _EXX.search(head)
+    exx = _at(_EXX, "EXX-fraction", head)
     suffix = f" (EXX {exx[1]})" if exx else ""
-    return (name or functional_name(printed)) + suffix
+    return (name or functional_name(match[1])) + suffix
+
+
+def _dispersion(run: str, scf: int) -> str | None:
+    """Name the dispersion correction, which the terms of the first energy show."""
+    start = run.find("\n!", scf)
+    stop = run.find("onvergence has been achieved", max(start, 0))
+    terms = run[start:stop] if 0 <= start < stop else ""
+    if "ispersion" not in terms:
+        return None
+    return next((name for mark, name in _DISPERSION.items() if mark in terms), None)
 
 
 def _hubbard(head: str) -> dict[str, float] | None:
@@ -159,18 +176,18 @@ def _hubbard(head: str) -> dict[str, float] | None:
 
 
 def _spin(head: str) -> str:
-    if re.search(r"calculation with\s+spin-orbit", head):
+    if "calculation with spin-orbit" in head:
         return "spin-orbit"
-    if re.search(r"non-?collinear calculation", head, re.I):
+    if "oncollinear calculation" in head:
         return "noncollinear"
-    is_polarised = "Starting magnetic structure" in head or "SPIN UP" in head
-    return "collinear" if is_polarised else "none"
+    return "collinear" if "Starting magnetic structure" in head else "none"
 
 
 def _kpoints(
-    head: str, mesh: tuple[tuple[int, ...], tuple[int, ...]] | None
+    head: str,
+    count: re.Match[str] | None,
+    mesh: tuple[tuple[int, ...], tuple[int, ...]] | None,
 ) -> dict[str, Any] | None:
-    count = _KPOINTS.search(head)
     if mesh is None and count is not None:
         mesh = _infer_mesh(head, count.end())
     if mesh is not None:

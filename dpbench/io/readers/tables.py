@@ -6,6 +6,7 @@ without a space between them; both are met here, once.
 
 import re
 from collections.abc import Sequence
+from functools import cache
 from itertools import chain
 
 import numpy as np
@@ -113,6 +114,7 @@ def _irregular(
     return np.array(rows, dtype=np.float64)
 
 
+@cache
 def element_of(label: str) -> str:
     """Return the element of an atom label such as ``Fe1``, ``O_h`` or ``H-2``.
 
