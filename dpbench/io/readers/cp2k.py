@@ -130,6 +130,8 @@ def _sort(paths: Sequence[Path]) -> _Texts:
             texts.logs.append((path, text))
         elif "xx [bar]" in text[:600]:
             texts.notes.append(f"{path.name}: not used; it holds the kinetic part too.")
+        else:
+            texts.notes.append(f"{path.name}: no log, trajectory or cells; not read.")
     return texts
 
 
@@ -151,7 +153,7 @@ def _snapshots(
     if len(log.blocks) > 1:
         texts.notes.append(
             f"{path.name}: {len(log.blocks) - 1} later steps have no positions; "
-            "no '*-pos-*.xyz' lies beside."
+            "no '*-pos-*.xyz' was read."
         )
     block = log.blocks[0]
     box = log.cell(block) if log.periodicity != "NONE" else None
@@ -207,6 +209,7 @@ class _Joiner:
             self._by_step.setdefault(block.step, []).append(block)
         self._is_md = re.search(r"GLOBAL\| Run type\s+MD\b", log.head) is not None
         self._next = 0
+        self._given = 0
         self._used: set[int] = set()
         forces = [frame for file in texts.forces for frame in file.frames]
         keys = occurrences([frame.step for frame in forces])
@@ -218,24 +221,34 @@ class _Joiner:
         """Give every frame of the positions its cell and labels."""
         keys = occurrences([frame.step for frame in frames])
         found: list[Snapshot] = []
+        by_step: dict[int, list[Snapshot]] = {}
         for frame, key in zip(frames, keys, strict=True):
             snapshot = self._one(frame, key)
-            if key[1] and _is_repeat(snapshot, found):
+            earlier = by_step.setdefault(snapshot.step, [])
+            if any(_is_repeat(snapshot, other) for other in earlier):
                 snapshot = replace(snapshot, quarantine=Quarantine.REPEATED)
+            earlier.append(snapshot)
             found.append(snapshot)
+        self._tell(found)
+        return found
+
+    def _tell(self, found: Sequence[Snapshot]) -> None:
+        """Note what each trajectory gave, and whether it agrees with the log."""
         count = sum(s.quarantine is Quarantine.MISMATCH for s in found)
         verdict = "agree with" if not count else f"contradict in {count} frames"
         names = ", ".join(file.path.name for file in self._texts.positions)
         self._texts.notes.append(
             f"{names}: gave {len(found)} positions; energies {verdict} the log."
         )
-        for file in self._texts.forces:
-            self._texts.notes.append(f"{file.path.name}: gave the forces.")
-        return found
+        names = ", ".join(file.path.name for file in self._texts.forces)
+        if names:
+            self._texts.notes.append(
+                f"{names}: gave the forces of {self._given} frames."
+            )
 
     def _one(self, frame: XyzFrame, key: tuple[int, int]) -> Snapshot:
         block, agrees = self._block(frame)
-        force = self._force(frame, key)
+        force, fits = self._force(frame, key)
         if block is None:
             # the log was cut or is of another run: no verdict, hence no label
             return Snapshot(
@@ -249,12 +262,13 @@ class _Joiner:
         snapshot = _labelled(
             self._log, block, frame.values, self._cell(key, block), force
         )
-        snapshot = replace(snapshot, step=frame.step)
-        if not frame.is_whole:
-            return replace(snapshot, quarantine=Quarantine.TRUNCATED)
-        if not agrees or not self._is_consistent(frame, block, force):
-            return replace(snapshot, quarantine=Quarantine.MISMATCH)
-        return snapshot
+        reason = snapshot.quarantine
+        lacks_force = bool(self._forces) and snapshot.force is None
+        if not frame.is_whole or (lacks_force and reason is Quarantine.NONE):
+            reason = Quarantine.TRUNCATED
+        elif not (agrees and fits and self._is_consistent(frame, block, force)):
+            reason = Quarantine.MISMATCH
+        return replace(snapshot, step=frame.step, quarantine=reason)
 
     def _block(self, frame: XyzFrame) -> tuple[Block | None, bool]:
         """Find the block of a frame: the step's own in MD, else by the energy."""
@@ -275,16 +289,19 @@ class _Joiner:
 
     def _force(
         self, frame: XyzFrame, key: tuple[int, int]
-    ) -> NDArray[np.float64] | None:
-        """Return the forces of the trajectory, eV/Å; None if it has none or is cut."""
+    ) -> tuple[NDArray[np.float64] | None, bool]:
+        """Return the forces of the trajectory, eV/Å, and whether they fit the frame.
+
+        None if the trajectory lacks them or is cut there: the log may have them.
+        """
         found = self._forces.get(key)
         if found is None or not found.is_whole:
-            return None
-        if abs(found.energy - frame.energy) > _SAME_ENERGY:
-            return None
-        if found.values.shape != frame.values.shape:
-            return None
-        return found.values * (HARTREE / BOHR)
+            return None, True
+        is_same = abs(found.energy - frame.energy) < _SAME_ENERGY
+        if not is_same or found.values.shape != frame.values.shape:
+            return None, False
+        self._given += 1
+        return found.values * (HARTREE / BOHR), True
 
     def _cell(self, key: tuple[int, int], block: Block) -> NDArray[np.float64] | None:
         if self._log.periodicity == "NONE":
@@ -313,14 +330,19 @@ def _agree(block: Block, frame: XyzFrame) -> bool:
     return abs(block.energy - frame.energy) < _SAME_ENERGY
 
 
-def _is_repeat(snapshot: Snapshot, earlier: Sequence[Snapshot]) -> bool:
-    """Whether a frame of the same step, labels and all, stands before."""
-    for other in earlier:
-        if other.step != snapshot.step or other.energy != snapshot.energy:
-            continue
-        if np.array_equal(other.coord, snapshot.coord):
-            return True
-    return False
+def _is_repeat(snapshot: Snapshot, earlier: Snapshot) -> bool:
+    """Whether two frames of one step are the same, labels and all."""
+    if earlier.energy != snapshot.energy:
+        return False
+    pairs = (
+        (earlier.coord, snapshot.coord),
+        (earlier.force, snapshot.force),
+        (earlier.box, snapshot.box),
+    )
+    return all(
+        a is b or (a is not None and b is not None and np.array_equal(a, b))
+        for a, b in pairs
+    )
 
 
 def _with_periodicity(frames: Frames, directions: str) -> Frames:

@@ -121,7 +121,7 @@ class Log:
         if any(match[1] == "MIXED" for match in energies):
             energies = [match for match in energies if match[1] == "MIXED"]
         starts = [match.start() for match in energies]
-        stops = [*starts[1:], len(text)]
+        stops = [*starts[1:], len(text)][: len(starts)]
         steps = self._steps(starts)
         verdicts = self._verdicts()
         blocks = []

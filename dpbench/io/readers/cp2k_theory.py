@@ -97,7 +97,7 @@ def _dispersion(head: str) -> str | None:
 def _kinds(head: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return basis set and potential of every atomic kind."""
     marks = list(_KIND.finditer(head))
-    stops = [*(mark.start() for mark in marks[1:]), len(head)]
+    stops = [*(mark.start() for mark in marks[1:]), len(head)][: len(marks)]
     basis, potentials = {}, {}
     for mark, stop in zip(marks, stops, strict=True):
         kind = mark[1]
