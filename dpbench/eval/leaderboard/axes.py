@@ -1,5 +1,6 @@
 """Axes of the inline plots: scales, ticks, and the SVG that draws them."""
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -48,7 +49,7 @@ def linear_ticks(low: float, high: float) -> list[float]:
 
 
 def log_ticks(low: float, high: float) -> list[float]:
-    """Values 1, 2, 5 of each decade inside the range; powers alone if there are many."""
+    """Values 1, 2, 5 of each decade in the range; powers alone if there are many."""
     first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
     factors = (1, 2, 5) if last - first <= 3 else (1,)
     values = [m * 10.0**p for p in range(first, last + 1) for m in factors]
@@ -71,7 +72,7 @@ def tick_text(value: float, step_of: Sequence[float]) -> str:
     """Write a tick as short as its neighbours allow."""
     if value == 0:
         return "0"
-    gaps = [abs(b - a) for a, b in zip(step_of, step_of[1:], strict=False) if b != a]
+    gaps = [abs(b - a) for a, b in itertools.pairwise(step_of) if b != a]
     smallest = min([*gaps, abs(value)])
     decimals = max(0, -math.floor(math.log10(smallest) + 1e-9))
     if abs(value) >= 1e5 or decimals > 4:

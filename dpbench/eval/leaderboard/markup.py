@@ -14,7 +14,7 @@ class Markup(str):
 Child = str | int | None
 
 
-def tag(name: str, *children: Child, **attributes: Child) -> Markup:
+def tag(name: str, /, *children: Child, **attributes: Child) -> Markup:
     """Make an element.
 
     Args:

@@ -47,12 +47,11 @@ def pareto_plot(points: Sequence[Point], *, label: str) -> Markup:
         label: Name of the plot for those who do not see it.
     """
     width, height = 640, 360
-    kinds = "log"
     x_low, x_high = padded([p.speed for p in points], kind="log")
     heights = [v for p in points for v in (p.error_low, p.error, p.error_high)]
     y_low, y_high = padded([h for h in heights if h > 0], kind="log")
-    x = Scale(low=x_low, high=x_high, start=62, stop=width - 16, kind=kinds)
-    y = Scale(low=y_low, high=y_high, start=height - 48, stop=14, kind=kinds)
+    x = Scale(low=x_low, high=x_high, start=62, stop=width - 16, kind="log")
+    y = Scale(low=y_low, high=y_high, start=height - 48, stop=14, kind="log")
     marks = [_pareto_mark(point, x, y) for point in points]
     return picture(
         width,

@@ -1,0 +1,68 @@
+"""The leaderboard: a pure function of result records."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from dpbench.errors import EvaluationError
+from dpbench.eval.leaderboard.board import make_board
+from dpbench.eval.leaderboard.export import render_csv, render_json, render_markdown
+from dpbench.eval.leaderboard.page import render_page
+from dpbench.eval.record import Record
+from dpbench.eval.filing import read_records
+from dpbench.store.files import disk_errors, write_atomically
+from dpbench.store.workspace import Workspace
+
+__all__ = ["build", "write_board"]
+
+
+def build(
+    workspace: Workspace, out: Path, *, suite: str | None = None
+) -> tuple[Path, ...]:
+    """Write the leaderboard of all records in a workspace.
+
+    Args:
+        workspace: Holds the records.
+        out: Folder of the files; made if it is missing.
+        suite: Only records of this suite.
+
+    Returns:
+        index.html, leaderboard.md, leaderboard.csv and leaderboard.json.
+
+    Raises:
+        EvaluationError: If there is no record.
+        WorkspaceError: If a file cannot be written.
+    """
+    return write_board(read_records(workspace), out, suite=suite)
+
+
+def write_board(
+    records: Mapping[str, Record], out: Path, *, suite: str | None = None
+) -> tuple[Path, ...]:
+    """Write the leaderboard of some records; the same records give the same bytes.
+
+    Args:
+        records: Digest -> record.
+        out: Folder of the files; made if it is missing.
+        suite: Only records of this suite.
+
+    Raises:
+        EvaluationError: If there is no record.
+        WorkspaceError: If a file cannot be written.
+    """
+    board = make_board(records, suite=suite)
+    if not board.tables:
+        of = "" if suite is None else f" of the suite '{suite}'"
+        raise EvaluationError(
+            f"there is no result record{of} yet; expected at least one. Measure a "
+            "model first: dpbench evaluate --model m.pth"
+        )
+    texts = {
+        "index.html": render_page(board),
+        "leaderboard.md": render_markdown(board),
+        "leaderboard.csv": render_csv(board),
+        "leaderboard.json": render_json(board),
+    }
+    with disk_errors(out):
+        for name, text in texts.items():
+            write_atomically(out / name, text.encode())
+    return tuple(out / name for name in texts)

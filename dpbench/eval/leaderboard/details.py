@@ -1,0 +1,328 @@
+"""What a row unfolds to: plots, every number, the chain to the sources, the record."""
+
+import json
+from collections.abc import Iterable, Sequence
+
+from dpbench.eval.leaderboard.board import Row
+from dpbench.eval.leaderboard.columns import number, with_spread
+from dpbench.eval.leaderboard.markup import Markup, join, tag
+from dpbench.eval.leaderboard.plots import parity_plot, trace_plot
+from dpbench.eval.record import Record, record_to_payload
+from dpbench.eval.task_results import Accuracy, Stability, Throughput
+from dpbench.metrics.definitions import METRICS, MetricValue
+
+SOURCES_SHOWN = 50
+"""Most source files listed under a row; the record has more."""
+
+
+def row_details(row: Row) -> Markup:
+    """Everything about a row, as a grid of cards."""
+    cards: list[Markup | None] = []
+    if row.accuracy is not None:
+        cards += _accuracy_cards(row.accuracy)
+    if row.stability is not None:
+        cards.append(_stability_card(row.stability))
+    if row.throughput is not None:
+        cards.append(_throughput_card(row.throughput))
+    cards += [provenance_card(row), _record_card(row)]
+    return tag("div", *cards, class_="cards")
+
+
+def _card(title: str, *children: Markup | None, wide: bool = False) -> Markup:
+    return tag(
+        "section",
+        tag("h4", title),
+        *children,
+        class_="card wide" if wide else "card",
+    )
+
+
+def _accuracy_cards(accuracy: Accuracy) -> list[Markup | None]:
+    parity = accuracy.parity
+    energy = parity_plot(
+        parity.energy_reference,
+        parity.energy_predicted,
+        quantity="energy",
+        unit="eV/atom",
+    )
+    force = parity_plot(
+        parity.force_reference,
+        parity.force_predicted,
+        quantity="force",
+        unit="eV/Å",
+    )
+    sources = None
+    if accuracy.by_source:
+        rows = [
+            (item.source, item.sha256[:12], str(item.nframes), *_three(item.metrics))
+            for item in accuracy.by_source[:SOURCES_SHOWN]
+        ]
+        sources = _card(
+            f"By source ({accuracy.nsources})",
+            grid(
+                ("Source", "sha256", "Frames", *_THREE_HEADS),
+                rows,
+                numbers_from=2,
+            ),
+            wide=True,
+        )
+    elements = [
+        (symbol, *_three(metrics)[1:])
+        for symbol, metrics in accuracy.by_element.items()
+    ]
+    return [
+        None if energy is None else _card("Energy parity", energy),
+        None if force is None else _card("Force parity", force),
+        _card("All accuracy metrics", metric_grid(accuracy.metrics)),
+        _card(
+            "Forces by element",
+            grid(("Element", *_THREE_HEADS[1:]), elements, numbers_from=1),
+        )
+        if elements
+        else None,
+        sources,
+    ]
+
+
+_THREE_HEADS = ("Energy RMSE, meV/atom", "Force RMSE, meV/Å", "Force rel., %")
+_THREE = (
+    "energy_rmse_per_atom_mev",
+    "force_rmse_component_mev_per_ang",
+    "force_rmse_relative_percent",
+)
+
+
+def _three(metrics: Iterable[MetricValue]) -> tuple[str, ...]:
+    values = {metric.name: metric.value for metric in metrics}
+    return tuple(number(values.get(name)) for name in _THREE)
+
+
+def metric_grid(metrics: Iterable[MetricValue]) -> Markup:
+    """List metrics with interval, unit and count."""
+    rows = [
+        (
+            METRICS[metric.name].title if metric.name in METRICS else metric.name,
+            with_spread(metric),
+            metric.unit,
+            str(metric.n),
+        )
+        for metric in metrics
+    ]
+    return grid(("Metric", "Value ± CI/2", "Unit", "n"), rows, numbers_from=1)
+
+
+def grid(
+    heads: Sequence[str], rows: Iterable[Sequence[str]], *, numbers_from: int
+) -> Markup:
+    """Draw a small table; columns from ``numbers_from`` on are set right."""
+    head = tag(
+        "tr",
+        *(
+            tag("th", text, scope="col", class_="num" if i >= numbers_from else None)
+            for i, text in enumerate(heads)
+        ),
+    )
+    body = (
+        tag(
+            "tr",
+            *(
+                tag("td", text, class_="num" if i >= numbers_from else None)
+                for i, text in enumerate(row)
+            ),
+        )
+        for row in rows
+    )
+    table = tag("table", tag("thead", head), tag("tbody", *body))
+    return tag("div", table, class_="scroll", tabindex="0")
+
+
+def _stability_card(stability: Stability) -> Markup:
+    protocol = stability.protocol
+    text = (
+        f"{protocol.ensemble}, {protocol.natoms} atoms, {number(protocol.temperature)} "
+        f"K at the start, {number(protocol.timestep)} fs, {protocol.steps} steps, "
+        f"first {protocol.discard:.0%} dropped from the regression."
+    )
+    rows = [
+        (
+            str(run.seed),
+            run.status if run.reason is None else f"{run.status}: {run.reason}",
+            str(run.steps_done),
+            number(run.drift),
+            number(run.min_distance),
+        )
+        for run in stability.runs
+    ]
+    return _card(
+        "Energy conservation",
+        trace_plot([(run.time, run.energy) for run in stability.runs]),
+        tag("p", text, class_="note"),
+        grid(
+            ("Seed", "Status", "Steps", "Drift, meV/atom/ps", "Closest, Å"),
+            rows,
+            numbers_from=2,
+        ),
+    )
+
+
+def _throughput_card(throughput: Throughput) -> Markup:
+    protocol = throughput.protocol
+    rows: list[tuple[str, ...]] = []
+    for size in throughput.sizes:
+        if size.status != "ok":
+            rows.append((str(size.natoms), "out of memory", "–", "–", "–", "–"))
+            continue
+        for name, timing in size.quantities.items():
+            rows.append(
+                (
+                    str(size.natoms),
+                    METRICS[name].title if name in METRICS else name,
+                    f"{number(timing.median)} "
+                    f"[{number(timing.quartile_low)}, {number(timing.quartile_high)}]",
+                    number(timing.katom_step_per_s),
+                    number(timing.ns_per_day),
+                    number(timing.warmup_s),
+                )
+            )
+    text = (
+        f"{protocol.repeats} windows of about {number(protocol.window_s)} s each, the "
+        "quantities taking turns; warm-up left out. Raw samples are in the record."
+    )
+    heads = (
+        "Atoms",
+        "Quantity",
+        "µs/atom/step [IQR]",
+        "katom-step/s",
+        f"ns/day ({number(protocol.timestep)} fs)",
+        "Warm-up, s",
+    )
+    return _card(
+        "Speed",
+        grid(heads, rows, numbers_from=2),
+        tag("p", text, class_="note"),
+        wide=True,
+    )
+
+
+def provenance_card(row: Row) -> Markup:
+    """The chain: row, run, model, split, dataset version, source files."""
+    record = row.record
+    run = record.provenance.run or {}
+    steps = [
+        ("Row", [(f"record, {t}", d) for t, d in row.digests.items()]),
+        ("Run", _run_facts(run)),
+        ("Model", [("digest", record.model.digest), ("file", record.model.path)]),
+        ("Split", _split_facts(record)),
+        ("Dataset", _dataset_facts(record)),
+    ]
+    items = [tag("li", tag("strong", name), facts_list(facts)) for name, facts in steps]
+    shown = record.provenance.sources[:SOURCES_SHOWN]
+    rows = [
+        (
+            s.path,
+            s.sha256,
+            s.format,
+            s.code if s.code_version is None else f"{s.code} {s.code_version}",
+            "–" if s.nframes is None else str(s.nframes),
+        )
+        for s in shown
+    ]
+    more = record.provenance.nsources - len(shown)
+    items.append(
+        tag(
+            "li",
+            tag("strong", f"Source files ({record.provenance.nsources})"),
+            grid(("Path", "sha256", "Format", "Code", "Frames"), rows, numbers_from=4),
+            tag("p", f"and {more} more", class_="note") if more > 0 else None,
+        )
+    )
+    return _card(
+        "Where the row comes from", tag("ol", *items, class_="chain"), wide=True
+    )
+
+
+def _run_facts(run: dict[str, object]) -> list[tuple[str, str]]:
+    plain = [
+        (key.replace("_", " "), str(run[key]))
+        for key in ("run_id", "seed", "steps", "engine", "precision", "wall_time_s")
+        if run.get(key) is not None
+    ]
+    command = run.get("command")
+    if isinstance(command, list):
+        plain.append(("command", " ".join(str(word) for word in command)))
+    elif command:
+        plain.append(("command", str(command)))
+    return plain or [("run", "not known to the model file")]
+
+
+def _split_facts(record: Record) -> list[tuple[str, str]]:
+    split = record.split
+    if split is None:
+        return [("split", "none: the whole version was evaluated")]
+    parts = ", ".join(f"{name} {count}" for name, count in split.parts.items())
+    return [
+        ("digest", split.digest),
+        ("made by", f"{split.strategy}, seed {split.seed}"),
+        ("frames", parts),
+    ]
+
+
+def _dataset_facts(record: Record) -> list[tuple[str, str]]:
+    dataset, training = record.dataset, record.provenance.training_dataset
+    facts = [("evaluated on", f"{dataset.label}:{record.part}")]
+    facts.append(("digest", dataset.digest))
+    if training is not None and training.digest != dataset.digest:
+        facts += [("trained on", training.label), ("digest", training.digest)]
+    return facts
+
+
+def facts_list(facts: Iterable[tuple[str, str]]) -> Markup:
+    """List named facts."""
+    return tag(
+        "dl", *(join(tag("dt", name), tag("dd", value)) for name, value in facts)
+    )
+
+
+def _record_card(row: Row) -> Markup:
+    record = row.record
+    hardware, software = record.hardware, record.software
+    commit = "" if software.commit is None else f" ({software.commit[:10]}"
+    if commit:
+        commit += ", with changes)" if software.dirty else ")"
+    facts = [
+        ("made", record.created_at),
+        ("mode", record.mode),
+        ("hardware", hardware.label),
+        ("cores", f"{hardware.cores} physical, {hardware.logical} usable"),
+        ("memory", f"{hardware.memory_gib} GiB"),
+        ("load before", "–" if hardware.load is None else str(hardware.load)),
+        ("system", f"{hardware.os} {hardware.machine}"),
+        ("dpbench", f"{software.dpbench}{commit}"),
+        ("python", software.python),
+        *software.packages.items(),
+        *software.environment.items(),
+    ]
+    return _card(
+        "Record",
+        tag("pre", tag("code", " ".join(record.command) or "–"), tabindex="0"),
+        facts_list(facts),
+        tag(
+            "details",
+            tag("summary", "Full record, without its point samples"),
+            tag("pre", record_text(record), tabindex="0"),
+        ),
+        wide=True,
+    )
+
+
+def record_text(record: Record) -> str:
+    """Write a record as indented JSON, leaving out what the plots show already."""
+    payload = record_to_payload(record)
+    if payload["accuracy"]:
+        payload["accuracy"]["parity"] = "left out here"
+        payload["accuracy"]["by_source"] = "left out here"
+    for run in (payload["stability"] or {}).get("runs", []):
+        run.update(time="left out here", energy="left out here")
+        run["temperature"] = "left out here"
+    payload["provenance"]["sources"] = "left out here"
+    return json.dumps(payload, indent=1, ensure_ascii=False, sort_keys=True)
