@@ -1,6 +1,7 @@
 """The built wheel, installed where no clone is near."""
 
 import os
+import shutil
 import subprocess
 import sys
 import venv
@@ -38,13 +39,17 @@ def run():
 @pytest.fixture(scope="session")
 def wheel(tmp_path_factory):
     """The wheel, built from what the repository holds."""
-    out = tmp_path_factory.mktemp("dist")
+    source = tmp_path_factory.mktemp("source")  # a build folder of old would leak in
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(REPOSITORY / name, source)
+    ignore = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(REPOSITORY / "dpbench", source / "dpbench", ignore=ignore)
     run_outside(
         *(sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps"),
-        *("--wheel-dir", out, REPOSITORY),
-        cwd=out,
+        *("--wheel-dir", source / "dist", source),
+        cwd=source,
     )
-    return next(out.glob("dpbench-*.whl"))
+    return next((source / "dist").glob("dpbench-*.whl"))
 
 
 @pytest.fixture(scope="session")
