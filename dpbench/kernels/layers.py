@@ -4,18 +4,18 @@ A layer is y = f(x W + b) * idt + shortcut(x); the shortcut is x where the width
 agree, (x, x) where the layer doubles the width, and nothing otherwise.
 
 The embedding net maps one number, so its derivative by that number travels forward
-with the value: ``embed`` returns G(s) and G'(s) together, and forces need no backward
-pass through the net. The fitting net, many numbers to one, is run backward explicitly
+with the value: ``embed_reference`` returns G(s) and G'(s) together, and forces need no
+backward pass through the net (``kernels.embedding`` does the same, fast). The fitting net, many numbers to one, is run backward explicitly
 by ``fit_adjoint``. Both are plain torch and can be differentiated for training.
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from dpbench.kernels.activations import ACTIVATIONS, ActivationFunction
+from dpbench.kernels.activations import ACTIVATIONS
 from dpbench.shapes import Float
 
 
@@ -36,7 +36,7 @@ class Layer(NamedTuple):
         return n_out // n_in if n_out in (n_in, 2 * n_in) else 0
 
 
-def embed(
+def embed_reference(
     s: Float[Tensor, " edge"], layers: Sequence[Layer], activation: str
 ) -> tuple[Float[Tensor, "edge feature"], Float[Tensor, "edge feature"]]:
     """Evaluate an embedding net and its derivative.
@@ -49,17 +49,6 @@ def embed(
     Returns:
         G(s) and dG/ds.
     """
-    function = ACTIVATIONS[activation]
-    x = torch.stack([s, torch.ones_like(s)]).unsqueeze(2)
-    for layer in layers:
-        x = _TangentLayer.apply(x, layer.w, layer.b, layer.idt, function)
-    return x[0], x[1]
-
-
-def embed_reference(
-    s: Float[Tensor, " edge"], layers: Sequence[Layer], activation: str
-) -> tuple[Float[Tensor, "edge feature"], Float[Tensor, "edge feature"]]:
-    """Evaluate as ``embed`` does, leaving all differentiation to autograd."""
     function = ACTIVATIONS[activation]
     x, dx = s.unsqueeze(1), torch.ones_like(s).unsqueeze(1)
     for layer in layers:
@@ -152,63 +141,3 @@ def _shortcut_adjoint(grad_x: Tensor, grad_y: Tensor, repeats: int) -> Tensor:
         return grad_x + grad_y
     width = grad_x.shape[-1]
     return grad_x + grad_y[..., :width] + grad_y[..., width:]
-
-
-class _TangentLayer(torch.autograd.Function):
-    """One layer applied to values x[0] and tangents x[1], with its own adjoint.
-
-    y  = f(a) idt + shortcut(x),           a  = x W + b
-    y' = f'(a) a' idt + shortcut(x'),      a' = x' W
-    Values and tangents share each matrix product, forward and backward.
-    """
-
-    @staticmethod
-    def forward(  # type: ignore[override]
-        ctx: Any,
-        x: Tensor,
-        w: Tensor,
-        b: Tensor,
-        idt: Tensor | None,
-        function: ActivationFunction,
-    ) -> Tensor:
-        _, rows, n_in = x.shape
-        n_out = w.shape[1]
-        z = (x.view(-1, n_in) @ w).view(2, rows, n_out)
-        a = z[0].add_(b)
-        y = torch.empty_like(z)
-        value = function.value(a)
-        torch.mul(function.slope(a, value), z[1], out=y[1])
-        y[0] = value
-        if idt is not None:
-            y *= idt
-        repeats = n_out // n_in if n_out in (n_in, 2 * n_in) else 0
-        if repeats:
-            y.view(2, rows, repeats, n_in).add_(x.unsqueeze(2))
-        ctx.save_for_backward(x, w, idt, z, value)
-        ctx.function, ctx.repeats = function, repeats
-        return y
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Any, ...]:
-        x, w, idt, z, value = ctx.saved_tensors
-        (grad,) = grads
-        _, rows, n_in = x.shape
-        n_out = w.shape[1]
-        a, da = z[0], z[1]
-        inner = grad if idt is None else grad * idt
-        slope = ctx.function.slope(a, value)
-        grad_idt = None
-        if idt is not None:
-            grad_idt = (grad[0] * value).sum(0) + (grad[1] * slope * da).sum(0)
-        grad_z = inner * slope
-        bend = ctx.function.curvature(a, value).mul_(da).mul_(inner[1])
-        grad_z[0] += bend
-        flat = grad_z.view(-1, n_out)
-        grad_w = x.view(-1, n_in).T @ flat
-        grad_b = grad_z[0].sum(0)
-        grad_x = None
-        if ctx.needs_input_grad[0]:
-            grad_x = (flat @ w.T).view_as(x)
-            if ctx.repeats:
-                grad_x += grad.view(2, rows, ctx.repeats, n_in).sum(2)
-        return grad_x, grad_w, grad_b, grad_idt, None

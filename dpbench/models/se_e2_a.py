@@ -22,7 +22,8 @@ from torch import Tensor
 from dpbench.kernels.batch import Batch
 from dpbench.kernels.contraction import EdgeRange, moments, project
 from dpbench.kernels.environment import Environment
-from dpbench.kernels.layers import Layer, embed, embed_value
+from dpbench.kernels.embedding import embed
+from dpbench.kernels.layers import Layer, embed_value
 from dpbench.models.config import ModelConfig
 from dpbench.models.parameters import embedding_nets
 from dpbench.shapes import Float
