@@ -67,6 +67,20 @@ def check_name(name: str) -> str:
     return name
 
 
+def check_part(name: str) -> str:
+    """Return ``name`` if a part of a split may have it.
+
+    Raises:
+        ConfigError: If it may not.
+    """
+    if not _NAME.fullmatch(name):
+        raise ConfigError(
+            f"part '{name}': is no name; expected letters, digits, '.', '_' and '-', "
+            "such as 'test' or 'ood'."
+        )
+    return name
+
+
 def name_from(text: str) -> str:
     """Make a dataset name of a folder's name: ``My run (2)`` gives ``My-run-2``."""
     name = re.sub(r"[^A-Za-z0-9._]+", "-", text).strip("-._")

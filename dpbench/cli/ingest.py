@@ -1,0 +1,127 @@
+"""``dpbench ingest``: DFT outputs into a dataset."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import click
+
+from dpbench.cli.context import Context, pass_context
+from dpbench.errors import SourceError
+
+if TYPE_CHECKING:
+    from dpbench.io.ingest import Progress
+
+
+@click.command("ingest")
+@click.argument("code")
+@click.argument("paths", nargs=-1, required=True, metavar="PATH...")
+@click.option(
+    "--dataset", help="Dataset to make or extend [default: the folder's name]."
+)
+@click.option(
+    "--strict",
+    is_flag=True,
+    help="Commit nothing, and exit 1, if any frame is quarantined or source fails.",
+)
+@click.option(
+    "--allow-mixed-theory",
+    is_flag=True,
+    help="Let levels of theory that contradict each other into one version.",
+)
+@click.option("--note", default="", help="Kept with the version.")
+@click.option(
+    "--workers",
+    type=click.IntRange(min=0),
+    help="Processes that parse; 0 = this one alone [default: all cores, or this "
+    "process alone where there is little to read].",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
+@pass_context
+def ingest_command(
+    context: Context,
+    *,
+    code: str,
+    paths: tuple[str, ...],
+    dataset: str | None,
+    strict: bool,
+    allow_mixed_theory: bool,
+    note: str,
+    workers: int | None,
+    as_json: bool,
+) -> None:
+    """Read DFT outputs of CODE into a new version of a dataset.
+
+    CODE is vasp, qe, cp2k, deepmd, extxyz, auto, or dpdata:FORMAT. PATH is a file, a
+    folder (walked recursively) or a glob pattern. Frames that are not converged, cut
+    off or without labels are kept apart, with the reason; ingesting the same files
+    again adds nothing.
+
+    \b
+    Example:
+        dpbench ingest vasp OUTCAR/ --dataset water
+    """
+    from dpbench.io.ingest import IngestOptions, ingest
+    from dpbench.io.ingest_plan import name_of_paths
+    from dpbench.store.references import check_name
+
+    if dataset is None:
+        dataset = name_of_paths(paths)
+        click.echo(
+            f"Dataset: {dataset} (the folder's name; --dataset sets it)", err=True
+        )
+    check_name(dataset)
+    options = IngestOptions(
+        strict=strict,
+        allow_mixed_theory=allow_mixed_theory,
+        note=note,
+        workers=workers,
+    )
+    with _progress_bar(is_quiet=context.is_quiet) as progress:
+        report = ingest(
+            context.workspace(create=True),
+            code,
+            paths,
+            dataset=dataset,
+            progress=progress,
+            options=options,
+        )
+    if as_json:
+        click.echo(json.dumps(report.to_json(), indent=2))
+    else:
+        click.echo(report.summary())
+    if report.refusal is not None:
+        raise SourceError(f"{dataset}: nothing was committed: {report.refusal}.")
+
+
+@contextmanager
+def _progress_bar(*, is_quiet: bool) -> "Iterator[Progress]":
+    """Draw a bar on stderr: sources done, frames, MB/s, failures."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from dpbench.io.ingest_report import IngestProgress
+
+    bar = Progress(
+        TextColumn("Reading"),
+        BarColumn(),
+        TextColumn("{task.fields[text]}"),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        disable=is_quiet,
+    )
+    with bar:
+        task = bar.add_task("", total=None, text="looking for sources")
+
+        def update(state: IngestProgress) -> None:
+            rate = state.done_bytes / 1e6 / max(state.seconds, 1e-9)
+            failed = f", {state.n_failed} failed" if state.n_failed else ""
+            text = (
+                f"{state.n_done}/{state.n_sources} sources, {state.n_frames} frames, "
+                f"{rate:.0f} MB/s{failed}"
+            )
+            total, done = state.total_bytes, state.done_bytes
+            bar.update(task, total=total, completed=done, text=text)
+
+        yield update

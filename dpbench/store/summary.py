@@ -1,0 +1,161 @@
+"""What a workspace holds, and what a version is made of, as plain dicts."""
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+from sqlalchemy import func, select
+
+from dpbench.store import catalog, layout, objects
+from dpbench.store.catalog import tables
+from dpbench.store.dataset import DatasetVersion
+from dpbench.store.splits import list_splits
+from dpbench.store.workspace import Workspace
+
+
+def list_datasets(workspace: Workspace) -> list[dict[str, Any]]:
+    """List the datasets by name, each with the figures of its newest version.
+
+    Raises:
+        WorkspaceError: If the registry cannot be read.
+    """
+    catalog.synchronise(workspace)
+    version = tables.version
+    newest = (
+        select(version.c.dataset, func.max(version.c.number).label("number"))
+        .group_by(version.c.dataset)
+        .subquery()
+    )
+    query = (
+        select(version)
+        .join(
+            newest,
+            (version.c.dataset == newest.c.dataset)
+            & (version.c.number == newest.c.number),
+        )
+        .order_by(version.c.dataset)
+    )
+    with catalog.transaction(workspace, write=False) as connection:
+        rows = connection.execute(query).mappings().all()
+    return [
+        {
+            "name": row["dataset"],
+            "label": f"{row['dataset']}-v{row['number']}",
+            "versions": row["number"],
+            **{key: row[key] for key in ("n_frames", "n_atoms", "n_quarantined")},
+            **{key: row[key] for key in ("digest", "created_at")},
+        }
+        for row in rows
+    ]
+
+
+def describe(version: DatasetVersion) -> dict[str, Any]:
+    """Say what a version is made of; reads manifests and facts, no arrays.
+
+    Raises:
+        DatasetError: If a file is missing or damaged.
+    """
+    return {
+        "name": version.name,
+        "label": version.label,
+        "digest": version.digest,
+        "created_at": version.payload["created_at"],
+        "note": version.payload["note"],
+        "n_frames": version.nframes,
+        "n_atoms": version.payload["n_atoms"],
+        "elements": list(version.symbols),
+        "compositions": version.compositions,
+        "labels": label_counts(version),
+        "quarantined": version.payload["quarantined"],
+        "versions": _history(version),
+        "theories": _theories(version),
+        "sources": [_source(version, i) for i in range(len(version.sources))],
+        "splits": [
+            {
+                "digest": split.digest,
+                "strategy": split.strategy,
+                "seed": split.seed,
+                "sizes": split.sizes,
+                "parameters": split.parameters,
+            }
+            for split in list_splits(version)
+        ],
+    }
+
+
+def describe_quarantine(version: DatasetVersion) -> list[dict[str, Any]]:
+    """List the frames that were kept out, with what can be read of them.
+
+    Raises:
+        DatasetError: If a file is missing or damaged.
+    """
+    kept_out = version.quarantine()
+    frames = kept_out.frames
+    rows = []
+    for i in range(frames.nframes):
+        energy = float(frames.energy[i])
+        force = frames.force[frames.atoms_of(i)]
+        largest = float(np.sqrt((force**2).sum(axis=1)).max(initial=0))
+        rows.append(
+            {
+                "reason": kept_out.reasons[i],
+                "path": kept_out.paths[i],
+                "step": int(kept_out.step[i]),
+                "n_atoms": int(frames.natoms[i]),
+                "energy": energy if np.isfinite(energy) else None,
+                "force_max": largest if np.isfinite(largest) else None,
+            }
+        )
+    return rows
+
+
+def label_counts(version: DatasetVersion) -> dict[str, int]:
+    """Count the frames that have each label (and a cell, as ``box``)."""
+    bits = version.facts["labels"]
+    return {
+        name: int(np.count_nonzero(bits & bit))
+        for name, bit in layout.LABEL_BITS.items()
+    }
+
+
+def _history(version: DatasetVersion) -> list[dict[str, Any]]:
+    rows = []
+    for number in objects.version_numbers(version.workspace, version.name):
+        digest = objects.version_digest(version.workspace, version.name, number)
+        payload = objects.get(version.workspace, "version", digest)
+        rows.append(
+            {
+                "label": f"{version.name}-v{number}",
+                **{key: payload[key] for key in ("n_frames", "digest", "created_at")},
+                "n_quarantined": sum(payload["quarantined"].values()),
+                "note": payload["note"],
+            }
+        )
+    return rows
+
+
+def _theories(version: DatasetVersion) -> list[dict[str, Any]]:
+    frames: Counter[str] = Counter()
+    for source in version.sources:
+        frames[source.theory_id] += source.n_frames
+    return [
+        {"id": key, "n_frames": frames[key], "theory": theory}
+        for key, theory in version.theories.items()
+    ]
+
+
+def _source(version: DatasetVersion, index: int) -> dict[str, Any]:
+    source = version.sources[index]
+    return {
+        "path": source.path,
+        "sha256": source.sha256,
+        "format": source.format,
+        "code": source.code,
+        "code_version": source.code_version,
+        "theory": source.theory_id,
+        "complete": source.complete,
+        "n_frames": source.n_frames,
+        "n_read": source.n_read,
+        "quarantined": source.quarantined,
+        "notes": list(source.notes),
+    }
