@@ -26,7 +26,7 @@ COMMANDS = {
     ),
     "ingest": (
         "dpbench.cli.ingest:ingest_command",
-        "Read DFT outputs into a new version of a dataset.",
+        "Read DFT outputs of CODE into a new version of a dataset.",
     ),
     "dataset": (
         "dpbench.cli.dataset:dataset_group",
@@ -34,7 +34,7 @@ COMMANDS = {
     ),
     "train": (
         "dpbench.cli.train:train_command",
-        "Train a Deep Potential model on a dataset.",
+        "Train a Deep Potential model on a dataset; write m.pth.",
     ),
     "evaluate": (
         "dpbench.cli.evaluate:evaluate_command",
