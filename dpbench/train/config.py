@@ -5,8 +5,8 @@ The defaults here are dpbench's own; those of DeePMD-kit are filled in by
 """
 
 import re
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 from dpbench.errors import ConfigError
 from dpbench.models.config import (
@@ -285,6 +285,24 @@ class TrainConfig:
 
     training: RunSettings = field(default_factory=RunSettings)
     """Length, batches, and what is written when."""
+
+
+def resolved(config: TrainConfig, **changes: Any) -> TrainConfig:
+    """Return ``config`` with some run settings changed; None changes nothing.
+
+    A length among the changes takes the place of whatever length ``config`` states.
+
+    Raises:
+        ConfigError: If two lengths are given, or a value does not fit.
+    """
+    given = {name: value for name, value in changes.items() if value is not None}
+    lengths = ("steps", "epochs", "time_budget")
+    if any(name in given for name in lengths):
+        given = dict.fromkeys(lengths) | given
+    batch_size = given.get("batch_size")
+    if isinstance(batch_size, str) and batch_size.isdigit():
+        given["batch_size"] = int(batch_size)
+    return replace(config, training=replace(config.training, **given))
 
 
 def parse_duration(text: str) -> float:

@@ -19,7 +19,7 @@ def draw_curve(rows: Sequence[CurveRow], path: Path, *, title: str) -> None:
     """Draw the errors over the steps, training beside validation, as a PNG file."""
     panels = [panel for panel in _PANELS if _has_values(rows, panel[0])]
     figure = Figure(figsize=(4.2 * max(len(panels), 1), 3.4), layout="constrained")
-    canvas = FigureCanvasAgg(figure)
+    FigureCanvasAgg(figure)  # sets itself as the figure's canvas
     figure.suptitle(title, fontsize=10)
     for index, (name, label) in enumerate(panels):
         axes = figure.add_subplot(1, len(panels), index + 1)
@@ -36,7 +36,7 @@ def draw_curve(rows: Sequence[CurveRow], path: Path, *, title: str) -> None:
         axes.set_ylabel(f"RMSE of {label}")
         axes.grid(visible=True, which="both", alpha=0.25)
         axes.legend(fontsize=8)
-    canvas.print_png(str(path))
+    figure.savefig(path, format="png", dpi=120)
 
 
 def _has_values(rows: Sequence[CurveRow], name: str) -> bool:

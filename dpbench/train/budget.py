@@ -1,0 +1,136 @@
+"""Turning a time budget into steps: once, from a few timed steps, and then recorded."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import ceil, floor, log10
+
+from dpbench.kernels.batch import Batch
+from dpbench.models.potential import DeepPotential
+from dpbench.train.config import (
+    DEFAULT_TIME_BUDGET,
+    OptimiserConfig,
+    RunSettings,
+    parse_duration,
+)
+from dpbench.train.engine import Prefactors, losses_and_gradients
+from dpbench.train.loop import Plan
+from dpbench.train.optimiser import Adam
+from dpbench.train.schedule import Schedule
+
+ROWS = 50
+"""Points of the learning curve where the user names no interval."""
+
+CHECKPOINTS = 10
+"""Checkpoints written in a run where the user names no interval."""
+
+VALIDATION_SHARE = 0.1
+"""Most of a time budget that validation may take."""
+
+MOST_EPOCHS = 400
+"""Without a stated length, a run is no longer than so many passes over the data ..."""
+
+LEAST_STEPS = 4000
+"""... or this many steps, whichever is more."""
+
+_TIMED_STEPS = 12
+_WARM_STEPS = 3
+_TIMED_SECONDS = 4.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Costs:
+    """Seconds that things take here."""
+
+    step: float
+    """One optimiser step."""
+    validation: float
+    """One validation."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Length:
+    """How long a run is, and why."""
+
+    steps: int
+    """Optimiser steps."""
+    rows: int
+    """Points of the learning curve."""
+    reason: str
+    """Shown to the user, and recorded."""
+
+
+def measure_costs(
+    model: DeepPotential,
+    make_batch: Callable[[int], Batch],
+    validate: Callable[[DeepPotential], object],
+    schedule: Schedule,
+) -> Costs:
+    """Time some steps and one validation; the model is left as it is."""
+    scratch = Adam(model.parameters.flat.clone(), OptimiserConfig())
+    seconds: list[float] = []
+    began = time.perf_counter()
+    for step in range(_WARM_STEPS + _TIMED_STEPS):
+        batch = make_batch(step)
+        start = time.perf_counter()
+        energy, force, virial = schedule.prefactors(0)
+        result = losses_and_gradients(
+            model, batch, Prefactors(energy=energy, force=force, virial=virial)
+        )
+        scratch.step(result.gradient, learning_rate=1e-9)
+        float(result.loss)  # waits for the device
+        seconds.append(time.perf_counter() - start)
+        if step >= _WARM_STEPS and time.perf_counter() - began > _TIMED_SECONDS:
+            break
+    start = time.perf_counter()
+    validate(model)
+    timed = sorted(seconds[_WARM_STEPS:] or seconds)
+    return Costs(step=timed[len(timed) // 2], validation=time.perf_counter() - start)
+
+
+def choose_length(
+    settings: RunSettings, *, steps_per_epoch: int, costs: Callable[[], Costs]
+) -> Length:
+    """Decide the number of steps.
+
+    Args:
+        settings: What the user stated.
+        steps_per_epoch: Batches of one pass over the training frames.
+        costs: Called only where time decides.
+    """
+    if settings.steps is not None:
+        return Length(steps=settings.steps, rows=ROWS, reason="steps as stated")
+    if settings.epochs is not None:
+        steps = max(1, ceil(settings.epochs * steps_per_epoch))
+        reason = f"{settings.epochs:g} epochs of {steps_per_epoch} steps"
+        return Length(steps=steps, rows=ROWS, reason=reason)
+    text = settings.time_budget or DEFAULT_TIME_BUDGET
+    budget, cost = parse_duration(text), costs()
+    rows = max(1, min(ROWS, floor(VALIDATION_SHARE * budget / cost.validation)))
+    fitting = (budget - rows * cost.validation) / cost.step
+    steps = _round_down(max(fitting, 1.0))
+    reason = f"time budget {text} at {cost.step * 1000:.3g} ms a step"
+    if settings.time_budget is None:
+        most = max(LEAST_STEPS, MOST_EPOCHS * steps_per_epoch)
+        if steps > most:
+            steps = most
+            reason = f"{most / steps_per_epoch:.0f} passes over the training frames"
+        else:
+            reason = f"default {reason}"
+    return Length(steps=steps, rows=rows, reason=reason)
+
+
+def make_plan(settings: RunSettings, length: Length) -> Plan:
+    """Fix the intervals of validation and checkpoints."""
+    steps = length.steps
+    return Plan(
+        steps=steps,
+        validation_every=settings.validation_every or max(1, steps // length.rows),
+        checkpoint_every=settings.checkpoint_every or max(1, steps // CHECKPOINTS),
+    )
+
+
+def _round_down(value: float) -> int:
+    """Keep two digits, rounded down: a timing is not better known than that."""
+    unit: int = 10 ** max(0, floor(log10(value)) - 1)
+    return int(value // unit) * unit

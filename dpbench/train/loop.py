@@ -1,0 +1,174 @@
+"""The training loop. It needs numpy, torch, numba and h5py alone, and any batches.
+
+Everything that decides the arithmetic is in the arguments: the loop reads no clock, no
+file and no random number to choose what to do, so that a run can be repeated and gone
+on with bit for bit.
+"""
+
+import time
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import torch
+
+from dpbench.errors import TrainingError
+from dpbench.kernels.batch import Batch
+from dpbench.models.potential import DeepPotential
+from dpbench.train.engine import Prefactors, StepResult, losses_and_gradients
+from dpbench.train.history import CurveRow, Errors
+from dpbench.train.optimiser import Adam
+from dpbench.train.schedule import Schedule
+from dpbench.train.validation import RunningErrors
+
+
+class Watcher(Protocol):
+    """Told by the loop how far it is; see ``dpbench.train.progress``."""
+
+    def step(self, done: int, loss: float | None) -> None:
+        """``done`` steps are made; the loss is None where it was not looked at."""
+
+    def row(self, row: CurveRow) -> None:
+        """A validation was made."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """How long a run is, and what happens when."""
+
+    steps: int
+    """Optimiser steps of the whole run."""
+    validation_every: int
+    """Steps between two rows of the learning curve."""
+    checkpoint_every: int
+    """Steps between two checkpoints."""
+
+
+@dataclass(kw_only=True, slots=True)
+class LoopState:
+    """What changes while a run goes on, apart from model and optimiser."""
+
+    step: int = 0
+    """Optimiser steps done."""
+    seconds: float = 0.0
+    """Time trained, over all sessions of the run."""
+    running: RunningErrors = field(default_factory=RunningErrors)
+    """Training errors since the last row."""
+    rows: list[CurveRow] = field(default_factory=list)
+    """The learning curve."""
+    interrupted: bool = False
+    """Whether the loop stopped because it was asked to."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Hooks:
+    """What the loop calls on its way."""
+
+    validate: Callable[[DeepPotential], Errors]
+    """Score the model on the validation frames."""
+    save: Callable[[LoopState], None]
+    """Write a checkpoint; model and optimiser are at ``state.step``."""
+    watcher: Watcher
+    """Shown to the user."""
+    should_stop: Callable[[], bool] = lambda: False
+    """Asked after every step."""
+
+
+def run_loop(
+    model: DeepPotential,
+    optimiser: Adam,
+    schedule: Schedule,
+    batches: Iterator[Batch],
+    *,
+    plan: Plan,
+    state: LoopState,
+    hooks: Hooks,
+) -> LoopState:
+    """Train from ``state.step`` to ``plan.steps``.
+
+    Args:
+        model: Changed in place.
+        optimiser: Over the model's flat parameters.
+        schedule: Learning rate and prefactors of each step.
+        batches: The batches of step ``state.step`` and on; closed at the end.
+        plan: Length, and the times of validation and checkpoint.
+        state: Where to start; changed in place.
+        hooks: Validation, checkpoints, progress, and the wish to stop.
+
+    Returns:
+        ``state``, at the last step done.
+
+    Raises:
+        TrainingError: If the loss is not finite any more.
+    """
+    is_on_host = model.parameters.flat.device.type == "cpu"
+    began = time.perf_counter() - state.seconds
+    # A look at the loss waits for the device: rarely there, always on the CPU.
+    look_every = 1 if is_on_host else 20
+    with closing(_closable(batches)) as stream:
+        for batch in stream:
+            step = state.step
+            learning_rate = schedule.learning_rate(step)
+            energy, force, virial = schedule.prefactors(step)
+            result = losses_and_gradients(
+                model, batch, Prefactors(energy=energy, force=force, virial=virial)
+            )
+            is_row = _is_due(step + 1, plan.validation_every, plan.steps)
+            is_checkpoint = _is_due(step + 1, plan.checkpoint_every, plan.steps)
+            loss = None
+            if step % look_every == 0 or is_row or is_checkpoint:
+                loss = _finite_loss(result, step)
+            optimiser.step(result.gradient, learning_rate=learning_rate)
+            state.running.add((result.mse_energy, result.mse_force, result.mse_virial))
+            state.step = step + 1
+            state.seconds = time.perf_counter() - began
+            hooks.watcher.step(state.step, loss)
+            if is_row:
+                _add_row(model, state, learning_rate, hooks)
+            state.interrupted = state.step < plan.steps and hooks.should_stop()
+            if is_checkpoint or state.interrupted:
+                hooks.save(state)
+            if state.interrupted:
+                break
+    return state
+
+
+def _closable(batches: Iterator[Batch]) -> Generator[Batch, None, None]:
+    """Wrap any iterator so that it can be closed."""
+    yield from batches
+
+
+def _is_due(done: int, every: int, steps: int) -> bool:
+    return done % every == 0 or done == steps
+
+
+def _add_row(
+    model: DeepPotential, state: LoopState, learning_rate: float, hooks: Hooks
+) -> None:
+    trained, validated = state.running.errors(), hooks.validate(model)
+    row = CurveRow(
+        step=state.step,
+        learning_rate=learning_rate,
+        rmse_e_train=trained.energy,
+        rmse_f_train=trained.force,
+        rmse_v_train=trained.virial,
+        rmse_e_validation=validated.energy,
+        rmse_f_validation=validated.force,
+        rmse_v_validation=validated.virial,
+        wall_time=state.seconds,
+    )
+    state.rows.append(row)
+    state.running = RunningErrors()
+    hooks.watcher.row(row)
+
+
+def _finite_loss(result: StepResult, step: int) -> float:
+    loss = float(result.loss)
+    if not torch.isfinite(torch.tensor(loss)):
+        raise TrainingError(
+            f"step {step}: the loss is {loss}; expected a finite number: the training "
+            "diverged. The last checkpoint is kept. Lower learning_rate.start_lr or "
+            "look at the data with 'dpbench dataset stats'."
+        )
+    return loss

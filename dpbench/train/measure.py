@@ -1,0 +1,171 @@
+"""Statistics of the training frames, gathered by Dask over ranges of frames.
+
+Each task returns partial sums only, and there are few tasks: small data are measured
+in this process, which leaves their neighbour lists in the cache.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import reduce
+from math import ceil
+from pathlib import Path
+
+import numpy as np
+from dask.base import compute
+from dask.delayed import delayed
+from numpy.typing import NDArray
+
+from dpbench.models.config import ModelConfig
+from dpbench.models.statistics import (
+    EnergyNormal,
+    EnvironmentMoments,
+    ModelStatistics,
+    NeighbourCounts,
+    energy_normal,
+    environment_moments,
+    neighbour_counts,
+)
+from dpbench.store.dataset import open_dataset
+from dpbench.store.workspace import Workspace
+from dpbench.train.config import ModelSettings
+from dpbench.train.loader import FrameCache
+
+ATOMS_PER_TASK = 50_000
+"""Atoms of one task: seconds of work, so that a task's overhead does not count."""
+
+ATOMS_IN_PROCESS = 200_000
+"""Up to this many atoms, starting processes costs more than it saves."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Measured:
+    """Partial sums over training frames; mergeable."""
+
+    neighbours: NeighbourCounts
+    """Most neighbours per type, shortest distance."""
+    moments: EnvironmentMoments
+    """Sums over environment rows, counted as if every atom had one slot."""
+    energies: EnergyNormal
+    """Energies by composition."""
+    labelled: NDArray[np.int64]
+    """(3), frames with energy, force and virial."""
+
+    def __add__(self, other: "Measured") -> "Measured":
+        """Merge two ranges."""
+        return Measured(
+            neighbours=self.neighbours + other.neighbours,
+            moments=self.moments + other.moments,
+            energies=self.energies + other.energies,
+            labelled=self.labelled + other.labelled,
+        )
+
+    def choose_sel(self, factor: float) -> tuple[int, ...]:
+        """Size ``sel``: most neighbours times ``factor``, up to a multiple of 4."""
+        return tuple(
+            max(4, 4 * ceil(int(most) * factor / 4)) for most in self.neighbours.most
+        )
+
+    def finish(self, config: ModelConfig) -> ModelStatistics:
+        """Return what the model keeps."""
+        descriptor = config.descriptor
+        moments = EnvironmentMoments(
+            count=self.moments.count * sum(descriptor.sel),
+            total=self.moments.total,
+            squares=self.moments.squares,
+        )
+        davg, dstd = moments.finish(set_davg_zero=descriptor.set_davg_zero)
+        bias, _, _ = self.energies.solve(rcond=config.fitting.rcond)
+        return ModelStatistics(davg=davg, dstd=dstd, energy_bias=bias)
+
+
+def measure(
+    cache: FrameCache,
+    settings: ModelSettings,
+    type_map: tuple[str, ...],
+    *,
+    workspace: Workspace,
+    label: str,
+    indices: NDArray[np.int64],
+) -> Measured:
+    """Measure all training frames.
+
+    Args:
+        cache: The training frames.
+        settings: The model.
+        type_map: Its elements.
+        workspace: Where the dataset is, for worker processes.
+        label: The dataset's version, for worker processes.
+        indices: (frame), the training frames in version order.
+    """
+    if int(cache.natoms.sum()) <= ATOMS_IN_PROCESS:
+        tasks = [
+            delayed(measure_positions, pure=False)(cache, settings, type_map, part)
+            for part in _ranges(cache.natoms)
+        ]
+        scheduler = "synchronous"
+    else:
+        tasks = [
+            delayed(_measure_in_worker, pure=False)(
+                workspace.root, label, indices[part], settings, type_map
+            )
+            for part in _ranges(cache.natoms)
+        ]
+        scheduler = "processes"
+    parts = compute(*tasks, scheduler=scheduler)  # type: ignore[no-untyped-call]
+    total: Measured = reduce(lambda a, b: a + b, parts)
+    return total
+
+
+def measure_positions(
+    cache: FrameCache,
+    settings: ModelSettings,
+    type_map: tuple[str, ...],
+    positions: NDArray[np.int64],
+) -> Measured:
+    """Measure some frames of a cache."""
+    frames, neighbours = cache.read(positions)
+    # One slot an atom; the count is multiplied by the slots once they are known.
+    one_slot = (1, *(0,) * (len(type_map) - 1))
+    config = settings.resolve(type_map=type_map, sel=one_slot, precision="float64")
+    flags = (frames.has_energy, frames.has_force, frames.has_virial)
+    return Measured(
+        neighbours=neighbour_counts(frames, neighbours, type_map),
+        moments=environment_moments(frames, neighbours, config),
+        energies=energy_normal(frames, type_map),
+        labelled=np.array([int(flag.sum()) for flag in flags], dtype=np.int64),
+    )
+
+
+def _measure_in_worker(
+    root: Path,
+    label: str,
+    indices: NDArray[np.int64],
+    settings: ModelSettings,
+    type_map: tuple[str, ...],
+) -> Measured:
+    version = open_dataset(Workspace.find(root), label)
+    cache = FrameCache(
+        version,
+        indices,
+        natoms=version.natoms[indices],
+        rcut=settings.descriptor.rcut,
+        memory_budget=0,
+    )
+    return _in_pieces(
+        lambda part: measure_positions(cache, settings, type_map, part), len(indices)
+    )
+
+
+def _in_pieces(
+    task: Callable[[NDArray[np.int64]], Measured], count: int, size: int = 256
+) -> Measured:
+    """Keep the memory of a worker at one piece of its range."""
+    starts = range(0, count, size)
+    pieces = (task(np.arange(s, min(s + size, count))) for s in starts)
+    return reduce(lambda a, b: a + b, pieces)
+
+
+def _ranges(natoms: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    """Cut frames into contiguous ranges of about ``ATOMS_PER_TASK`` atoms."""
+    count = max(1, min(len(natoms), round(int(natoms.sum()) / ATOMS_PER_TASK)))
+    return list(np.array_split(np.arange(len(natoms)), count))

@@ -1,0 +1,116 @@
+"""What a model file says about its making; plain JSON values."""
+
+import importlib.metadata
+import math
+import platform
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+import dpbench
+from dpbench.config import to_mapping
+from dpbench.store.dataset import DatasetVersion
+from dpbench.store.splits import Split
+from dpbench.train.budget import Length
+from dpbench.train.config import TrainConfig
+from dpbench.train.engine import ENGINE
+from dpbench.train.history import CurveRow
+from dpbench.train.loop import LoopState, Plan
+
+PACKAGES = ("numpy", "torch", "numba", "h5py")
+"""Packages whose versions can change a training."""
+
+
+def start_provenance(
+    config: TrainConfig,
+    version: DatasetVersion,
+    split: Split,
+    *,
+    run_id: str,
+    device: torch.device,
+    command: Sequence[str],
+) -> dict[str, Any]:
+    """Say what is known before the first step."""
+    used = sorted({source.theory_id for source in version.sources})
+    return {
+        "run_id": run_id,
+        "dataset": {
+            "name": version.name,
+            "number": version.number,
+            "digest": version.digest,
+            "theories": used,
+        },
+        "split": {
+            "digest": split.digest,
+            "strategy": split.strategy,
+            "seed": split.seed,
+            "parts": split.sizes,
+        },
+        "seed": config.training.seed,
+        "config": to_mapping(config),
+        "engine": ENGINE,
+        "precision": config.training.precision,
+        "threads": torch.get_num_threads(),
+        "device": describe_device(device),
+        "versions": versions(),
+        "command": list(command),
+    }
+
+
+def plan_provenance(plan: Plan, length: Length) -> dict[str, Any]:
+    """Say how long the run shall be, and why."""
+    return {"plan": to_mapping(plan) | {"reason": length.reason}}
+
+
+def end_provenance(state: LoopState, rows: Sequence[CurveRow]) -> dict[str, Any]:
+    """Say what came out."""
+    return {
+        "steps": state.step,
+        "wall_time_s": round(state.seconds, 3),
+        "weights": "last",
+        "curve": {
+            "rows": len(rows),
+            "last": row_values(rows[-1]) if rows else None,
+            "best_validation_force": _best(rows),
+        },
+    }
+
+
+def row_values(row: CurveRow) -> dict[str, float | int | None]:
+    """Return a row of the learning curve with None for what is missing."""
+    values = to_mapping_with_nan(row)
+    return {name: None if _is_nan(value) else value for name, value in values.items()}
+
+
+def to_mapping_with_nan(row: CurveRow) -> dict[str, float | int]:
+    """Return the fields of a row as they are."""
+    return {name: getattr(row, name) for name in CurveRow.__dataclass_fields__}
+
+
+def versions() -> dict[str, str]:
+    """Versions of what a training depends on."""
+    found = {name: importlib.metadata.version(name) for name in PACKAGES}
+    return {
+        "dpbench": dpbench.__version__,
+        "python": platform.python_version(),
+        **found,
+    }
+
+
+def describe_device(device: torch.device) -> str:
+    """Name a device: ``cpu``, or what CUDA calls it."""
+    if device.type == "cuda":
+        return f"cuda: {torch.cuda.get_device_name(device)}"
+    return device.type
+
+
+def _best(rows: Sequence[CurveRow]) -> dict[str, float | int | None] | None:
+    scored = [row for row in rows if not _is_nan(row.rmse_f_validation)]
+    if not scored:
+        return None
+    return row_values(min(scored, key=lambda row: row.rmse_f_validation))
+
+
+def _is_nan(value: float) -> bool:
+    return isinstance(value, float) and math.isnan(value)

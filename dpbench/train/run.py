@@ -1,0 +1,286 @@
+"""Training from a dataset to a model file: the front end of the loop."""
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dpbench.errors import TrainingError
+from dpbench.models.checkpoint import model_digest, save_model
+from dpbench.store import catalog
+from dpbench.store.workspace import Workspace
+from dpbench.train.config import TrainConfig
+from dpbench.train.curve import draw_curve
+from dpbench.train.history import CURVE_FILE, CurveFile, CurveRow
+from dpbench.train.interrupt import stop_on_interrupt
+from dpbench.train.loader import prefetch
+from dpbench.train.loop import Hooks, LoopState, run_loop
+from dpbench.train.progress import Reporter, Silent
+from dpbench.train.provenance import end_provenance, row_values
+from dpbench.train.runs import logging_to
+from dpbench.train.session import Session, begin, go_on
+from dpbench.train.state import checkpoint_path, prune, save_checkpoint
+
+MODEL_FILE = "m.pth"
+"""Name of the model that a training leaves."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainReport:
+    """What a training run did."""
+
+    run_id: str
+    """Name of the run."""
+    run_folder: Path
+    """Checkpoints, learning curve and log."""
+    model_path: Path | None
+    """The model file; None if the run was interrupted."""
+    model_digest: str | None
+    """The model's content."""
+    dataset: str
+    """The dataset's version."""
+    split_digest: str
+    """The split."""
+    sizes: dict[str, int]
+    """Frames of each part of the split."""
+    steps: int
+    """Steps done."""
+    planned_steps: int
+    """Steps of the whole run."""
+    seconds: float
+    """Time trained, over all sessions."""
+    interrupted: bool
+    """Whether the run was asked to stop before its end."""
+    last: CurveRow | None
+    """Last point of the learning curve."""
+
+    def summary(self) -> str:
+        """Word the outcome for a person; the model's path comes last."""
+        lines = [
+            f"{self.steps} of {self.planned_steps} steps in {self.seconds:.0f} s on "
+            f"{self.dataset}; run {self.run_id}",
+        ]
+        if self.last is not None:
+            for part in ("train", "validation"):
+                values = [getattr(self.last, f"rmse_{k}_{part}") for k in "efv"]
+                lines.append(
+                    f"{part + ' RMSE':<16} energy {values[0] * 1000:.3g} meV/atom, "
+                    f"force {values[1]:.3g} eV/Å, virial {values[2] * 1000:.3g} "
+                    "meV/atom"
+                )
+        lines.append(f"learning curve   {self.run_folder / 'curve.png'}")
+        if self.model_path is None:
+            lines.append(
+                "stopped; go on with: dpbench train --resume "
+                + shlex.quote(str(self.run_folder))
+            )
+        else:
+            lines.append(str(self.model_path))
+        return "\n".join(line.replace("nan", "-") for line in lines)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return {
+            "run_id": self.run_id,
+            "run_folder": str(self.run_folder),
+            "model": None if self.model_path is None else str(self.model_path),
+            "model_digest": self.model_digest,
+            "dataset": self.dataset,
+            "split": {"digest": self.split_digest, "parts": self.sizes},
+            "steps": self.steps,
+            "planned_steps": self.planned_steps,
+            "seconds": self.seconds,
+            "interrupted": self.interrupted,
+            "last": None if self.last is None else row_values(self.last),
+        }
+
+
+def train(
+    workspace: Workspace,
+    config: TrainConfig | None,
+    *,
+    dataset: str | None,
+    out: Path,
+    resume: str | Path | None = None,
+    device: str = "auto",
+    progress: Reporter | None = None,
+    command: Sequence[str] = (),
+) -> TrainReport:
+    """Train a model, and file it.
+
+    The trainer reads frames of the parts ``train`` and ``validation`` only. The last
+    weights are the model: there is no selection by validation error.
+
+    Args:
+        workspace: Where the dataset is.
+        config: The configuration; None with ``resume``.
+        dataset: ``NAME[-vN]``; None with ``resume``.
+        out: Folder for ``m.pth``, or a file name that ends with ``.pth``.
+        resume: Run, run folder or checkpoint to go on with, bit for bit on the CPU.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        progress: Told how far the run is.
+        command: The command line, for the record.
+
+    Returns:
+        What was done; without a model if the run was interrupted.
+
+    Raises:
+        DpbenchError: If the run cannot start or go on.
+    """
+    reporter = progress or Silent()
+    target = out if out.suffix == ".pth" else out / MODEL_FILE
+    place = choose_device(device)
+    check_writable(target)
+    if resume is not None:
+        session = go_on(workspace, resume, device=place)
+    elif config is None or dataset is None:
+        raise TypeError("give config and dataset, or resume")
+    else:
+        session = begin(
+            workspace, config, dataset=dataset, device=place, command=command
+        )
+    for note in session.notes:
+        reporter.note(note)
+    with logging_to(session.folder):
+        _run(session, reporter)
+    if session.state.rows:
+        title = f"{session.version.label}, run {session.run_id}"
+        draw_curve(session.state.rows, session.folder / "curve.png", title=title)
+    if session.state.interrupted:
+        return _report(session, None, None)
+    digest = _file(workspace, session, target)
+    return _report(session, target, digest)
+
+
+def choose_device(name: str) -> torch.device:
+    """Find the device to train on; ``auto`` is CUDA where there is one.
+
+    Raises:
+        TrainingError: If there is no such device.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise TrainingError(
+            f"device {name}: unknown; expected auto, cpu, cuda or cuda:N."
+        ) from error
+    count = torch.cuda.device_count()
+    if device.type not in ("cpu", "cuda"):
+        raise TrainingError(f"device {name}: expected auto, cpu, cuda or cuda:N.")
+    if device.type == "cuda" and (device.index or 0) >= count:
+        raise TrainingError(
+            f"device {name}: torch finds {count} CUDA devices. Use --device cpu."
+        )
+    return device
+
+
+def check_writable(target: Path) -> None:
+    """Make the folder of the model file, before hours of work.
+
+    Raises:
+        TrainingError: If it cannot be made or written to.
+    """
+    probe = target.with_name(f".{target.name}.probe")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise TrainingError(
+            f"{target.parent}: cannot be written ({error.strerror}); expected a folder "
+            "for the model. Name another with --out."
+        ) from error
+
+
+class _Recorder:
+    """Hands on what the loop says, and keeps the learning curve's file."""
+
+    def __init__(self, reporter: Reporter, file: CurveFile) -> None:
+        self._reporter, self._file = reporter, file
+
+    def step(self, done: int, loss: float | None) -> None:
+        self._reporter.step(done, loss)
+
+    def row(self, row: CurveRow) -> None:
+        self._file.append(row)
+        self._reporter.row(row)
+
+
+def _run(session: Session, reporter: Reporter) -> None:
+    """Run the loop, with checkpoints, curve and the wish to stop."""
+    state, plan = session.state, session.plan
+    file = CurveFile(session.folder / CURVE_FILE, rows=state.rows)
+
+    def save(state: LoopState) -> None:
+        path = checkpoint_path(session.folder, state.step)
+        save_checkpoint(
+            path,
+            session.model,
+            session.optimiser,
+            state,
+            provenance=session.provenance,
+        )
+        prune(session.folder, keep=session.config.training.keep_checkpoints)
+
+    reporter.start(state.step, plan.steps)
+    try:
+        with stop_on_interrupt() as should_stop:
+            run_loop(
+                session.model,
+                session.optimiser,
+                session.schedule,
+                prefetch(session.make_batch, state.step, plan.steps),
+                plan=plan,
+                state=state,
+                hooks=Hooks(
+                    validate=session.validate,
+                    save=save,
+                    watcher=_Recorder(reporter, file),
+                    should_stop=should_stop,
+                ),
+            )
+    finally:
+        reporter.close()
+
+
+def _file(workspace: Workspace, session: Session, target: Path) -> str:
+    """Write the model, and register it and the run; return the model's digest."""
+    state = session.state
+    provenance = session.provenance | end_provenance(state, state.rows)
+    save_model(target, session.model, provenance)
+    digest = model_digest(session.model)
+    filed = {
+        "format": 1,
+        "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "run_id": session.run_id,
+        "provenance": provenance,
+    }
+    catalog.register_run(workspace, filed | {"kind": "train", "model_digest": digest})
+    catalog.register_model(workspace, filed | {"digest": digest, "path": str(target)})
+    return digest
+
+
+def _report(
+    session: Session, model_path: Path | None, digest: str | None
+) -> TrainReport:
+    state, split = session.state, session.provenance["split"]
+    return TrainReport(
+        run_id=session.run_id,
+        run_folder=session.folder,
+        model_path=model_path,
+        model_digest=digest,
+        dataset=session.version.label,
+        split_digest=split["digest"],
+        sizes=split["parts"],
+        steps=state.step,
+        planned_steps=session.plan.steps,
+        seconds=round(state.seconds, 3),
+        interrupted=state.interrupted,
+        last=state.rows[-1] if state.rows else None,
+    )

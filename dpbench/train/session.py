@@ -1,0 +1,327 @@
+"""Everything that a run needs before its first step, new or gone on with."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from dpbench.config import from_mapping
+from dpbench.errors import DatasetError, TrainingError
+from dpbench.kernels.batch import Batch
+from dpbench.models.config import ModelConfig
+from dpbench.models.parameters import DTYPES
+from dpbench.models.potential import DeepPotential
+from dpbench.store.dataset import DatasetVersion, open_dataset
+from dpbench.store.splits import Split, default_split, find_split, list_splits
+from dpbench.store.workspace import Workspace
+from dpbench.train.budget import choose_length, make_plan, measure_costs
+from dpbench.train.config import TrainConfig, parse_batch_size
+from dpbench.train.history import Errors
+from dpbench.train.loader import BatchMaker, FrameCache
+from dpbench.train.loop import LoopState, Plan
+from dpbench.train.measure import measure
+from dpbench.train.optimiser import Adam
+from dpbench.train.order import BatchOrder
+from dpbench.train.provenance import plan_provenance, start_provenance
+from dpbench.train.runs import find_checkpoint, new_run
+from dpbench.train.schedule import Schedule
+from dpbench.train.validation import validate
+
+VALIDATION_ATOMS = 2048
+"""Atoms of one validation batch."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Session:
+    """A run, ready for the loop."""
+
+    run_id: str
+    """Name of the run."""
+    folder: Path
+    """Its folder."""
+    config: TrainConfig
+    """Its configuration."""
+    version: DatasetVersion
+    """The dataset."""
+    model: DeepPotential
+    """The model at ``state.step``."""
+    optimiser: Adam
+    """Over the model's parameters."""
+    schedule: Schedule
+    """Learning rate and prefactors."""
+    state: LoopState
+    """Where the run is."""
+    plan: Plan
+    """How long it is."""
+    make_batch: Callable[[int], Batch]
+    """Batch of a step."""
+    validate: Callable[[DeepPotential], Errors]
+    """Score on the validation frames."""
+    provenance: dict[str, Any]
+    """What the model file will say."""
+    notes: tuple[str, ...]
+    """Facts to show the user before the first step."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Data:
+    """The two parts of a split that training may read."""
+
+    version: DatasetVersion
+    split: Split
+    train: FrameCache
+    validation: FrameCache
+
+
+def begin(
+    workspace: Workspace,
+    config: TrainConfig,
+    *,
+    dataset: str,
+    device: torch.device,
+    command: Sequence[str],
+) -> Session:
+    """Set up a new run.
+
+    Args:
+        workspace: Where the dataset is and the run's folder will be.
+        config: The configuration.
+        dataset: ``NAME`` or ``NAME-vN``.
+        device: Where to train.
+        command: The command line, for the record.
+
+    Raises:
+        DatasetError: If there is no such dataset or split.
+        ConfigError: If the configuration does not fit the data.
+        TrainingError: If there is nothing to train on.
+    """
+    version = open_dataset(workspace, dataset)
+    split = choose_split(version, config.training.split)
+    data = _open_data(version, split, rcut=config.model.descriptor.rcut)
+    model, remarks = _new_model(workspace, config, data, device)
+    run_id, folder = new_run(workspace, version.label)
+    provenance = start_provenance(
+        config, version, split, run_id=run_id, device=device, command=command
+    )
+    make_batch, score, order = _pipeline(config, data, model)
+    length = choose_length(
+        config.training,
+        steps_per_epoch=order.steps_per_epoch(),
+        costs=lambda: measure_costs(
+            model,
+            make_batch,
+            score,
+            Schedule(config.learning_rate, config.loss, steps=10**9),
+        ),
+    )
+    plan = make_plan(config.training, length)
+    notes = (
+        f"data: {version.label}, {len(data.train)} training and "
+        f"{len(data.validation)} validation frames; split {split.digest}",
+        describe_model(model),
+        *remarks,
+        f"{plan.steps} steps ({length.reason}); a point of the learning curve every "
+        f"{plan.validation_every}",
+    )
+    return Session(
+        run_id=run_id,
+        folder=folder,
+        config=config,
+        version=version,
+        model=model,
+        optimiser=Adam(model.parameters.flat, config.optimiser),
+        schedule=Schedule(config.learning_rate, config.loss, steps=plan.steps),
+        state=LoopState(),
+        plan=plan,
+        make_batch=make_batch,
+        validate=score,
+        provenance=provenance | plan_provenance(plan, length),
+        notes=notes,
+    )
+
+
+def go_on(workspace: Workspace, name: str | Path, *, device: torch.device) -> Session:
+    """Set up the rest of a run from its newest, or a named, checkpoint.
+
+    Raises:
+        TrainingError: If there is no such run, or its data changed.
+        ModelError: If the checkpoint is damaged.
+        DatasetError: If the workspace lacks the dataset or split.
+    """
+    found = find_checkpoint(workspace, name)
+    told = found.provenance
+    config = from_mapping(TrainConfig, told["config"], where=str(found.path))
+    label = f"{told['dataset']['name']}-v{told['dataset']['number']}"
+    version = open_dataset(workspace, label)
+    split = find_split(version, told["split"]["digest"])
+    if version.digest != told["dataset"]["digest"] or split is None:
+        raise TrainingError(
+            f"{found.path}: was trained on {label} with digest "
+            f"{told['dataset']['digest']} and split {told['split']['digest']}; this "
+            "workspace has others. Go on in the workspace where the run began."
+        )
+    data = _open_data(version, split, rcut=config.model.descriptor.rcut)
+    model = found.model if device.type == "cpu" else found.model.to(device)
+    optimiser = Adam(model.parameters.flat, config.optimiser)
+    optimiser.restore(found.optimiser)
+    make_batch, score, _ = _pipeline(config, data, model)
+    plan = {k: v for k, v in told["plan"].items() if k != "reason"}
+    notes = [
+        f"resumed: run {told['run_id']} at step {found.state.step} of "
+        f"{plan['steps']}, on {label}",
+        describe_model(model),
+    ]
+    if (told["threads"], told["device"]) != (torch.get_num_threads(), device.type):
+        notes.append(
+            f"note: the run began on {told['device']} with {told['threads']} threads; "
+            "here it goes on, but not bit for bit"
+        )
+    return Session(
+        run_id=told["run_id"],
+        folder=found.path.absolute().parent,
+        config=config,
+        version=version,
+        model=model,
+        optimiser=optimiser,
+        schedule=Schedule(config.learning_rate, config.loss, steps=plan["steps"]),
+        state=found.state,
+        plan=Plan(**plan),
+        make_batch=make_batch,
+        validate=score,
+        provenance=told,
+        notes=tuple(notes),
+    )
+
+
+def choose_split(version: DatasetVersion, digest: str | None) -> Split:
+    """Find the split to train with; make and file the default one if there is none.
+
+    Args:
+        version: The dataset.
+        digest: A split's digest or the start of one, with or without its scheme; None
+            takes the only one there is.
+
+    Raises:
+        DatasetError: If there is no such split, or several to choose from.
+    """
+    if digest is None:
+        return find_split(version) or default_split(version)
+    splits = list_splits(version)
+    found = [
+        split
+        for split in splits
+        if split.digest.startswith(digest)
+        or split.digest.partition(":")[2].startswith(digest)
+    ]
+    if len(found) == 1:
+        return found[0]
+    known = ", ".join(split.digest[:17] for split in splits) or "none"
+    raise DatasetError(
+        f"split {digest}: {len(found)} splits of {version.label} are called so; it "
+        f"has {known}. Make one with 'dpbench dataset split {version.label}'."
+    )
+
+
+def describe_model(model: DeepPotential) -> str:
+    """Word a model in one line."""
+    config: ModelConfig = model.config
+    descriptor = config.descriptor
+    return (
+        f"model: {' '.join(config.type_map)}, se_e2_a {list(descriptor.neuron)} x "
+        f"{descriptor.axis_neuron}, rcut {descriptor.rcut:g} Å, sel "
+        f"{list(descriptor.sel)}, fitting {list(config.fitting.neuron)}; "
+        f"{model.parameters.flat.numel()} parameters, {config.precision}, "
+        f"{model.device}, {torch.get_num_threads()} threads"
+    )
+
+
+def _new_model(
+    workspace: Workspace, config: TrainConfig, data: _Data, device: torch.device
+) -> tuple[DeepPotential, list[str]]:
+    """Size a model by the training frames and draw its start values."""
+    version, settings = data.version, config.model
+    if len(data.train) == 0:
+        raise TrainingError(f"{version.label}: the split has no training frame.")
+    type_map = settings.type_map or version.symbols
+    measured = measure(
+        data.train,
+        settings,
+        type_map,
+        workspace=workspace,
+        label=version.label,
+        indices=data.split.part("train"),
+    )
+    if not measured.labelled.any():
+        raise TrainingError(
+            f"{version.label}: no training frame has a label; expected energies or "
+            "forces. See 'dpbench dataset stats'."
+        )
+    remarks = []
+    if not measured.neighbours.most.any():
+        remarks.append(
+            "warning: no training atom has a neighbour within "
+            f"{settings.descriptor.rcut} Å"
+        )
+    chosen = settings.descriptor.sel
+    if isinstance(chosen, str):
+        sel = measured.choose_sel(settings.descriptor.sel_factor)
+    else:
+        sel = chosen
+        if any(np.greater(measured.neighbours.most, sel[: len(type_map)])):
+            most = measured.neighbours.most.tolist()
+            remarks.append(
+                f"warning: sel {list(sel)} is below the {most} neighbours in the data; "
+                "all are used, but DeePMD-kit would drop the farthest"
+            )
+    precision = config.training.precision
+    model_config = settings.resolve(type_map=type_map, sel=sel, precision=precision)
+    statistics = measured.finish(model_config)
+    seed = config.training.seed
+    return DeepPotential.initialise(model_config, statistics, seed, device), remarks
+
+
+def _open_data(version: DatasetVersion, split: Split, *, rcut: float) -> _Data:
+    parts = {
+        name: split.parts.get(name, np.zeros(0, dtype=np.int64))
+        for name in ("train", "validation")
+    }
+    natoms = version.natoms
+    caches = {
+        name: FrameCache(version, index, natoms=natoms[index], rcut=rcut)
+        for name, index in parts.items()
+    }
+    return _Data(version=version, split=split, **caches)
+
+
+def _pipeline(
+    config: TrainConfig, data: _Data, model: DeepPotential
+) -> tuple[Callable[[int], Batch], Callable[[DeepPotential], Errors], BatchOrder]:
+    """Return batch of a step, score on validation frames, and the order behind."""
+    counted, size = parse_batch_size(config.training.batch_size)
+    order = BatchOrder(
+        data.train.natoms, counted=counted, size=size, seed=config.training.seed
+    )
+    make = partial(
+        BatchMaker,
+        type_map=model.type_map,
+        device=model.device,
+        dtype=DTYPES[config.training.precision],
+    )
+    train_maker, validation_maker = make(data.train), make(data.validation)
+    total = len(data.validation)
+    count = min(total, config.training.validation_frames)
+    chosen = np.unique(np.linspace(0, total - 1, count).round().astype(np.int64))
+    filled = np.cumsum(data.validation.natoms[chosen]) // VALIDATION_ATOMS
+    groups = np.split(chosen, np.flatnonzero(np.diff(filled)) + 1) if count else []
+
+    def make_batch(step: int) -> Batch:
+        return train_maker(order.frames_of(step))
+
+    def score(model: DeepPotential) -> Errors:
+        return validate(model, map(validation_maker, groups))
+
+    return make_batch, score, order

@@ -1,0 +1,158 @@
+"""Checkpoints: model files that hold the state of training beside the model.
+
+``checkpoint-STEP.pth`` loads like any model file, and ``--resume`` goes on from it bit
+for bit. It is written whole or not at all, and holds no code.
+"""
+
+import io
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dpbench.config import canonical_json
+from dpbench.errors import DpbenchError, ModelError, TrainingError
+from dpbench.models.checkpoint import (
+    MAGIC,
+    model_from_payload,
+    model_payload,
+    read_payload,
+    write_whole,
+)
+from dpbench.models.potential import DeepPotential
+from dpbench.train.history import COLUMNS, CurveRow
+from dpbench.train.loop import LoopState
+from dpbench.train.optimiser import Adam
+from dpbench.train.validation import RunningErrors
+
+STATE_FORMAT = 1
+"""Format of the training state; all older ones are read."""
+
+_NAME = re.compile(r"checkpoint-(\d+)\.pth")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Checkpoint:
+    """A checkpoint as read."""
+
+    path: Path
+    """The file."""
+    model: DeepPotential
+    """The model at that step, on the CPU."""
+    optimiser: dict[str, Any]
+    """State of the optimiser."""
+    state: LoopState
+    """State of the loop."""
+    provenance: dict[str, Any]
+    """What the run is: data, configuration, plan."""
+
+
+def checkpoint_path(folder: Path, step: int) -> Path:
+    """Name the checkpoint of a step."""
+    return folder / f"checkpoint-{step}.pth"
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """List the checkpoints in a run's folder, oldest first."""
+    found = [(int(m[1]), p) for p, m in _named(folder)]
+    return [path for _, path in sorted(found)]
+
+
+def save_checkpoint(
+    path: Path,
+    model: DeepPotential,
+    optimiser: Adam,
+    state: LoopState,
+    *,
+    provenance: dict[str, Any],
+) -> None:
+    """Write a checkpoint.
+
+    Raises:
+        TrainingError: If the parameters are not finite, or the disk refuses.
+    """
+    if not bool(torch.isfinite(model.parameters.flat).all()):
+        raise TrainingError(
+            f"step {state.step}: a parameter is not finite; the training diverged. "
+            "The last checkpoint is kept. Lower learning_rate.start_lr."
+        )
+    payload = model_payload(model) | {
+        "provenance": canonical_json(provenance).decode(),
+        "training": {
+            "format": STATE_FORMAT,
+            "step": state.step,
+            "seconds": state.seconds,
+            "running": state.running.sums.cpu(),
+            "rows": [[asdict(row)[name] for name in COLUMNS] for row in state.rows],
+            "optimiser": optimiser.state(),
+            "rng": torch.get_rng_state(),
+        },
+    }
+    buffer = io.BytesIO()
+    torch.save(payload, buffer)
+    try:
+        write_whole(path, buffer.getvalue())
+    except ModelError as error:
+        raise TrainingError(
+            f"{error} The checkpoint of step {state.step} is lost, older ones stay. "
+            "Make room, then go on with --resume."
+        ) from error
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Read a checkpoint; restores torch's random state too.
+
+    Raises:
+        ModelError: If the file is missing or damaged.
+        TrainingError: If it is a model without training state.
+    """
+    payload = read_payload(path)
+    training = payload.get("training")
+    if payload.get("magic") != MAGIC or not isinstance(training, dict):
+        raise TrainingError(
+            f"{path}: holds no state of training; expected a checkpoint-STEP.pth of "
+            "a run. Name one of those, or the run."
+        )
+    if training.get("format") not in range(1, STATE_FORMAT + 1):
+        raise TrainingError(
+            f"{path}: has state format {training.get('format')}; this dpbench reads "
+            f"up to {STATE_FORMAT}. Update dpbench."
+        )
+    try:
+        state = LoopState(
+            step=training["step"],
+            seconds=training["seconds"],
+            running=RunningErrors(training["running"]),
+            rows=[
+                CurveRow(**dict(zip(COLUMNS, row, strict=True)))
+                for row in training["rows"]
+            ],
+        )
+        checkpoint = Checkpoint(
+            path=path,
+            model=model_from_payload(payload),
+            optimiser=training["optimiser"],
+            state=state,
+            provenance=json.loads(payload["provenance"]),
+        )
+        torch.set_rng_state(training["rng"])
+    except (KeyError, ValueError, TypeError, AttributeError, DpbenchError) as error:
+        raise ModelError(f"{path}: is damaged: {error}. Use an older one.") from error
+    return checkpoint
+
+
+def prune(folder: Path, *, keep: int) -> None:
+    """Remove all but the newest ``keep`` checkpoints."""
+    for path in checkpoints(folder)[:-keep]:
+        path.unlink(missing_ok=True)
+
+
+def _named(folder: Path) -> Iterator[tuple[Path, re.Match[str]]]:
+    for path in folder.glob("checkpoint-*.pth"):
+        match = _NAME.fullmatch(path.name)
+        if match:
+            yield path, match
