@@ -4,6 +4,7 @@ import hashlib
 import importlib.metadata
 import os
 import platform
+import re
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -92,7 +93,7 @@ def hardware_fingerprint(*, device: str = "cpu") -> Hardware:
         "machine": platform.machine(),
         "os": platform.system(),
     }
-    where = [f"{cpu}, {threads} thread{'s' if threads > 1 else ''}"]
+    where = [f"{short_cpu_name(cpu)}, {threads} thread{'s' if threads > 1 else ''}"]
     return Hardware(
         id=hashlib.sha256(canonical_json(identity)).hexdigest()[:12],
         label=" + ".join([*gpus, *where]),
@@ -106,6 +107,12 @@ def hardware_fingerprint(*, device: str = "cpu") -> Hardware:
         os=system,
         load=round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
     )
+
+
+def short_cpu_name(model: str) -> str:
+    """Take trade marks, clock and filling words off a processor's name."""
+    plain = re.sub(r"\((R|TM|r|tm)\)|@.*$|\bCPU\b|\b\d+-Core Processor\b", " ", model)
+    return " ".join(plain.split()) or model
 
 
 def software_fingerprint() -> Software:

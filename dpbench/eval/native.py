@@ -55,7 +55,7 @@ class NativeEvaluator(AbstractEvaluator):
 
     def list_builds(self, calculator: Any) -> int | None:
         """Neighbour lists that a calculator has built."""
-        count: int = calculator.list_builds
+        count: int = calculator.neighbours.searches
         return count
 
     def synchronise(self) -> None:
@@ -73,9 +73,12 @@ class NativeEvaluator(AbstractEvaluator):
             )
             for i in range(frames.nframes)
         ]
-        dtype = getattr(torch, self.precision)
         return make_batch(
-            frames, neighbours, self.type_map, device=self.device, dtype=dtype
+            frames,
+            neighbours,
+            self.type_map,
+            device=self.device,
+            dtype=self.model.dtype,
         )
 
     def _predict(self, frames: Frames) -> Predictions:

@@ -96,7 +96,7 @@ def parts_to_evaluate(
     reference = parse_reference(dataset)
     version = open_dataset(workspace, reference)
     if training is not None and version.digest == training.version.digest:
-        split: Split | None = training.split
+        split = find_split(version, training.split.digest)
     elif reference.part in (None, WHOLE):
         split = None
     else:

@@ -82,14 +82,16 @@ def evaluate(
         EvaluationError: If there are no frames to evaluate.
     """
     options = options or Options()
-    dtype = None if options.precision is None else getattr(torch, options.precision)
-    model, provenance = load_model(model_path, device=options.device, dtype=dtype)
+    model, provenance = load_model(model_path)
+    facts = model_facts(model, model_path, provenance, name=options.name)
+    precision = options.precision or model.config.precision
+    model = model.to(options.device, getattr(torch, precision))
     training = find_training(workspace, provenance)
     parts = parts_to_evaluate(workspace, training, dataset)
     session = _Session(
         workspace=workspace,
         evaluator=NativeEvaluator(model, device=options.device),
-        model=model_facts(model, model_path, provenance, name=options.name),
+        model=facts,
         provenance=provenance,
         training=training,
         options=options,

@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from dpbench.errors import EvaluationError
+from dpbench.eval.filing import read_records
 from dpbench.eval.leaderboard.board import make_board
 from dpbench.eval.leaderboard.export import render_csv, render_json, render_markdown
 from dpbench.eval.leaderboard.page import render_page
 from dpbench.eval.record import Record
-from dpbench.eval.filing import read_records
 from dpbench.store.files import disk_errors, write_atomically
 from dpbench.store.workspace import Workspace
 

@@ -46,10 +46,25 @@ def number(value: float | None) -> str:
     size = abs(value)
     if size >= 1e6 or size < 1e-3:
         return f"{value:.2e}"
+    return f"{value:.{_decimals(size)}f}"
+
+
+def _decimals(size: float) -> int:
+    """Decimals that three significant digits take."""
     digits = 0
     while digits < 6 and round(size, digits) < 10 ** (2 - digits):
         digits += 1
-    return f"{value:.{digits}f}"
+    return digits
+
+
+def spread_text(value: float, half: float) -> str:
+    """Write half an interval with the decimals of its value, or one digit at least."""
+    size = abs(value)
+    if 1e-3 <= size < 1e6:
+        text = f"{half:.{_decimals(size)}f}"
+        if float(text) > 0 or half == 0:
+            return text
+    return f"{half:.0e}" if half < 1e-3 else f"{half:.1g}"
 
 
 def half_width(metric: MetricValue) -> float | None:
@@ -64,5 +79,5 @@ def with_spread(metric: MetricValue | None) -> str:
     if metric is None or metric.value is None:
         return "–"
     half = half_width(metric)
-    spread = "" if half is None else f" ± {number(half)}"
+    spread = "" if half is None else f" ± {spread_text(metric.value, half)}"
     return f"{number(metric.value)}{spread}"

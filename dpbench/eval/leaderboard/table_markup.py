@@ -1,7 +1,13 @@
 """One table of the page: its rows, and the plots of accuracy against speed."""
 
 from dpbench.eval.leaderboard.board import BASELINE_NAME, BaselineRow, Row, Table
-from dpbench.eval.leaderboard.columns import COLUMNS, Column, half_width, number
+from dpbench.eval.leaderboard.columns import (
+    COLUMNS,
+    Column,
+    half_width,
+    number,
+    spread_text,
+)
 from dpbench.eval.leaderboard.details import row_details
 from dpbench.eval.leaderboard.markup import Markup, join, tag
 from dpbench.eval.leaderboard.plots import Point, pareto_plot
@@ -220,7 +226,9 @@ def _number_cell(
     return tag(
         "td",
         tag("span", number(value), class_="value"),
-        None if half is None or value is None else tag("small", f"±{number(half)}"),
+        None
+        if half is None or value is None
+        else tag("small", f"±{spread_text(value, half)}"),
         None if note is None else tag("span", note, class_="under"),
         _bar(column, value, table),
         class_="num",

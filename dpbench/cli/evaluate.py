@@ -1,0 +1,132 @@
+"""``dpbench evaluate``: measure a model and file the records."""
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dpbench.cli.context import Context, pass_context
+
+if TYPE_CHECKING:
+    from dpbench.eval.run import Filed
+
+
+@click.command("evaluate")
+@click.option(
+    "--model",
+    "model_path",
+    type=click.Path(path_type=Path),
+    default=Path("m.pth"),
+    show_default=True,
+    help="Model file of 'dpbench train'.",
+)
+@click.option(
+    "--dataset",
+    metavar="NAME[-vN][:PART]",
+    help="What to evaluate on. Default: every held-out part of the split that the "
+    "model was trained with.",
+)
+@click.option(
+    "--tasks",
+    default="accuracy,stability,throughput",
+    show_default=True,
+    help="What to measure, separated by commas.",
+)
+@click.option(
+    "--mode",
+    type=click.Choice(["smoke", "standard"]),
+    default="standard",
+    show_default=True,
+    help="smoke shortens dynamics and timings; accuracy is the same.",
+)
+@click.option("--backend", default="dpbench", show_default=True, help="Who evaluates.")
+@click.option(
+    "--precision",
+    type=click.Choice(["float64", "float32"]),
+    help="Default: that of the model.",
+)
+@click.option("--device", help="cpu, cuda or cuda:N. Default: cuda if there is one.")
+@click.option(
+    "--temperature",
+    type=float,
+    default=300.0,
+    show_default=True,
+    help="Start temperature of the dynamics, K.",
+)
+@click.option("--name", help="Name of the model in tables. Default: its run.")
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write the record to this file too; of several, FILE-PART.json each.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the records as JSON.")
+@pass_context
+def evaluate_command(context: Context, /, **options: Any) -> None:
+    """Measure a model: accuracy, stability and speed.
+
+    The records are filed in the workspace, so 'dpbench leaderboard' needs no argument.
+
+    \b
+    Example:
+        dpbench evaluate --model m.pth --dataset water-v2:test
+    """
+    from dpbench.eval.filing import write_record
+    from dpbench.eval.options import Options
+    from dpbench.eval.record import record_to_payload
+    from dpbench.eval.run import evaluate
+
+    filed = evaluate(
+        context.workspace(create=False),
+        options["model_path"],
+        dataset=options["dataset"],
+        options=Options(
+            tasks=tuple(t.strip() for t in options["tasks"].split(",") if t.strip()),
+            mode=options["mode"],
+            backend=options["backend"],
+            precision=options["precision"],
+            device=options["device"] or _default_device(),
+            temperature=options["temperature"],
+            name=options["name"],
+            command=("dpbench", *sys.argv[1:]),
+        ),
+        progress=None if context.is_quiet else _say,
+    )
+    for path, item in _files(options["out"], filed):
+        write_record(path, record_to_payload(item.record))
+    click.echo(_as_json(filed) if options["as_json"] else _as_text(filed))
+
+
+def _say(words: str) -> None:
+    click.echo(f"{words} ...", err=True)
+
+
+def _default_device() -> str:
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _files(out: Path | None, filed: "list[Filed]") -> "list[tuple[Path, Filed]]":
+    if out is None:
+        return []
+    if len(filed) == 1:
+        return [(out, filed[0])]
+    return [(out.with_stem(f"{out.stem}-{f.record.part}"), f) for f in filed]
+
+
+def _as_json(filed: "list[Filed]") -> str:
+    from dpbench.eval.record import record_to_payload
+
+    rows = [
+        {"digest": item.digest, "record": record_to_payload(item.record)}
+        for item in filed
+    ]
+    return json.dumps(rows, indent=1, ensure_ascii=False)
+
+
+def _as_text(filed: "list[Filed]") -> str:
+    from dpbench.eval.summary import record_text
+
+    return "\n\n".join(record_text(item.record, item.digest) for item in filed)

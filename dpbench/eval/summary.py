@@ -1,0 +1,141 @@
+"""Records in words, for a terminal."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from dpbench.eval.leaderboard.columns import number, with_spread
+from dpbench.eval.record import Record
+from dpbench.eval.task_results import Accuracy, Stability, Throughput
+from dpbench.metrics.definitions import METRICS, MetricValue
+
+
+def record_text(record: Record, digest: str) -> str:
+    """Write what was measured as a table with units.
+
+    Args:
+        record: The record.
+        digest: Its name in the object store.
+    """
+    where = f"{record.dataset.label}:{record.part}"
+    lines = [
+        f"{record.model.name} on {where}: {record.nframes} frames, "
+        f"{record.natoms} atoms",
+        f"  {record.backend}, {record.precision}, {record.hardware.label}",
+    ]
+    lines += [f"  takes no rank: {mark}" for mark in record.marks]
+    if record.accuracy is not None:
+        lines += _accuracy_lines(record.accuracy)
+    if record.stability is not None:
+        lines += _stability_lines(record.stability)
+    if record.throughput is not None:
+        lines += _throughput_lines(record.throughput)
+    lines.append(f"  record {digest}")
+    return "\n".join(lines)
+
+
+def table_lines(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """Set cells in columns: the first to the left, the others to the right."""
+    cells = [list(heads), *(list(row) for row in rows)]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(heads))]
+    return [
+        "  "
+        + "  ".join(
+            cell.ljust(width) if i == 0 else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in cells
+    ]
+
+
+def _accuracy_lines(accuracy: Accuracy) -> list[str]:
+    dummy: dict[str, MetricValue] = {}
+    if accuracy.baseline is not None:
+        dummy = {metric.name: metric for metric in accuracy.baseline.metrics}
+    rows = [
+        (
+            METRICS[metric.name].title,
+            with_spread(metric),
+            metric.unit,
+            number(dummy[metric.name].value) if metric.name in dummy else "–",
+        )
+        for metric in accuracy.metrics
+    ]
+    return ["", *table_lines(("Accuracy", "value", "unit", "composition-only"), rows)]
+
+
+def _stability_lines(stability: Stability) -> list[str]:
+    rows = [
+        (METRICS[metric.name].title, with_spread(metric), metric.unit)
+        for metric in stability.metrics
+    ]
+    protocol = stability.protocol
+    lines = ["", *table_lines(("Stability", "value", "unit"), rows)]
+    lines.append(
+        f"  {stability.status}: {len(stability.runs)} x {protocol.steps} steps of "
+        f"{number(protocol.timestep)} fs, {protocol.natoms} atoms, "
+        f"{number(protocol.temperature)} K"
+    )
+    lines += [
+        f"  seed {run.seed} exploded at step {run.failure_step}: {run.reason}"
+        for run in stability.runs
+        if run.status == "exploded"
+    ]
+    return lines
+
+
+def _throughput_lines(throughput: Throughput) -> list[str]:
+    rows: list[tuple[str, ...]] = []
+    for size in throughput.sizes:
+        if size.status != "ok":
+            rows.append((f"{size.natoms} atoms: out of memory", "–", "–", "–", "–"))
+        for name, timing in size.quantities.items():
+            rows.append(
+                (
+                    f"{METRICS[name].title}, {size.natoms} atoms",
+                    number(timing.median),
+                    f"{number(timing.quartile_low)}..{number(timing.quartile_high)}",
+                    number(timing.katom_step_per_s),
+                    number(timing.ns_per_day),
+                )
+            )
+    heads = (
+        "Speed",
+        "µs/atom/step",
+        "quartiles",
+        "katom-step/s",
+        f"ns/day at {number(throughput.protocol.timestep)} fs",
+    )
+    return ["", *table_lines(heads, rows)]
+
+
+def records_overview(records: Mapping[str, Record]) -> list[dict[str, str]]:
+    """One line of facts for each record, oldest first."""
+    order = sorted(records.items(), key=lambda item: (item[1].created_at, item[0]))
+    return [
+        {
+            "record": digest[:12],
+            "made": record.created_at,
+            "model": record.model.name,
+            "data": f"{record.dataset.label}:{record.part}",
+            "precision": record.precision,
+            "tasks": ",".join(
+                task
+                for task in ("accuracy", "stability", "throughput")
+                if getattr(record, task) is not None
+            ),
+            "force_rmse_mev_per_ang": number(_value(record, _FORCE)),
+            "md_us_per_atom_step": number(_value(record, _SPEED)),
+        }
+        for digest, record in order
+    ]
+
+
+_FORCE = "force_rmse_component_mev_per_ang"
+_SPEED = "md_us_per_atom_step"
+
+
+def _value(record: Record, name: str) -> float | None:
+    for result in (record.accuracy, record.throughput):
+        for metric in () if result is None else result.metrics:
+            if metric.name == name:
+                return metric.value
+    return None
