@@ -1,6 +1,7 @@
 """The batch that kernels, models and trainer share: frames and edges in CSR form."""
 
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -72,7 +73,7 @@ class Batch:
 
     def to(self, device: torch.device | str, dtype: torch.dtype) -> "Batch":
         """Return the batch on ``device``, its edge vectors in ``dtype``."""
-        moved = {}
+        moved: dict[str, Any] = {}
         for field in fields(self):
             array = getattr(self, field.name)
             if not isinstance(array, Tensor):

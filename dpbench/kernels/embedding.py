@@ -40,7 +40,8 @@ def embed(
     """
     flat = [tensor for layer in layers for tensor in layer]
     function = ACTIVATIONS[activation]
-    features, slopes = _Embedding.apply(s, function, *flat)
+    both = _Embedding.apply(s, function, *flat)  # type: ignore[no-untyped-call]
+    features, slopes = both
     return features, slopes
 
 

@@ -5,8 +5,9 @@ agree, (x, x) where the layer doubles the width, and nothing otherwise.
 
 The embedding net maps one number, so its derivative by that number travels forward
 with the value: ``embed_reference`` returns G(s) and G'(s) together, and forces need no
-backward pass through the net (``kernels.embedding`` does the same, fast). The fitting net, many numbers to one, is run backward explicitly
-by ``fit_adjoint``. Both are plain torch and can be differentiated for training.
+backward pass through the net (``kernels.embedding`` does the same, fast). The fitting
+net, many numbers to one, is run backward explicitly by ``fit_adjoint``. Both are plain
+torch and can be differentiated for training.
 """
 
 from collections.abc import Sequence

@@ -43,7 +43,8 @@ def switch_weight(r: Array, *, rcut_smth: float, rcut: float) -> Array:
         Zhang et al., NeurIPS 31 (2018); DeePMD-kit documentation, "se_e2_a".
     """
     u = ((r - rcut_smth) / (rcut - rcut_smth)).clip(0, 1)
-    return u * u * u * ((15 - 6 * u) * u - 10) + 1
+    weight: Array = u * u * u * ((15 - 6 * u) * u - 10) + 1
+    return weight
 
 
 def radial_terms(

@@ -16,14 +16,14 @@ _VOIGT = ([0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1])
 
 
 @final
-class DPCalculator(Calculator):  # type: ignore[misc]
+class DPCalculator(Calculator):
     """Energy (eV), forces (eV/Å) and stress (eV/Å^3) of an ``ase.Atoms``.
 
     ASE's stress is positive under tension: stress = -virial / volume, in the order
     xx, yy, zz, yz, xz, xy. It is given wherever the cell has a volume.
     """
 
-    implemented_properties: ClassVar[list[str]] = [
+    implemented_properties: ClassVar[list[str]] = [  # type: ignore[misc]
         "energy",
         "free_energy",
         "energies",
@@ -38,7 +38,7 @@ class DPCalculator(Calculator):  # type: ignore[misc]
             model: The potential; it keeps its device and precision.
             skin: Extra radius of the neighbour list, Å; zero searches at every call.
         """
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.model = model
         self.neighbours = SkinList(model.type_map, model.rcut, skin)
 
@@ -53,7 +53,9 @@ class DPCalculator(Calculator):  # type: ignore[misc]
         Raises:
             ModelError: If the model does not know an element.
         """
-        super().calculate(atoms, properties, system_changes)
+        super().calculate(  # type: ignore[no-untyped-call]
+            atoms, properties, system_changes
+        )
         current: Any = self.atoms
         batch = self.neighbours.batch(
             Geometry(

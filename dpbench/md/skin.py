@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from dpbench.kernels.batch import Batch
 from dpbench.kernels.neighbours import find_neighbours
-from dpbench.models.batching import atom_types, sort_edges
+from dpbench.models.batching import sort_edges
+from dpbench.models.geometry import atom_types
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -38,7 +38,7 @@ def make_batch(
     vectors, centres, others = _edges(frames, neighbours)
     arrays = sort_edges(atype, centres, others, ntypes=len(type_map))
     edge_vec = torch.from_numpy(vectors[arrays.pop("edge_order")]).to(dtype)
-    tensors = {
+    tensors: dict[str, Any] = {
         name: torch.from_numpy(array) if isinstance(array, np.ndarray) else array
         for name, array in (arrays | _labels(frames)).items()
     }

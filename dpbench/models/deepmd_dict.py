@@ -33,7 +33,7 @@ DESCRIPTOR_KEYS = (
 )
 """Descriptor options whose name and value are the same on both sides."""
 
-_UNSUPPORTED = {
+_UNSUPPORTED: dict[str, dict[str, Any]] = {
     "model": {"atom_exclude_types": [], "pair_exclude_types": []},
     "descriptor": {"spin": None},
     "fitting": {

@@ -19,7 +19,7 @@ def atom_types(z: NDArray[np.integer], type_map: Sequence[str]) -> NDArray[np.in
     table = np.full(len(SYMBOLS), -1, dtype=np.int64)
     for index, symbol in enumerate(type_map):
         table[SYMBOLS.index(symbol)] = index
-    atype = table[z]
+    atype: NDArray[np.int64] = table[z]
     if (atype < 0).any():
         unknown = SYMBOLS[int(z[np.argmin(atype)])]
         raise ModelError(

@@ -50,15 +50,17 @@ class DeepPotential:
         self.config = config
         self.parameters = parameters
         self.statistics = statistics
-        like = {"device": parameters.flat.device, "dtype": parameters.flat.dtype}
-        self._davg = torch.as_tensor(statistics.davg, **like)
-        self._dstd = torch.as_tensor(statistics.dstd, **like)
-        self._bias = torch.as_tensor(statistics.energy_bias, device=like["device"])
+        device, dtype = parameters.flat.device, parameters.flat.dtype
+        self._davg = torch.as_tensor(statistics.davg, device=device, dtype=dtype)
+        self._dstd = torch.as_tensor(statistics.dstd, device=device, dtype=dtype)
+        self._bias = torch.as_tensor(statistics.energy_bias, device=device)
         # With a zero mean an empty slot is a zero row: no padding term at all.
         has_padding = bool((statistics.davg != 0).any())
         self._empty_rows = -self._davg / self._dstd if has_padding else None
-        is_masked = bool(config.descriptor.exclude_types)
-        self._mask = torch.as_tensor(pair_mask(config), **like) if is_masked else None
+        self._mask: Tensor | None = None
+        if config.descriptor.exclude_types:
+            mask = pair_mask(config)
+            self._mask = torch.as_tensor(mask, device=device, dtype=dtype)
 
     @classmethod
     def initialise(
@@ -106,8 +108,10 @@ class DeepPotential:
     ) -> "DeepPotential":
         """Return a copy on ``device``, in ``dtype`` where one is given."""
         dtype = self.dtype if dtype is None else dtype
-        precision = next(name for name, kind in DTYPES.items() if kind == dtype)
-        config = replace(self.config, precision=precision)
+        config = replace(
+            self.config,
+            precision="float64" if dtype == torch.float64 else "float32",
+        )
         return DeepPotential(config, self.parameters.to(device, dtype), self.statistics)
 
     def energy_and_forces(self, batch: Batch) -> Prediction:

@@ -21,8 +21,8 @@ from torch import Tensor
 
 from dpbench.kernels.batch import Batch
 from dpbench.kernels.contraction import EdgeRange, moments, project
-from dpbench.kernels.environment import Environment
 from dpbench.kernels.embedding import embed
+from dpbench.kernels.environment import Environment
 from dpbench.kernels.layers import Layer, embed_value
 from dpbench.models.config import ModelConfig
 from dpbench.models.parameters import embedding_nets
@@ -103,7 +103,7 @@ def descriptor_adjoint(
     """Turn dE/dD into dE/dR of every edge, that through G(s) included."""
     axis_neuron = config.descriptor.axis_neuron
     x = done.x
-    grad_d = grad.unflatten(1, (x.shape[2], axis_neuron))
+    grad_d = grad.view(len(x), x.shape[2], axis_neuron)
     grad_x = x[:, :, :axis_neuron] @ grad_d.transpose(1, 2)
     through_axis = x @ grad_d
     width = x.shape[2] - axis_neuron

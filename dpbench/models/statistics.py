@@ -166,7 +166,8 @@ class EnergyNormal:
             rcond = float(np.finfo(np.float64).eps) * max(nframes, ntypes)
         weight = np.sqrt(self.count)
         matrix = self.compositions * weight[:, np.newaxis]
-        bias, _, rank, _ = np.linalg.lstsq(matrix, self.mean * weight, rcond=rcond)
+        solution = np.linalg.lstsq(matrix, self.mean * weight, rcond=rcond)
+        bias, rank = solution[0].astype(np.float64), solution[2]
         offset = self.mean - self.compositions @ bias
         natoms = self.compositions.sum(axis=1)
         squares = (self.spread + self.count * offset**2) / natoms**2
@@ -260,10 +261,13 @@ def _merge_compositions(
     unique, inverse = np.unique(compositions, axis=0, return_inverse=True)
     inverse = inverse.ravel()
     joint_count = np.bincount(inverse, count, minlength=len(unique)).astype(np.int64)
-    joint_mean = np.bincount(inverse, mean * count, minlength=len(unique))
-    joint_mean /= joint_count
+    total = np.bincount(inverse, mean * count, minlength=len(unique))
+    joint_mean = total.astype(np.float64) / joint_count
     between = count * (mean - joint_mean[inverse]) ** 2
-    joint = np.bincount(inverse, spread + between, minlength=len(unique))
+    squares = np.bincount(inverse, spread + between, minlength=len(unique))
     return EnergyNormal(
-        compositions=unique, count=joint_count, mean=joint_mean, spread=joint
+        compositions=unique,
+        count=joint_count,
+        mean=joint_mean,
+        spread=squares.astype(np.float64),
     )

@@ -23,7 +23,7 @@ ENGINE = "reference"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StepResult:
-    """Loss, errors and gradient of a batch; tensors, so that nothing waits for a GPU."""
+    """Loss, errors and gradient of a batch, as tensors: nothing waits for a GPU."""
 
     loss: Float64[Tensor, ""]
     """L."""
@@ -54,15 +54,17 @@ def losses_and_gradients(
         with_virial = prefactors.virial != 0
         prediction = model.evaluate(views, batch, with_virial=with_virial)
         terms = loss_terms(prediction, batch, prefactors)
-        (gradient,) = torch.autograd.grad(terms.loss, flat)
+        gradient = torch.zeros_like(flat, requires_grad=False)
+        if terms.loss.requires_grad:  # not so where every prefactor is zero
+            (gradient,) = torch.autograd.grad(terms.loss, flat)
     mse_virial = terms.mse_virial
+    if not with_virial:
+        mse_virial = torch.full_like(mse_virial, torch.nan)
     return StepResult(
         loss=terms.loss.detach(),
         mse_energy=terms.mse_energy,
         mse_force=terms.mse_force,
-        mse_virial=mse_virial
-        if with_virial
-        else torch.full_like(mse_virial, torch.nan),
+        mse_virial=mse_virial,
         gradient=gradient,
     )
 

@@ -32,7 +32,9 @@ def moments(
     rows: Float[Tensor, "edge 4"], features: Float[Tensor, "edge M"], edges: EdgeRange
 ) -> Float[Tensor, "atom 4 M"]:
     """Return sum_e R[e] (x) G[e] of each atom; rows are constants of the graph."""
-    result: Tensor = _Moments.apply(rows, features, edges)
+    result: Tensor = _Moments.apply(  # type: ignore[no-untyped-call]
+        rows, features, edges
+    )
     return result
 
 
@@ -42,15 +44,15 @@ def project(
     edges: EdgeRange,
 ) -> Float[Tensor, "edge 4"]:
     """Return X[a] . G[e] of each edge."""
-    result: Tensor = _Project.apply(moment, features, edges)
+    result: Tensor = _Project.apply(  # type: ignore[no-untyped-call]
+        moment, features, edges
+    )
     return result
 
 
 class _Moments(torch.autograd.Function):
     @staticmethod
-    def forward(  # type: ignore[override]
-        ctx: Any, rows: Tensor, features: Tensor, edges: EdgeRange
-    ) -> Tensor:
+    def forward(ctx: Any, rows: Tensor, features: Tensor, edges: EdgeRange) -> Tensor:
         ctx.save_for_backward(rows)
         ctx.edges = edges
         return _moments(rows, features, edges)
@@ -63,9 +65,7 @@ class _Moments(torch.autograd.Function):
 
 class _Project(torch.autograd.Function):
     @staticmethod
-    def forward(  # type: ignore[override]
-        ctx: Any, moment: Tensor, features: Tensor, edges: EdgeRange
-    ) -> Tensor:
+    def forward(ctx: Any, moment: Tensor, features: Tensor, edges: EdgeRange) -> Tensor:
         ctx.save_for_backward(moment, features)
         ctx.edges = edges
         return _project(moment, features, edges)

@@ -6,6 +6,7 @@ the cell allows it; in a small cell the search walks over several images of its 
 
 import numpy as np
 from numba import njit
+from numpy.typing import NDArray
 
 from dpbench.kernels.neighbours.cell import Lattice, Neighbours
 
@@ -52,7 +53,7 @@ def cell_list(lattice: Lattice, rcut: float) -> Neighbours:
     return Neighbours(edge_i=edge_i, edge_j=edge_j, shift=shift)
 
 
-def _range(lattice: Lattice):  # type: ignore[no-untyped-def]
+def _range(lattice: Lattice) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the lower bound (fractional) and extent (Å) of the bins, each (3).
 
     Along open directions the completed cell vector has length 1 Å, so that fractional
@@ -67,7 +68,9 @@ def _range(lattice: Lattice):  # type: ignore[no-untyped-def]
     return low, extent
 
 
-def _sort_into_bins(bins, nbins):  # type: ignore[no-untyped-def]
+def _sort_into_bins(
+    bins: NDArray[np.int64], nbins: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the first slot of each bin (bin + 1) and the atoms by bin (atom)."""
     flat = (bins[:, 0] * nbins[1] + bins[:, 1]) * nbins[2] + bins[:, 2]
     order = np.argsort(flat, kind="stable")
