@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-_PRINTED = 2e-3
+_PRINTED = 1e-3
 """Å; vectors in a log have three decimals."""
 _DECIMALS = 10
 """Kept of a made cell, so that the last bit of a cosine does not show."""
@@ -27,7 +27,8 @@ def cell_from_lengths(
     Returns:
         (3, 3), Å, rows are cell vectors. Where the printed vectors are not oriented
         as CP2K orients a cell given by lengths (a along x, b in the xy plane), each is
-        scaled to its length. None if the numbers make no cell.
+        scaled to its length (its angles are then those of the printed vectors: a
+        ``.cell`` file knows better). None if the numbers make no cell.
     """
     made = _standard(lengths, angles or (90.0, 90.0, 90.0))
     if vectors is None:
@@ -39,10 +40,8 @@ def cell_from_lengths(
     scaled = vectors * np.array(scale)[:, None]
     if not np.isfinite(scaled).all():
         return made
-    # a cell that changes in the run has grown since its vectors were printed
-    is_standard = made is not None and bool(
-        np.abs(made - scaled).max() < _PRINTED * max(1.0, max(scale))
-    )
+    upper = (vectors[0, 1], vectors[0, 2], vectors[1, 2])
+    is_standard = max(map(abs, upper)) < _PRINTED and vectors.diagonal().min() > 0
     return made if is_standard else np.round(scaled, _DECIMALS)
 
 
