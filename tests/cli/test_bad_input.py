@@ -135,7 +135,9 @@ def test_misspelt_config_key(trained, tmp_path):
 
 def test_unsupported_option_of_input_json(trained, tmp_path):
     (tmp_path / "input.json").write_text(
-        '{"model": {"descriptor": {"type": "dpa1", "sel": 40}, "fitting_net": {}}}'
+        '{"model": {"type_map": ["Si"], "descriptor": {"type": "dpa1", "sel": 40}, '
+        '"fitting_net": {}}, "learning_rate": {"start_lr": 0.001}, "loss": {}, '
+        '"training": {"training_data": {"systems": []}, "numb_steps": 1}}'
     )
     done = run(
         *("--workspace", trained / ".dpbench"),
