@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 import numpy as np
 from ase import Atoms, units
 from ase.calculators.calculator import Calculator
-from ase.md.velocitydistribution import MaxwellBoltzmannDistribution, Stationary
 from ase.md.verlet import VelocityVerlet
 from numpy.typing import NDArray
 
@@ -17,6 +16,7 @@ from dpbench.eval.structures import (
     default_timestep,
     from_atoms,
     replicas_to_reach,
+    set_temperature,
     supercell,
     to_atoms,
 )
@@ -124,11 +124,7 @@ def run_nve(
         The run. An explosion is a result, with its step and its reason.
     """
     atoms.calc = calculator
-    rng = np.random.default_rng(seed)
-    MaxwellBoltzmannDistribution(
-        atoms, temperature_K=protocol.temperature, force_temp=True, rng=rng
-    )
-    Stationary(atoms, preserve_temperature=True)
+    set_temperature(atoms, protocol.temperature, seed=seed)
     trace = _Trace()
     reason, step = None, 0
     # Floating-point trouble is what this task looks for, not a warning to print.

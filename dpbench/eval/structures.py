@@ -5,6 +5,7 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from dpbench.frames import Frames, uniform
+from dpbench.units import BOLTZMANN
 
 
 def replicas_to_reach(frame: Frames, natoms: int) -> tuple[int, int, int]:
@@ -81,6 +82,25 @@ def from_atoms(atoms: Atoms) -> Frames:
     """Turn ASE's atoms into one frame without labels."""
     box = np.asarray(atoms.cell)[None] if atoms.pbc.all() else None
     return uniform(z=atoms.numbers, coord=atoms.positions[None], box=box)
+
+
+def set_temperature(atoms: Atoms, temperature: float, *, seed: int) -> None:
+    """Give atoms Maxwell-Boltzmann velocities of exactly this temperature, at rest.
+
+    Args:
+        atoms: At least two atoms; their momenta are replaced.
+        temperature: K, by 3/2 k_B T per atom.
+        seed: Of the velocities.
+    """
+    rng = np.random.default_rng(seed)
+    mass = atoms.get_masses()[:, None]
+    momenta = np.sqrt(mass * BOLTZMANN * temperature) * rng.standard_normal(
+        (len(atoms), 3)
+    )
+    momenta -= mass * momenta.sum(axis=0) / mass.sum()
+    kinetic = float((momenta**2 / mass).sum()) / 2
+    wanted = 1.5 * len(atoms) * BOLTZMANN * temperature
+    atoms.set_momenta(momenta * np.sqrt(wanted / kinetic) if kinetic > 0 else momenta)
 
 
 def default_timestep(frame: Frames) -> float:

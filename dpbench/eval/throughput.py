@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from ase import units
-from ase.md.velocitydistribution import MaxwellBoltzmannDistribution, Stationary
 from ase.md.verlet import VelocityVerlet
 
 from dpbench.eval.evaluator import AbstractEvaluator
@@ -16,6 +15,7 @@ from dpbench.eval.structures import (
     default_timestep,
     displaced,
     replicas_to_reach,
+    set_temperature,
     supercell,
     to_atoms,
 )
@@ -203,13 +203,7 @@ def _dynamics(
     atoms = to_atoms(displaced(frame, amplitude=DISPLACEMENT, seed=0))
     calculator = evaluator.calculator()
     atoms.calc = calculator
-    MaxwellBoltzmannDistribution(
-        atoms,
-        temperature_K=protocol.temperature,
-        force_temp=True,
-        rng=np.random.default_rng(0),
-    )
-    Stationary(atoms, preserve_temperature=True)
+    set_temperature(atoms, protocol.temperature, seed=0)
     dynamics = VelocityVerlet(atoms, timestep=protocol.timestep * units.fs)
     return dynamics.step, lambda: evaluator.list_builds(calculator)
 
