@@ -164,8 +164,9 @@ def test_the_pressure_is_that_of_the_run(pbe):
     ("sample", "frames", "box"),
     [
         ("v2022.2/aimd_npt_i", 11, 1e-7),
-        # the reference keeps the three decimals of the log's first vectors
-        ("v2023.1/aimd_npt_f", 4, 5e-5),
+        # the reference keeps the three decimals of the log's first vectors, and its
+        # angles while the run changes them: the next test holds the printed volumes
+        ("v2023.1/aimd_npt_f", 4, 1e-3),
         ("v2023.1/aimd_nvt", 4, 5e-5),
     ],
 )
