@@ -43,6 +43,12 @@ def own_workspace(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("DPBENCH_WORKSPACE", raising=False)
 
 
+@pytest.fixture(autouse=True)
+def no_waiting_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave fsync out: no test cuts the power, and a segment forces forty files."""
+    monkeypatch.setattr(os, "fsync", lambda _: None)
+
+
 @pytest.fixture
 def in_tmp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty folder that is also the current one."""

@@ -5,10 +5,14 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from dpbench.errors import WorkspaceError
+
+FSYNC_THREADS = 16
+"""Files forced to disk at the same time."""
 
 READ_SIZE = 1 << 20
 """Bytes per read while hashing: large enough that hashlib lets other threads run."""
@@ -67,11 +71,18 @@ def fsync_folder(folder: Path) -> None:
 
 
 def fsync_tree(root: Path) -> None:
-    """Make every file and folder below ``root`` survive a power cut."""
-    for folder, _, names in os.walk(root):
-        for name in names:
-            fsync_folder(Path(folder) / name)
-        fsync_folder(Path(folder))
+    """Make every file and folder below ``root`` survive a power cut.
+
+    Many at once: a journalling file system then writes its journal a few times instead
+    of once a file.
+    """
+    paths = [
+        Path(folder) / name for folder, _, names in os.walk(root) for name in names
+    ]
+    folders = [Path(folder) for folder, _, _ in os.walk(root)]
+    with ThreadPoolExecutor(max_workers=FSYNC_THREADS) as pool:
+        for _ in pool.map(fsync_folder, paths + folders):
+            pass  # an error of any of them rises here
 
 
 def sha256_of_file(path: Path) -> str:

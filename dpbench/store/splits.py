@@ -122,7 +122,7 @@ def make_split(
         parameters["asked"] = f"trajectory; {len(groups)} for {len(shares)} parts"
     deal = by_block if done == "block" else by_group
     parts = deal(groups, shares, seed) if shares else {}
-    parts = {name: np.sort(index) for name, index in {**parts, **held}.items()}
+    parts = in_order({name: np.sort(i) for name, i in {**parts, **held}.items()})
     _check_parts(version, parts)
     parameters["n_in_gaps"] = version.nframes - sum(len(i) for i in parts.values())
     return Split(
@@ -214,7 +214,7 @@ def _from_payload(version: DatasetVersion, payload: dict[str, Any]) -> Split:
         strategy=payload["strategy"],
         seed=payload["seed"],
         parameters=payload["parameters"],
-        parts={name: from_ranges(r) for name, r in payload["parts"].items()},
+        parts=in_order({n: from_ranges(r) for n, r in payload["parts"].items()}),
     )
 
 
@@ -234,8 +234,15 @@ def _remade(version: DatasetVersion, payload: dict[str, Any]) -> Split:
         strategy=payload["strategy"],
         seed=payload["seed"],
         parameters=payload["parameters"],
-        parts=parts,
+        parts=in_order(parts),
     )
+
+
+def in_order(parts: Mapping[str, NDArray[np.int64]]) -> dict[str, NDArray[np.int64]]:
+    """Name train, validation and test first, the others by name."""
+    first = list(DEFAULT_FRACTIONS)
+    order = sorted(parts, key=lambda n: (first.index(n) if n in first else 9, n))
+    return {name: parts[name] for name in order}
 
 
 def _check_strategy(strategy: str) -> None:

@@ -116,6 +116,7 @@ def rebuild(workspace: Workspace) -> int:
 
 def _register(workspace: Workspace, kind: objects.Kind, payload: dict[str, Any]) -> str:
     digest = objects.put(workspace, kind, payload)
+    payload = objects.get(workspace, kind, digest)  # keys as a rebuild finds them
     with transaction(workspace, write=True) as connection:
         index_object(connection, kind, digest, payload)
     return digest

@@ -1,0 +1,196 @@
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import select, text
+
+from dpbench.errors import WorkspaceError
+from dpbench.store import catalog, objects
+from dpbench.store.catalog import migrate, tables
+from dpbench.store.catalog.engine import file_system_of, transaction
+from dpbench.store.dataset import open_dataset
+from dpbench.store.splits import default_split
+from dpbench.store.summary import list_datasets
+from tests.store.synthetic import (
+    commit,
+    new_workspace,
+    random_frames,
+    segment_data,
+    source_entry,
+    trajectories,
+)
+
+
+def contents(workspace):
+    """All rows of all tables, sorted."""
+    with transaction(workspace, write=False) as connection:
+        return {
+            name: sorted(map(repr, connection.execute(select(table)).all()))
+            for name, table in tables.metadata.tables.items()
+        }
+
+
+@pytest.fixture
+def full(tmp_path):
+    """A workspace with two datasets, quarantine, a split and records."""
+    workspace = new_workspace(tmp_path)
+    trajectories(workspace, "t", [4, 3, 5])
+    bad = segment_data(
+        random_frames(50, [2]), [source_entry("bad")], role="quarantine", reason="nan"
+    )
+    more = segment_data(random_frames(51, [2]), [source_entry("more")])
+    commit(workspace, "t", more, bad)
+    trajectories(workspace, "u", [2])
+    default_split(open_dataset(workspace, "t"))
+    catalog.register_model(workspace, {"digest": "m", "created_at": "2026-01-02"})
+    catalog.register_run(workspace, {"run_id": "r", "kind": "train"})
+    catalog.register_result(workspace, {"created_at": "2026-01-03", "x": [1.5, None]})
+    return workspace
+
+
+def test_migrations_reach_the_tables_and_no_other(tmp_path):
+    workspace = new_workspace(tmp_path)
+    with transaction(workspace, write=True) as connection:
+        assert (
+            compare_metadata(
+                MigrationContext.configure(connection, opts={"compare_type": True}),
+                tables.metadata,
+            )
+            == []
+        )
+        assert len(tables.metadata.tables) == 12
+
+
+def test_head_is_the_newest_migration():
+    script = ScriptDirectory(str(migrate.MIGRATIONS))
+    revisions = [step.revision for step in script.walk_revisions()]
+    assert script.get_current_head() == migrate.HEAD
+    assert tuple(reversed(revisions)) == migrate.KNOWN
+
+
+def test_rebuild_makes_the_same_rows(full):
+    before = contents(full)
+    assert all(before.values())
+    assert catalog.rebuild(full) == 8  # 3 versions, theory, split, 3 records
+    assert contents(full) == before
+    (full.root / "registry.db").unlink()
+    catalog.rebuild(full)
+    assert contents(full) == before
+
+
+def test_damaged_registry_is_named_and_rebuilt(full):
+    before = contents(full)
+    for suffix in ("", "-wal", "-shm"):
+        (full.root / f"registry.db{suffix}").unlink(missing_ok=True)
+    (full.root / "registry.db").write_bytes(b"no database at all" * 100)
+    with pytest.raises(WorkspaceError, match="dpbench registry rebuild"):
+        catalog.results(full)
+    catalog.rebuild(full)
+    assert contents(full) == before
+    assert (full.root / "registry.db.damaged").exists()
+
+
+def test_newer_registry_is_refused(full):
+    with transaction(full, write=True) as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(WorkspaceError, match="update dpbench"):
+        catalog.results(full)
+
+
+def test_older_registry_is_upgraded_after_a_backup(full, tmp_path, monkeypatch):
+    before = contents(full)
+    migrations = tmp_path / "migrations"
+    shutil.copytree(migrate.MIGRATIONS, migrations)
+    (migrations / "versions" / "v0002_next.py").write_text(
+        "import sqlalchemy as sa\n"
+        "from alembic import op\n"
+        "revision, down_revision = '0002', '0001'\n"
+        "def upgrade():\n"
+        "    op.add_column('dataset', sa.Column('title', sa.Text()))\n"
+    )
+    monkeypatch.setattr(migrate, "MIGRATIONS", migrations)
+    monkeypatch.setattr(migrate, "HEAD", "0002")
+    monkeypatch.setattr(migrate, "KNOWN", ("0001", "0002"))
+    monkeypatch.setattr("dpbench.store.catalog.engine.HEAD", "0002")
+    assert contents(full) == before
+    with transaction(full, write=False) as connection:
+        connection.execute(text("SELECT title FROM dataset"))
+    backup = sqlite3.connect(full.root / "registry.db.before-0002")
+    names = backup.execute("SELECT name FROM dataset").fetchall()
+    backup.close()
+    assert sorted(names) == [("t",), ("u",)]
+
+
+def test_objects_without_rows_are_indexed_at_the_next_look(full):
+    digest = objects.put(full, "result", {"created_at": "2026-01-04", "late": True})
+    assert [r.get("late") for r in catalog.results(full)] == [None, True]
+    with transaction(full, write=False) as connection:
+        assert digest in set(connection.scalars(select(tables.result.c.id)))
+
+
+def test_records_come_back_oldest_first(full):
+    catalog.register_result(full, {"created_at": "2026-01-01"})
+    dates = [payload["created_at"] for payload in catalog.results(full)]
+    assert dates == ["2026-01-01", "2026-01-03"]
+    assert catalog.models(full) == [{"digest": "m", "created_at": "2026-01-02"}]
+    assert catalog.runs(full) == [{"run_id": "r", "kind": "train"}]
+
+
+def test_datasets_are_listed_by_their_newest_version(full):
+    rows = list_datasets(full)
+    assert [row["label"] for row in rows] == ["t-v2", "u-v1"]
+    assert [row["n_quarantined"] for row in rows] == [1, 0]
+
+
+WRITER = """
+import sys
+from dpbench.store import catalog
+from dpbench.store.workspace import Workspace
+workspace = Workspace.find(sys.argv[1], create=True)
+for i in range(25):
+    catalog.register_result(workspace, {"writer": sys.argv[2], "i": i})
+"""
+
+
+def test_four_writer_processes_lose_no_row(tmp_path):
+    root = tmp_path / "ws"
+    command = [sys.executable, "-W", "error", "-c", WRITER, str(root)]
+    writers = [subprocess.Popen([*command, str(i)]) for i in range(4)]
+    assert [writer.wait(timeout=120) for writer in writers] == [0] * 4
+    workspace = new_workspace(tmp_path)
+    with transaction(workspace, write=False) as connection:
+        assert len(connection.execute(select(tables.result)).all()) == 100
+    assert len(catalog.results(workspace)) == 100
+
+
+def test_network_file_systems_are_recognised(tmp_path):
+    mounts = tmp_path / "mounts"
+    mounts.write_text("/dev/a / ext4 rw 0 0\nserver:/x /net/my\\040home nfs4 rw 0 0\n")
+    assert file_system_of(tmp_path, mounts) == "ext4"
+    assert file_system_of(tmp_path / "../../net", mounts) == "ext4"
+    assert file_system_of(Path("/net/my home/ws"), mounts) == "nfs4"
+    assert file_system_of(tmp_path, tmp_path / "absent") is None
+
+
+@pytest.mark.external
+def test_registry_on_postgresql(tmp_path):
+    url = os.environ.get("DPBENCH_TEST_POSTGRESQL")
+    if not url:
+        pytest.skip("DPBENCH_TEST_POSTGRESQL names no empty database")
+    workspace = new_workspace(tmp_path)
+    (workspace.root / "dpbench.toml").write_text(f'registry = "{url}"')
+    workspace = new_workspace(tmp_path)
+    trajectories(workspace, "t", [4, 3, 5])
+    default_split(open_dataset(workspace, "t"))
+    catalog.register_result(workspace, {"x": [1.5, None]})
+    before = contents(workspace)
+    catalog.rebuild(workspace)
+    assert contents(workspace) == before
+    assert not (workspace.root / "registry.db").exists()
