@@ -10,6 +10,7 @@ import json
 import os
 import pickle
 import tempfile
+import warnings
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -45,7 +46,9 @@ def save_model(path: Path, model: DeepPotential, provenance: dict[str, Any]) -> 
         ModelError: If the file cannot be written.
     """
     buffer = io.BytesIO()
-    torch.save(model_payload(model) | {"provenance": _json(provenance)}, buffer)
+    text = _json(provenance)
+    sealed = {"provenance": text, "seal": _seal(model, text)}
+    torch.save(model_payload(model) | sealed, buffer)
     write_whole(path, buffer.getvalue())
 
 
@@ -83,6 +86,9 @@ def load_model(
     try:
         model = model_from_payload(payload)
         provenance = json.loads(payload["provenance"])
+        # torch does not verify the checksums of its archive.
+        if payload["seal"] != _seal(model, payload["provenance"]):
+            raise ValueError("its content does not fit its checksum")
     except (KeyError, ValueError, TypeError, AttributeError, DpbenchError) as error:
         raise ModelError(
             f"{path}: is damaged: {_one_line(error)}. Get a new copy of the file."
@@ -146,7 +152,9 @@ def read_payload(path: Path) -> dict[str, Any]:
         ModelError: If it is missing, damaged, or holds more than plain values.
     """
     try:
-        payload = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of torch, about files that are not its
+            payload = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         reason = error.strerror or _one_line(error)
         raise ModelError(f"{path}: cannot be read ({reason}).") from error
@@ -193,6 +201,10 @@ def write_whole(path: Path, content: bytes) -> None:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
         raise ModelError(f"{path}: cannot be written ({error.strerror}).") from error
+
+
+def _seal(model: DeepPotential, provenance: str) -> str:
+    return hashlib.sha256(f"{model_digest(model)} {provenance}".encode()).hexdigest()
 
 
 def _json(value: Any) -> str:
