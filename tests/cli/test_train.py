@@ -173,7 +173,7 @@ def wait_for_checkpoint(folder: Path) -> Path:
 @pytest.mark.slow
 @pytest.mark.parametrize("blow", [signal.SIGINT, signal.SIGKILL])
 def test_a_run_survives_ctrl_c_and_kill_bitwise(ingested, blow):
-    (ingested / "train.toml").write_text(TOML.format(steps=1500, every=20))
+    (ingested / "train.toml").write_text(TOML.format(steps=400, every=10))
     arguments = ("--dataset", "pairs", "--config", "train.toml", "--out")
     straight = start(ingested, *arguments, "straight.pth")
     straight.communicate(timeout=300)
