@@ -6,6 +6,8 @@ import pytest
 from dpbench.elements import atomic_numbers
 from dpbench.io.parsed import Quarantine, SourceFiles
 from dpbench.io.readers.cp2k import read
+from dpbench.io.readers.cp2k_input import theory_of_input
+from dpbench.io.readers.cp2k_theory import theory_of_log
 from dpbench.units import HARTREE
 
 ENERGY = 1e-8  # relative
@@ -103,6 +105,54 @@ def test_level_of_theory_is_read(pbe):
     assert theory["energy_kind"] == "total energy"
 
 
+def test_an_input_tells_what_a_silent_log_does_not(shared_data, pbe):
+    """At print level LOW the log has neither functional nor cutoff nor kinds."""
+    folder = shared_data / "generated/water8_cp2k_pbe"
+    text = (folder / "cp2k.log").read_text()
+    head = text[: text.index("ENERGY| Total")]
+    kept = ("CP2K|", "GLOBAL|")
+    lines = [line for line in head.splitlines() if line.strip().startswith(kept)]
+    silent = "\n".join(lines).replace("MEDIUM", "   LOW")
+    alone = theory_of_log(silent)
+    told = ("functional", "cutoff", "basis", "kpoints", "spin", "pseudopotentials")
+    assert all(not alone[key] for key in told)
+    given = (folder / "water8_pbe.inp").read_text()
+    assert theory_of_log(silent, input_text=given) == pbe.theory
+    assert theory_of_log(text, input_text=given) == pbe.theory
+
+
+def test_inputs_name_dispersion_spin_and_meshes():
+    text = """
+    @SET SYSTEM slab
+    &FORCE_EVAL
+      &DFT
+        UKS
+        &KPOINTS
+          SCHEME MONKHORST-PACK 4 3 1
+        &END KPOINTS
+        &XC
+          &XC_FUNCTIONAL BLYP  ! a comment
+          &END
+          &HF
+            FRACTION 0.25
+          &END
+          &VDW_POTENTIAL
+            &PAIR_POTENTIAL
+              TYPE DFTD3(BJ)
+            &END
+          &END
+        &END XC
+      &END DFT
+    &END FORCE_EVAL
+    """
+    found = theory_of_input(text)
+    assert found["functional"] == "BECKE88+LYP+HFX 0.25"
+    assert found["dispersion"] == "DFT-D3(BJ)"
+    assert found["kpoints"] == {"mesh": [4, 3, 1], "shift": [1, 0, 0]}
+    assert found["spin"] == "collinear"
+    assert theory_of_input(text + "\n@INCLUDE other.inc\n") == {}
+
+
 def test_iterations_of_an_outer_loop_are_counted_together(pbe):
     """The first SCF left its inner loop after 30 steps and converged 2 later."""
     assert pbe.n_scf[:3].tolist() == [32, 6, 5]
@@ -129,7 +179,8 @@ def test_xtb_frames_agree_from_step_400_on(shared_data, temperature, raw):
 
 def test_tight_binding_is_a_functional_not_another_code(shared_data):
     folder = shared_data / "generated/water8_xtb_cp2k"
-    low = parse(folder / "w8_350K.out.gz", folder / "w8_350K-pos-1.xyz")
+    files = (folder / "w8_350K-pos-1.xyz", folder / "w8_350K.inp")
+    low = parse(folder / "w8_350K.out.gz", *files)
     assert low.code == "cp2k"
     assert low.theory["functional"] == "GFN1-xTB"
     assert set(low.quarantine) == {Quarantine.NO_FORCE}

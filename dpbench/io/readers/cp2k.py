@@ -12,6 +12,7 @@ from dpbench.elements import atomic_numbers
 from dpbench.errors import SourceError
 from dpbench.frames import Frames
 from dpbench.io.parsed import ParsedSource, Quarantine, SourceFiles
+from dpbench.io.readers.cp2k_input import is_input
 from dpbench.io.readers.cp2k_log import Block, Log
 from dpbench.io.readers.cp2k_old import read_old
 from dpbench.io.readers.cp2k_theory import code_version, theory_of_log
@@ -55,6 +56,7 @@ class _Texts:
     forces: list[XyzFile] = field(default_factory=list)
     cells: list[tuple[int, NDArray[np.float64]]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    input: str | None = None
 
 
 def read(files: SourceFiles) -> ParsedSource:
@@ -84,7 +86,8 @@ def read(files: SourceFiles) -> ParsedSource:
     version = code_version(text)
     log = Log(text)
     if version is not None and _major(version) < FIRST_NATIVE:
-        return read_old(files, log=log, path=path, version=version)
+        theory = theory_of_log(text, input_text=texts.input)
+        return read_old(files, log=log, path=path, theory=theory)
     if not log.blocks:
         raise SourceError(
             f"{path}: holds no energy; expected 'ENERGY| Total FORCE_EVAL'. The run "
@@ -101,7 +104,7 @@ def read(files: SourceFiles) -> ParsedSource:
         step=steps_of(found),
         n_scf=n_scf_of(found),
         quarantine=reasons,
-        theory=theory_of_log(text),
+        theory=theory_of_log(text, input_text=texts.input),
         complete=log.is_complete,
         notes=tuple(texts.notes),
     )
@@ -117,7 +120,7 @@ def _sort(paths: Sequence[Path]) -> _Texts:
     texts = _Texts()
     for path in paths:
         name = path.name.lower()
-        if name.endswith((".inp", ".restart", ".ener")) or "-vel-" in name:
+        if name.endswith((".restart", ".ener")) or "-vel-" in name:
             continue
         text = read_text(path)
         if is_xyz(text):
@@ -128,6 +131,8 @@ def _sort(paths: Sequence[Path]) -> _Texts:
             texts.notes.append(f"{path.name}: gave the cells.")
         elif "PROGRAM STARTED AT" in text or "CP2K|" in text:
             texts.logs.append((path, text))
+        elif is_input(text):
+            texts.input = texts.input or text
         elif "xx [bar]" in text[:600]:
             texts.notes.append(f"{path.name}: not used; it holds the kinetic part too.")
         else:

@@ -11,7 +11,6 @@ from dpbench.elements import atomic_numbers
 from dpbench.errors import SourceError
 from dpbench.io.parsed import ParsedSource, Quarantine, SourceFiles
 from dpbench.io.readers.cp2k_log import Log
-from dpbench.io.readers.cp2k_theory import theory_of_log
 from dpbench.io.readers.snapshots import Snapshot, frames_of, n_scf_of, steps_of
 from dpbench.io.text import open_text
 
@@ -29,7 +28,7 @@ def read_old(files: SourceFiles, *, log: Log, path: Path, version: str) -> Parse
         files: Log and trajectory files.
         log: The log, for verdicts, steps and cell.
         path: The log's path.
-        version: As the log prints it.
+        theory: Level of theory of the log.
 
     Returns:
         All frames that dpdata yields, judged.
@@ -38,6 +37,7 @@ def read_old(files: SourceFiles, *, log: Log, path: Path, version: str) -> Parse
         SourceError: If dpdata reads no frame.
     """
     data, name = _load(files, path)
+    version = theory["code_version"]
     count = len(data["energies"])
     names = [data["atom_names"][kind] for kind in data["atom_types"]]
     z = atomic_numbers(names, where=str(path))
@@ -81,7 +81,7 @@ def read_old(files: SourceFiles, *, log: Log, path: Path, version: str) -> Parse
         step=steps_of(found),
         n_scf=n_scf_of(found),
         quarantine=reasons,
-        theory=theory_of_log(log.text),
+        theory=theory,
         complete=log.is_complete,
         notes=tuple(notes),
     )

@@ -3,6 +3,7 @@
 import re
 from typing import Any
 
+from dpbench.io.readers.cp2k_input import theory_of_input
 from dpbench.io.readers.tables import to_float
 from dpbench.units import BOLTZMANN, HARTREE
 
@@ -30,13 +31,15 @@ def code_version(text: str) -> str | None:
     return match[1] if match else None
 
 
-def theory_of_log(text: str) -> dict[str, Any]:
+def theory_of_log(text: str, *, input_text: str | None = None) -> dict[str, Any]:
     """Collect the level of theory that a log declares.
 
-    At print level LOW a log tells little of it; what it does not tell is None.
+    At print level LOW a log tells little of it; what it does not tell comes from the
+    input, else it is None.
 
     Args:
         text: The log.
+        input_text: The input that lies beside; None if there is none.
 
     Returns:
         Plain JSON values under ``THEORY_KEYS``.
@@ -49,7 +52,7 @@ def theory_of_log(text: str) -> dict[str, Any]:
     temperature = _TEMPERATURE.search(head)
     width = to_float(temperature[1]) * BOLTZMANN if temperature else None
     basis, potentials = ({}, {}) if is_xtb else _kinds(head)
-    return {
+    theory = {
         "code": "cp2k",
         "code_version": code_version(head),
         "functional": _xtb_name(head) if is_xtb else _functional(head),
@@ -65,6 +68,9 @@ def theory_of_log(text: str) -> dict[str, Any]:
         "pseudopotentials": potentials,
         "energy_kind": "free energy" if smear else "total energy",
     }
+    told = {} if input_text is None else theory_of_input(input_text)
+    silent = [key for key, value in theory.items() if value in (None, {})]
+    return theory | {key: told[key] for key in silent if key in told}
 
 
 def _xtb_name(head: str) -> str:
@@ -112,7 +118,7 @@ def _kinds(head: str) -> tuple[dict[str, Any], dict[str, Any]]:
     return basis, potentials
 
 
-def _kpoints(head: str) -> dict[str, Any]:
+def _kpoints(head: str) -> dict[str, Any] | None:
     mesh = _MESH.search(head)
     if mesh is not None:
         divisions = [int(n) for n in mesh.groups()]
@@ -123,14 +129,19 @@ def _kpoints(head: str) -> dict[str, Any]:
     count = _KCOUNT.search(head)
     if count is not None:
         return {"count": int(count[1])}
-    return {"mesh": [1, 1, 1], "shift": [0, 0, 0]}
+    # a silent log does not name its k-points, Gamma or not
+    return None if _is_silent(head) else {"mesh": [1, 1, 1], "shift": [0, 0, 0]}
+
+
+def _is_silent(head: str) -> bool:
+    match = re.search(r"GLOBAL\| Global print level\s+(\w+)", head)
+    return match is not None and match[1] in ("LOW", "SILENT")
 
 
 def _spin(head: str) -> str | None:
     match = re.search(r"DFT\| .*\b(RKS|UKS|ROKS|LSD)\s*$", head, re.M)
     if match is None:
-        # a log at print level LOW still counts the electrons of each spin
-        return "collinear" if re.search(r"\n Spin 2\n", head) else "none"
+        return None if _is_silent(head) else "none"
     return "none" if match[1] == "RKS" else "collinear"
 
 

@@ -1,0 +1,155 @@
+"""Input file of CP2K: the level of theory, where a log at print level LOW is silent."""
+
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+from dpbench.io.readers.tables import to_float
+from dpbench.units import RYDBERG
+
+_SET = re.compile(r"^\s*@SET\s+(\w+)\s+(\S.*?)\s*$", re.I | re.M)
+_LOGGED = {"BLYP": "BECKE88+LYP", "BP": "BECKE88+P86"}
+"""What the log prints for a functional that the input names by a short form."""
+_DEFAULT_CUTOFF = 280.0
+"""Ry, of &MGRID."""
+
+
+@dataclass(slots=True)
+class Section:
+    """A section of the input; names in capitals, filled while the text is read."""
+
+    name: str
+    parameter: str = ""
+    """What stands behind the section's name."""
+    values: dict[str, str] = field(default_factory=dict)
+    """The last value of every keyword."""
+    sections: list["Section"] = field(default_factory=list)
+
+    def find(self, *path: str) -> "Section | None":
+        """Return the first section under ``path``."""
+        here: Section | None = self
+        for name in path:
+            if here is None:
+                return None
+            here = next((s for s in here.sections if s.name == name), None)
+        return here
+
+
+def is_input(text: str) -> bool:
+    """Whether a text is an input of CP2K."""
+    return re.search(r"^\s*&FORCE_EVAL\b", text, re.I | re.M) is not None
+
+
+def read_input(text: str) -> Section | None:
+    """Read an input into its sections; None if it includes other files."""
+    if re.search(r"^\s*@(INCLUDE|IF|XCTYPE)\b", text, re.I | re.M):
+        return None
+    for name, value in _SET.findall(text):
+        text = text.replace(f"${{{name}}}", value).replace(f"${name}", value)
+    root = Section(name="")
+    open_sections = [root]
+    for raw in text.splitlines():
+        line = re.split(r"[!#]", raw, maxsplit=1)[0].strip()
+        if not line or line.startswith("@"):
+            continue
+        word, _, rest = line.partition(" ")
+        if word.upper().startswith("&END"):
+            if len(open_sections) > 1:
+                open_sections.pop()
+        elif word.startswith("&"):
+            section = Section(name=word[1:].upper(), parameter=rest.strip())
+            open_sections[-1].sections.append(section)
+            open_sections.append(section)
+        else:
+            open_sections[-1].values[word.upper()] = rest.strip()
+    return root
+
+
+def theory_of_input(text: str) -> dict[str, Any]:
+    """Collect what an input tells of the level of theory; keys it leaves out too."""
+    root = read_input(text)
+    dft = None if root is None else root.find("FORCE_EVAL", "DFT")
+    if root is None or dft is None:
+        return {}
+    qs = dft.find("QS")
+    if qs is not None and qs.values.get("METHOD", "").upper() == "XTB":
+        return {"kpoints": _kpoints(dft), "spin": _spin(dft)}
+    mgrid = dft.find("MGRID")
+    cutoff = "" if mgrid is None else mgrid.values.get("CUTOFF", "")
+    number = re.search(r"[\d.]+(?:[eEdD][-+]?\d+)?$", cutoff)
+    subsys = root.find("FORCE_EVAL", "SUBSYS")
+    kinds = [] if subsys is None else [s for s in subsys.sections if s.name == "KIND"]
+    found = {
+        "functional": _functional(dft),
+        "dispersion": _dispersion(dft),
+        "cutoff": (to_float(number[0]) if number else _DEFAULT_CUTOFF) * RYDBERG,
+        "basis": {
+            kind.parameter: {
+                "title": kind.values["BASIS_SET"].split()[-1],
+                "hash": None,
+            }
+            for kind in kinds
+            if kind.values.get("BASIS_SET")
+        },
+        "kpoints": _kpoints(dft),
+        "spin": _spin(dft),
+        "pseudopotentials": {
+            kind.parameter: {
+                "title": kind.values["POTENTIAL"].split()[-1],
+                "hash": None,
+            }
+            for kind in kinds
+            if kind.values.get("POTENTIAL")
+        },
+    }
+    return {key: value for key, value in found.items() if value not in (None, {})}
+
+
+def _functional(dft: Section) -> str | None:
+    xc = dft.find("XC", "XC_FUNCTIONAL")
+    if xc is None:
+        return None
+    short = xc.parameter.upper()
+    if short and short not in ("NO_SHORTCUT", "NONE"):
+        names = [_LOGGED.get(short, short)]
+    else:
+        names = [
+            s.values.get("FUNCTIONAL", s.name) if s.name == "LIBXC" else s.name
+            for s in xc.sections
+        ]
+    exchange = dft.find("XC", "HF")
+    if exchange is not None:
+        names.append(f"HFX {to_float(exchange.values.get('FRACTION', '1')):g}")
+    return "+".join(names) or None
+
+
+def _dispersion(dft: Section) -> str | None:
+    vdw = dft.find("XC", "VDW_POTENTIAL")
+    if vdw is None:
+        return None
+    pair = vdw.find("PAIR_POTENTIAL") or vdw.find("NON_LOCAL")
+    name = "" if pair is None else pair.values.get("TYPE", "").upper()
+    return {"DFTD2": "DFT-D2", "DFTD3": "DFT-D3", "DFTD3(BJ)": "DFT-D3(BJ)"}.get(
+        name, name or None
+    )
+
+
+def _kpoints(dft: Section) -> dict[str, Any] | None:
+    kpoints = dft.find("KPOINTS")
+    scheme = [] if kpoints is None else kpoints.values.get("SCHEME", "GAMMA").split()
+    if not scheme or scheme[0].upper() in ("GAMMA", "NONE"):
+        return {"mesh": [1, 1, 1], "shift": [0, 0, 0]}
+    divisions = [int(word) for word in scheme[1:4] if word.isdigit()]
+    if scheme[0].upper() != "MONKHORST-PACK" or len(divisions) != 3:
+        return None
+    # the Monkhorst-Pack scheme leaves out Gamma where a division is even
+    return {"mesh": divisions, "shift": [int(n % 2 == 0) for n in divisions]}
+
+
+def _spin(dft: Section) -> str:
+    flags = ("UKS", "LSD", "UNRESTRICTED_KOHN_SHAM", "SPIN_POLARIZED", "ROKS")
+    for flag in flags:
+        value = dft.values.get(flag)
+        if value is not None and value.upper() not in ("F", ".FALSE.", "FALSE", "OFF"):
+            return "collinear"
+    return "none"
