@@ -18,7 +18,9 @@ _SAME_CELL = 2e-3
 """Å; dpdata holds the cell in single precision, the log prints three decimals."""
 
 
-def read_old(files: SourceFiles, *, log: Log, path: Path, version: str) -> ParsedSource:
+def read_old(
+    files: SourceFiles, *, log: Log, path: Path, theory: dict[str, Any]
+) -> ParsedSource:
     """Read a calculation of CP2K 7 or older through dpdata.
 
     dpdata reads the numbers and knows of no convergence; the verdicts of the log are
