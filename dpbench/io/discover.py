@@ -160,6 +160,11 @@ class _Scanner:
                 return
         if self._code == "extxyz" and folder.kinds.get(mine.name) is Kind.XYZ:
             self._keep(SourceFiles(format="extxyz", paths=(path,)))
+        elif (
+            self._code in ("qe", "auto") and folder.kinds.get(mine.name) is Kind.QE_XML
+        ):
+            # met in recursion it is a companion; named, it is what the user wants
+            self._keep(SourceFiles(format="qe", paths=(path,)))
         else:
             self._named.append(path)
 

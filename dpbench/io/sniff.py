@@ -45,7 +45,10 @@ _SIGNATURES: tuple[tuple[Kind, re.Pattern[str]], ...] = tuple(
         # which may hold any text.
         (Kind.OUTCAR, r"\A\s*vasp\.\d"),
         (Kind.VASPRUN, r"\A\s*(<\?xml[^>]*\?>\s*)?<modeling\b"),
-        (Kind.QE_XML, r"\A\s*(<\?xml[^>]*\?>\s*)?<(qes:espresso|Root)\b"),
+        (
+            Kind.QE_XML,
+            r"\A\s*(<\?xml[^>]*\?>\s*)?(<!--.*?-->\s*)*<(qes:espresso|Root)\b",
+        ),
         (Kind.CP2K_TRAJECTORY, r"\A[ \t]*\d+[ \t]*\r?\n[ \t]*i =\s+\d+, "),
         # Without an energy or forces it is a mere structure, not an output.
         (
