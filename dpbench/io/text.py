@@ -53,6 +53,36 @@ def read_text(path: Path) -> str:
     return text
 
 
+def open_binary(path: Path) -> IO[bytes]:
+    """Open a file for bytes, unpacking .gz, .bz2 and .xz.
+
+    Raises:
+        SourceError: If the file cannot be opened.
+    """
+    opener = _OPENERS.get(path.suffix, open)
+    try:
+        return cast(IO[bytes], opener(path, "rb"))
+    except OSError as error:
+        raise SourceError(f"{path}: cannot be read ({error.strerror}).") from error
+
+
+def read_bytes(path: Path) -> bytes:
+    """Read a whole file as bytes, unpacking .gz, .bz2 and .xz.
+
+    Bytes are searched and sliced several times faster than decoded text.
+
+    Raises:
+        SourceError: If the file cannot be read or is damaged.
+    """
+    try:
+        with open_binary(path) as file:
+            return file.read()
+    except (OSError, EOFError, lzma.LZMAError) as error:
+        raise SourceError(
+            f"{path}: cannot be read ({error}); expected a whole file. Copy it again."
+        ) from error
+
+
 def without_compression(path: Path) -> Path:
     """Return the path less its compression suffix: ``a.out.gz`` -> ``a.out``."""
     return path.with_suffix("") if path.suffix in _OPENERS else path

@@ -1,0 +1,261 @@
+"""Settings of a VASP calculation, and the level of theory they make.
+
+OUTCAR and vasprun.xml print the same settings under other names and with other
+rounding; both are brought to one dictionary of INCAR tags first, so that the level of
+theory does not depend on which of the two files was kept.
+"""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from dpbench.io.readers.vasp_run import element_of
+from dpbench.io.text import read_text
+
+_FUNCTIONALS = {
+    "PE": "PBE",
+    "PS": "PBEsol",
+    "RP": "RPBE",
+    "RE": "revPBE",
+    "91": "PW91",
+    "CA": "LDA-PZ",
+    "AM": "AM05",
+    "B3": "B3LYP",
+    "BF": "BEEF",
+    "OR": "optPBE",
+    "BO": "optB88",
+    "MK": "optB86b",
+}
+"""GGA tags, as VASP's manual lists them."""
+
+_POTCAR_FUNCTIONALS = {"PAW_PBE": "PE", "PAW_GGA": "91", "PAW": "CA", "US": "CA"}
+"""Functional that a POTCAR brings if INCAR names none."""
+
+_IVDW = {
+    1: "DFT-D2",
+    10: "DFT-D2",
+    11: "DFT-D3(zero)",
+    12: "DFT-D3(BJ)",
+    13: "DFT-D4",
+    2: "TS",
+    20: "TS",
+    21: "TS-HI",
+    202: "MBD",
+    263: "MBD-FI",
+    3: "DFT-ulg",
+    4: "dDsC",
+}
+
+_SMEARINGS = {
+    -5: "tetrahedron-bloechl",
+    -4: "tetrahedron",
+    -3: "partial",
+    -2: "fixed",
+    -1: "fermi-dirac",
+    0: "gaussian",
+    1: "methfessel-paxton",
+}
+
+
+def outcar_settings(head: str) -> dict[str, Any]:
+    """Collect the settings that an OUTCAR prints before its first iteration."""
+    version = re.match(r"\s*vasp\.(\S+)", head)
+    settings: dict[str, Any] = {
+        "VERSION": version[1] if version else None,
+        "TITEL": _titles(head),
+    }
+    echo = head.rfind("Startparameter for this run")
+    text = head[max(echo, 0) :]
+    for tag, pattern, kind in _OUTCAR_TAGS:
+        # What INCAR or POTCAR echo stands before; the settings in use come last.
+        match = re.search(pattern, text) or re.search(pattern, head)
+        if match is not None:
+            settings[tag] = _value(match[1], kind)
+    settings["HUBBARD"] = _outcar_hubbard(head)
+    mesh = re.search(r"generate k-points for:\s*(\d+)\s+(\d+)\s+(\d+)", head)
+    rows = re.search(
+        r"k-points in reciprocal lattice and weights:[^\n]*\n((?:\s+-?\d+\.\d+.*\n)+)",
+        head,
+    )
+    points = _points(rows[1]) if rows else []
+    settings["KPOINTS"] = kpoints(
+        [int(mesh[i]) for i in (1, 2, 3)] if mesh else None, points
+    )
+    return settings
+
+
+_OUTCAR_TAGS: tuple[tuple[str, str, type], ...] = (
+    ("NELM", r"NELM\s*=\s*(\d+)", int),
+    ("EDIFF", r"EDIFF\s*=\s*(\S+)\s", float),
+    ("ENCUT", r"ENCUT\s*=\s*(\S+)\s+eV", float),
+    ("ISPIN", r"ISPIN\s*=\s*(\d)", int),
+    ("LNONCOLLINEAR", r"LNONCOLLINEAR\s*=\s*([TF])", bool),
+    ("LSORBIT", r"LSORBIT\s*=\s*([TF])", bool),
+    ("ISMEAR", r"ISMEAR\s*=\s*(-?\d+)", int),
+    ("SIGMA", r"SIGMA\s*=\s*(-?[\d.]+)", float),
+    ("GGA", r"(?m)^\s+GGA\s*=\s*(\S+)", str),
+    ("METAGGA", r"METAGGA\s*=\s*(\S+)", str),
+    ("LHFCALC", r"LHFCALC\s*=\s*([TF])", bool),
+    ("AEXX", r"AEXX\s*=\s*(-?[\d.]+)", float),
+    ("HFSCREEN", r"HFSCREEN\s*=\s*(-?[\d.]+)", float),
+    ("LUSE_VDW", r"LUSE_VDW\s*=\s*\.?([TF])", bool),
+    ("IVDW", r"(?m)^\s*IVDW\s*=\s*(\d+)", int),
+    ("LVDW", r"(?m)^\s*LVDW\s*=\s*\.?([TF])", bool),
+    ("ML_LMLFF", r"ML_LMLFF\s*=\s*\.?([TF])", bool),
+    ("ISIF", r"ISIF\s*=\s*(\d+)", int),
+)
+
+
+def theory_of(settings: dict[str, Any]) -> dict[str, Any]:
+    """Name the level of theory of a VASP calculation; keys as in ``THEORY_KEYS``."""
+    ismear = settings.get("ISMEAR")
+    smearing = None
+    if ismear is not None:
+        smearing = _SMEARINGS.get(ismear, f"methfessel-paxton-{ismear}")
+    return {
+        "code": "vasp",
+        "code_version": settings.get("VERSION"),
+        "functional": _functional(settings),
+        "dispersion": _dispersion(settings),
+        "hubbard_u": settings.get("HUBBARD"),
+        "cutoff": settings.get("ENCUT"),
+        "basis": None,
+        "kpoints": settings.get("KPOINTS"),
+        "smearing": smearing,
+        "smearing_width": settings.get("SIGMA"),
+        "spin": _spin(settings),
+        "pseudopotentials": _pseudopotentials(settings.get("TITEL", [])),
+        "energy_kind": "free_energy_TOTEN",
+    }
+
+
+def kpoints(
+    mesh: Sequence[int] | None, points: Sequence[Sequence[float]]
+) -> dict[str, Any] | None:
+    """Describe the k-points by their mesh and its shift, else by their number.
+
+    Args:
+        mesh: Divisions, if they were generated.
+        points: Reciprocal coordinates of the irreducible points.
+    """
+    if mesh is None or not any(mesh):
+        return {"count": len(points)} if points else None
+    shift = []
+    for axis, divisions in enumerate(mesh):
+        scaled = [abs(point[axis] * divisions) % 1 for point in points]
+        shift.append(int(any(abs(s - 0.5) < 0.01 for s in scaled)))
+    return {"mesh": list(mesh), "shift": shift}
+
+
+def _value(text: str, kind: type) -> Any:
+    if kind is bool:
+        return text == "T"
+    try:
+        return kind(text)
+    except ValueError:
+        return None
+
+
+def _points(text: str) -> list[list[float]]:
+    rows = [re.findall(r"-?\d+\.\d+", line) for line in text.splitlines()]
+    return [[float(word) for word in row[:3]] for row in rows if len(row) >= 3]
+
+
+def _outcar_hubbard(head: str) -> dict[str, Any] | None:
+    kind = re.search(r"LDAUTYPE\s*=\s*(\d)", head)
+    if "LDA+U is selected" not in head or kind is None:
+        return None
+    columns = [
+        re.search(rf"{tag}\s*=([-\d. ]+)", head) for tag in ("LDAUL", "LDAUU", "LDAUJ")
+    ]
+    words = [column[1].split() if column else [] for column in columns]
+    return hubbard(int(kind[1]), words, _titles(head))
+
+
+def _titles(head: str) -> list[str]:
+    """POTCAR titles; NWRITE = 0 leaves only the names, which are listed twice."""
+    titles = re.findall(r"TITEL\s*=\s*(.*\S)", head)
+    if not titles:
+        names = re.findall(r"POTCAR:\s*(.*\S)", head)
+        half = len(names) // 2
+        titles = names[:half] if names[:half] == names[half:] else []
+    return titles
+
+
+def hubbard(
+    kind: int, columns: Sequence[Sequence[str]], titles: Sequence[str]
+) -> dict[str, Any] | None:
+    """Describe +U by element: LDAUTYPE and, where l >= 0 and U or J act, their values.
+
+    Args:
+        kind: LDAUTYPE.
+        columns: LDAUL, LDAUU and LDAUJ, one word a POTCAR.
+        titles: POTCAR titles.
+    """
+    out: dict[str, Any] = {}
+    for title, l_word, u_word, j_word in zip(titles, *columns, strict=False):
+        shell, u, j = int(float(l_word)), float(u_word), float(j_word)
+        if shell >= 0 and (u or j):
+            out[_element(title)] = {"l": shell, "u": u, "j": j}
+    return {"type": kind, **out} if out else None
+
+
+def _element(title: str) -> str:
+    words = title.split()
+    name = words[1] if len(words) > 1 else words[0]
+    return element_of(name) or name
+
+
+def _functional(settings: dict[str, Any]) -> str | None:
+    titles = settings.get("TITEL") or [""]
+    family = _POTCAR_FUNCTIONALS.get(titles[0].split()[0] if titles[0] else "")
+    gga = str(settings.get("GGA") or "--").upper()
+    tag = family if gga == "--" else gga
+    metagga = str(settings.get("METAGGA") or "F").upper()
+    if metagga not in ("F", "T", "--", "NONE"):
+        name = metagga
+    elif tag is None:
+        return None
+    else:
+        name = _FUNCTIONALS.get(tag, tag)
+    if settings.get("LHFCALC"):
+        screen = settings.get("HFSCREEN") or 0.0
+        name += f" (AEXX {settings.get('AEXX') or 0.25:g}, HFSCREEN {screen:g})"
+    return name
+
+
+def _dispersion(settings: dict[str, Any]) -> str | None:
+    if settings.get("LUSE_VDW"):
+        return "vdW-DF"
+    ivdw = settings.get("IVDW") or (1 if settings.get("LVDW") else 0)
+    return _IVDW.get(ivdw, f"IVDW {ivdw}") if ivdw else None
+
+
+def _spin(settings: dict[str, Any]) -> str | None:
+    if settings.get("LSORBIT"):
+        return "spin-orbit"
+    if settings.get("LNONCOLLINEAR"):
+        return "noncollinear"
+    ispin = settings.get("ISPIN")
+    return {1: "none", 2: "collinear"}.get(ispin) if ispin is not None else None
+
+
+def _pseudopotentials(titles: Sequence[str]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for title in titles:
+        found[_element(title)] = {"title": " ".join(title.split()), "hash": None}
+    return found
+
+
+def read_incar(path: Path) -> dict[str, Any]:
+    """Read what OUTCAR rounds or leaves out: SIGMA and IVDW."""
+    text = read_text(path)
+    found: dict[str, Any] = {}
+    sigma = re.search(r"(?im)^\s*SIGMA\s*=\s*([-+\d.eEdD]+)", text)
+    ivdw = re.search(r"(?im)^\s*IVDW\s*=\s*(\d+)", text)
+    if sigma is not None:
+        found["SIGMA"] = _value(sigma[1].lower().replace("d", "e"), float)
+    if ivdw is not None:
+        found["IVDW"] = int(ivdw[1])
+    return found

@@ -1,0 +1,268 @@
+"""Reader of VASP's vasprun.xml: streamed, each ionic step dropped once it is read."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, cast
+
+import numpy as np
+from lxml import etree
+from numpy.typing import NDArray
+
+from dpbench.elements import atomic_numbers
+from dpbench.errors import SourceError
+from dpbench.io.parsed import Quarantine
+from dpbench.io.readers.fixed_point import columns_of, numbers_of, parse_rows, to_float
+from dpbench.io.readers.vasp_run import VaspRun, element_of
+from dpbench.io.readers.vasp_settings import hubbard, kpoints
+from dpbench.io.text import open_binary
+
+_LARGE = ("eigenvalues", "projected", "dos")
+"""Large parts of a calculation that no label comes from."""
+
+_TAGS = ("generator", "incar", "kpoints", "parameters", "atominfo", "calculation")
+_FRESH = b"</calculation>"
+_END = b"</modeling>"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Step:
+    """Text of one <calculation>; empty where something is missing."""
+
+    n_scf: int
+    energy: str
+    box: bytes
+    position: bytes
+    force: bytes
+    stress: bytes
+
+
+class _Counting:
+    """A file that counts whole calculations while it is read.
+
+    In a file cut off by a killed run the parser closes open elements itself, and a
+    number cut in two looks whole. Only the end tags in the text tell.
+    """
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._tail = b""
+        self.n_whole = 0
+        self.complete = False
+
+    def read(self, size: int = -1) -> bytes:
+        """Return the next bytes."""
+        chunk = self._file.read(size)
+        text = self._tail + chunk
+        self.n_whole += text.count(_FRESH)
+        self.complete |= _END in text
+        keep = len(_FRESH) - 1
+        self._tail = text[-keep:]
+        return chunk
+
+
+def read_vasprun(path: Path) -> VaspRun:
+    """Read all ionic steps of a vasprun.xml, whole or cut off.
+
+    Raises:
+        SourceError: If it is no vasprun.xml, or tells no atoms.
+    """
+    settings: dict[str, Any] = {"TITEL": []}
+    symbols: list[str] = []
+    steps: list[_Step] = []
+    with open_binary(path) as raw:
+        file = _Counting(raw)
+        try:
+            events = etree.iterparse(
+                cast(IO[bytes], file), tag=_TAGS + _LARGE, recover=True, huge_tree=True
+            )
+            for _, element in events:
+                if element.tag == "calculation":
+                    steps.append(_step(element))
+                elif element.tag == "atominfo":
+                    symbols = _symbols(element)
+                    settings["TITEL"] = _titles(element)
+                else:
+                    _collect(element, settings)
+                if element.tag in _LARGE:
+                    element.clear()
+                else:
+                    _forget(element)
+        except (etree.XMLSyntaxError, OSError, EOFError) as error:
+            if not steps:
+                raise SourceError(
+                    f"{path}: is no readable vasprun.xml ({error}). Give the file that "
+                    "VASP wrote."
+                ) from error
+    if not symbols:
+        raise SourceError(
+            f"{path}: has no <atominfo>; expected a vasprun.xml up to its first ionic "
+            "step. The run was killed before it."
+        )
+    _finish(settings)
+    z = atomic_numbers(symbols, where=f"{path}: <atominfo>")
+    return _run(z, steps, settings, n_whole=file.n_whole, complete=file.complete)
+
+
+def _run(
+    z: tuple[int, ...],
+    steps: list[_Step],
+    settings: dict[str, Any],
+    *,
+    n_whole: int,
+    complete: bool,
+) -> VaspRun:
+    n, natoms = len(steps), len(z)
+    box = _stack([step.box for step in steps], 3)
+    fractional = _stack([step.position for step in steps], natoms)
+    n_scf = np.array([step.n_scf for step in steps], dtype=np.int16)
+    return VaspRun(
+        format="vasp/xml",
+        z=z,
+        coord=cartesian(fractional, box),
+        box=box,
+        energy=np.array([to_float(s.energy.encode()) for s in steps], dtype=np.float64),
+        force=_stack([step.force for step in steps], natoms),
+        stress=_stack([step.stress for step in steps], 3),
+        n_scf=np.where(n_scf > 0, n_scf, -1).astype(np.int16),
+        step=np.arange(1, n + 1, dtype=np.int32),
+        verdict=tuple(
+            _verdict(i, step, settings, n_whole=n_whole) for i, step in enumerate(steps)
+        ),
+        complete=complete,
+        settings=settings,
+    )
+
+
+def cartesian(
+    fractional: NDArray[np.float64], box: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Turn fractional (frame, atom, 3) into Cartesian coordinates, Å.
+
+    Elementwise products: a matrix product would give other last bits elsewhere.
+    """
+    return (
+        fractional[..., 0, None] * box[:, None, 0]
+        + fractional[..., 1, None] * box[:, None, 1]
+        + fractional[..., 2, None] * box[:, None, 2]
+    )
+
+
+def _verdict(
+    index: int, step: _Step, settings: dict[str, Any], *, n_whole: int
+) -> Quarantine:
+    if index >= n_whole:
+        return Quarantine.TRUNCATED
+    if step.n_scf == 0 and settings.get("ML_LMLFF"):
+        return Quarantine.NOT_DFT
+    nelm = settings.get("NELM")
+    # The file says nothing of why the loop ended: at NELM it may not have converged.
+    if nelm is not None and step.n_scf >= nelm:
+        return Quarantine.UNCONVERGED
+    return Quarantine.NONE
+
+
+def _step(element: Any) -> _Step:
+    structure = element.find("structure")
+    return _Step(
+        n_scf=len(element.findall("scstep")),
+        energy=_text(element.find("energy/i[@name='e_fr_energy']")),
+        box=_varray(structure, "crystal/varray[@name='basis']"),
+        position=_varray(structure, "varray[@name='positions']"),
+        force=_varray(element, "varray[@name='forces']"),
+        stress=_varray(element, "varray[@name='stress']"),
+    )
+
+
+def _varray(element: Any, path: str) -> bytes:
+    array = None if element is None else element.find(path)
+    if array is None:
+        return b""
+    return "\n".join([*(v.text or "" for v in array), ""]).encode()
+
+
+def _stack(tables: Sequence[bytes], nrows: int) -> NDArray[np.float64]:
+    """Parse tables of three columns; one of another length is NaN."""
+    out = np.full((len(tables), nrows, 3), np.nan)
+    sample = next((t for t in tables if t.count(b"\n") == nrows), b"")
+    width = sample.find(b"\n") + 1
+    columns = columns_of(sample[:width], 3)
+    regular = [i for i, t in enumerate(tables) if width and len(t) == width * nrows]
+    parsed = None
+    if columns is not None and regular:
+        parsed = parse_rows([tables[i] for i in regular], columns, width=width)
+    if parsed is not None:
+        out[regular] = parsed.reshape(len(regular), nrows, 3)
+    for i in sorted(
+        set(range(len(tables))) - set(regular if parsed is not None else ())
+    ):
+        rows = [numbers_of(line) for line in tables[i].splitlines()]
+        if len(rows) == nrows and all(len(row) == 3 for row in rows):
+            out[i] = rows
+    return out
+
+
+def _forget(element: Any) -> None:
+    """Free an element and what stands before it: memory stays that of one step."""
+    element.clear()
+    while element.getprevious() is not None:
+        del element.getparent()[0]
+
+
+def _symbols(atominfo: Any) -> list[str]:
+    cells = atominfo.findall("array[@name='atoms']/set/rc/c[1]")
+    names = [_text(cell).strip() for cell in cells]
+    return [element_of(name) or name for name in names]
+
+
+def _titles(atominfo: Any) -> list[str]:
+    cells = atominfo.findall("array[@name='atomtypes']/set/rc/c[5]")
+    return [_text(cell).strip() for cell in cells]
+
+
+def _text(element: Any) -> str:
+    return "" if element is None or element.text is None else str(element.text)
+
+
+def _collect(element: Any, settings: dict[str, Any]) -> None:
+    if element.tag == "generator":
+        version = element.find("i[@name='version']")
+        settings["VERSION"] = _text(version).partition(" ")[0] or None
+    elif element.tag == "kpoints":
+        settings["KPOINTS"] = _kpoints(element)
+    elif element.tag in ("incar", "parameters"):
+        tags = settings.setdefault(element.tag, {})
+        # NELM stands twice in <parameters>; the first is the electronic loop's.
+        for item in element.iter("i", "v"):
+            tags.setdefault(item.get("name"), _text(item).strip())
+
+
+def _kpoints(element: Any) -> dict[str, Any] | None:
+    divisions = element.find("generation/v[@name='divisions']")
+    mesh = [int(word) for word in _text(divisions).split()] or None
+    rows = element.findall("varray[@name='kpointlist']/v")
+    points = [[to_float(word.encode()) for word in _text(v).split()] for v in rows]
+    return kpoints(mesh, points)
+
+
+def _finish(settings: dict[str, Any]) -> None:
+    """Bring the tags to the names and types that the level of theory is made from."""
+    used: dict[str, str] = settings.pop("parameters", {})
+    given: dict[str, str] = settings.pop("incar", {})
+    tags = {**given, **used}
+    for tag in ("NELM", "ISPIN", "ISMEAR", "ISIF", "IVDW"):
+        if tags.get(tag, "").lstrip("-").isdigit():
+            settings[tag] = int(tags[tag])
+    for tag in ("EDIFF", "SIGMA", "AEXX", "HFSCREEN"):
+        if tag in tags:
+            settings[tag] = to_float(tags[tag].encode())
+    cutoff = used.get("ENMAX", given.get("ENCUT"))
+    settings["ENCUT"] = to_float(cutoff.encode()) if cutoff else None
+    for tag in ("LNONCOLLINEAR", "LSORBIT", "LHFCALC", "LUSE_VDW", "LVDW", "ML_LMLFF"):
+        settings[tag] = tags.get(tag, "F").strip(".")[:1] == "T"
+    settings["GGA"] = tags.get("GGA") or "--"
+    settings["METAGGA"] = tags.get("METAGGA") or "F"
+    if tags.get("LDAU", "F").startswith("T"):
+        columns = [tags.get(tag, "").split() for tag in ("LDAUL", "LDAUU", "LDAUJ")]
+        kind = tags.get("LDAUTYPE", "2")
+        settings["HUBBARD"] = hubbard(int(kind), columns, settings["TITEL"])
