@@ -34,10 +34,14 @@ _SITES = "positions (alat units)"
 _ENERGY = re.compile(r"!+ +total energy +=\s*(\S+) Ry")
 _CONVERGED = re.compile(r"onvergence has been achieved in\s+(\d+) iterations")
 _UNCONVERGED = re.compile(r"onvergence NOT achieved after\s+(\d+) iterations")
-_STEP = re.compile(r"(?:iteration|number of scf cycles)\s+=\s*(\d+)\n")
+_STEPS = {
+    "Entering Dynamics:": re.compile(r"Entering Dynamics:\s+iteration =\s*(\d+)\n"),
+    "number of scf cycles": re.compile(r"number of scf cycles\s+=\s*(\d+)\n"),
+}
+"""Where md, and where relax and vc-relax, print the number of the step just done."""
 _CELLDM = re.compile(r"celldm\(1\)=\s*(\S+)")
 _AXIS = re.compile(r"a\(([123])\) = \(\s*(\S+)\s+(\S+)\s+(\S+)\s*\)")
-_SITE = re.compile(r"\s*\d+\s+(\S+)\s+tau\([^)]*\)\s*=\s*\((.*)\)\s*$")
+_SITE = re.compile(r"\s*\d+\s+(\S+)\s+tau\([^)]*\) = \(([^)]*)\)")
 _NATOMS = re.compile(r"number of atoms/cell\s+=\s*(\d+)")
 _ALAT = re.compile(r"alat\s*=\s*([\d.]+)")
 
@@ -198,7 +202,7 @@ class RunReader:
         energy = self._energy(_between(self._energies, start, limit))
         force = self._force(tables[-1], stop) if tables else None
         virial = self._virial(_between(self._stress, start, stop), geometry.box)
-        printed = _STEP.search(self._run, limit, stop)
+        printed = self._step(limit, stop)
         return Snapshot(
             coord=geometry.coord,
             box=geometry.box,
@@ -206,9 +210,18 @@ class RunReader:
             force=force,
             virial=virial,
             n_scf=n_scf,
-            step=int(printed[1]) if printed else step,
+            step=step if printed is None else printed,
             quarantine=self._gate(converged, force is not None, start, stop),
         )
+
+    def _step(self, start: int, stop: int) -> int | None:
+        """Return the number of the step; None if the output prints none."""
+        for mark, pattern in _STEPS.items():
+            at = self._run.find(mark, start, stop)
+            match = pattern.match(self._run, at) if at >= 0 else None
+            if match is not None:
+                return int(match[1])
+        return None
 
     def _gate(
         self, converged: bool | None, has_force: bool, start: int, stop: int
@@ -216,11 +229,13 @@ class RunReader:
         """Judge convergence and completeness of the last SCF of a geometry."""
         if converged is False:
             return Quarantine.UNCONVERGED
-        was_stopped = self._run.find("Maximum CPU time exceeded", start, stop) >= 0
-        if converged is None and was_stopped:
+        if converged and has_force:
+            return Quarantine.NONE
+        is_over = self._run.find("Maximum CPU time exceeded", start, stop) >= 0
+        if converged is None and is_over:
             return Quarantine.UNCONVERGED
         at_the_end = stop == len(self._run) and END_MARKER not in self._run[-2000:]
-        if at_the_end and (converged is None or not has_force):
+        if at_the_end:
             return Quarantine.TRUNCATED
         return Quarantine.UNCONVERGED if converged is None else Quarantine.NONE
 

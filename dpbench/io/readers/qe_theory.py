@@ -72,6 +72,7 @@ _DISPERSION = {
 _K = re.compile(
     r"k\(\s*\d+\) = \(\s*(-?[\d.]+)\s*(-?[\d.]+)\s*(-?[\d.]+)\s*\), wk =\s*([\d.]+)"
 )
+_AXIS = re.compile(r"a\([123]\) = \(\s*(\S+)\s+(\S+)\s+(\S+)\s*\)")
 _MESH_TOLERANCE = 2e-5
 """Crystal coordinates of k-points made from seven printed decimals."""
 
@@ -201,9 +202,11 @@ def _infer_mesh(
     """Find the Monkhorst-Pack mesh behind the printed k-points; None if in doubt."""
     stop = head.find("cryst. coord.", start)
     rows = _K.findall(head[start : stop if stop > 0 else len(head)])
-    axes = re.findall(r"a\([123]\) = \(\s*(\S+)\s+(\S+)\s+(\S+)\s*\)", head)[:3]
+    axes = _AXIS.findall(head)[:3]
     if not rows or len(axes) < 3:
         return None
+    if len(rows) == 1 and not any(map(to_float, rows[0][:3])):
+        return (1, 1, 1), (0, 0, 0)
     table = np.array([[to_float(word) for word in row] for row in rows])
     cell = np.array([[to_float(word) for word in axis] for axis in axes])
     # k (2 pi / alat) times a (alat) gives crystal coordinates
