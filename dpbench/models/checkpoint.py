@@ -46,9 +46,7 @@ def save_model(path: Path, model: DeepPotential, provenance: dict[str, Any]) -> 
         ModelError: If the file cannot be written.
     """
     buffer = io.BytesIO()
-    text = _json(provenance)
-    sealed = {"provenance": text, "seal": _seal(model, text)}
-    torch.save(model_payload(model) | sealed, buffer)
+    torch.save(sealed_payload(model, provenance), buffer)
     write_whole(path, buffer.getvalue())
 
 
@@ -96,6 +94,13 @@ def load_model(
     if dtype is not None or torch.device(device).type != "cpu":
         model = model.to(device, dtype)
     return model, provenance
+
+
+def sealed_payload(model: DeepPotential, provenance: dict[str, Any]) -> dict[str, Any]:
+    """Return all that a model file holds; ``load_model`` ignores further keys."""
+    text = _json(provenance)
+    sealed = {"provenance": text, "seal": _seal(model, text)}
+    return model_payload(model) | sealed
 
 
 def model_payload(model: DeepPotential) -> dict[str, Any]:

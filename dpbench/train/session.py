@@ -18,7 +18,7 @@ from dpbench.models.potential import DeepPotential
 from dpbench.store.dataset import DatasetVersion, open_dataset
 from dpbench.store.splits import Split, default_split, find_split, list_splits
 from dpbench.store.workspace import Workspace
-from dpbench.train.budget import choose_length, make_plan, measure_costs
+from dpbench.train.budget import Length, choose_length, make_plan, measure_costs
 from dpbench.train.config import TrainConfig, parse_batch_size
 from dpbench.train.history import Errors
 from dpbench.train.loader import BatchMaker, FrameCache
@@ -77,6 +77,15 @@ class _Data:
     validation: FrameCache
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Pipeline:
+    """What turns data into batches and scores."""
+
+    make_batch: Callable[[int], Batch]
+    score: Callable[[DeepPotential], Errors]
+    order: BatchOrder
+
+
 def begin(
     workspace: Workspace,
     config: TrainConfig,
@@ -103,25 +112,17 @@ def begin(
     split = choose_split(version, config.training.split)
     data = _open_data(version, split, rcut=config.model.descriptor.rcut)
     model, remarks = _new_model(workspace, config, data, device)
+    pipeline = _pipeline(config, data, model)
+    length = _choose_length(config, model, pipeline)
+    plan = make_plan(config.training, length)
+    schedule = Schedule(config.learning_rate, config.loss, steps=plan.steps)
     run_id, folder = new_run(workspace, version.label)
     provenance = start_provenance(
         config, version, split, run_id=run_id, device=device, command=command
     )
-    make_batch, score, order = _pipeline(config, data, model)
-    length = choose_length(
-        config.training,
-        steps_per_epoch=order.steps_per_epoch(),
-        costs=lambda: measure_costs(
-            model,
-            make_batch,
-            score,
-            Schedule(config.learning_rate, config.loss, steps=10**9),
-        ),
-    )
-    plan = make_plan(config.training, length)
     notes = (
         f"data: {version.label}, {len(data.train)} training and "
-        f"{len(data.validation)} validation frames; split {split.digest}",
+        f"{len(data.validation)} validation frames; split {split.digest[:17]}",
         describe_model(model),
         *remarks,
         f"{plan.steps} steps ({length.reason}); a point of the learning curve every "
@@ -134,11 +135,11 @@ def begin(
         version=version,
         model=model,
         optimiser=Adam(model.parameters.flat, config.optimiser),
-        schedule=Schedule(config.learning_rate, config.loss, steps=plan.steps),
+        schedule=schedule,
         state=LoopState(),
         plan=plan,
-        make_batch=make_batch,
-        validate=score,
+        make_batch=pipeline.make_batch,
+        validate=pipeline.score,
         provenance=provenance | plan_provenance(plan, length),
         notes=notes,
     )
@@ -168,7 +169,7 @@ def go_on(workspace: Workspace, name: str | Path, *, device: torch.device) -> Se
     model = found.model if device.type == "cpu" else found.model.to(device)
     optimiser = Adam(model.parameters.flat, config.optimiser)
     optimiser.restore(found.optimiser)
-    make_batch, score, _ = _pipeline(config, data, model)
+    pipeline = _pipeline(config, data, model)
     plan = {k: v for k, v in told["plan"].items() if k != "reason"}
     notes = [
         f"resumed: run {told['run_id']} at step {found.state.step} of "
@@ -190,8 +191,8 @@ def go_on(workspace: Workspace, name: str | Path, *, device: torch.device) -> Se
         schedule=Schedule(config.learning_rate, config.loss, steps=plan["steps"]),
         state=found.state,
         plan=Plan(**plan),
-        make_batch=make_batch,
-        validate=score,
+        make_batch=pipeline.make_batch,
+        validate=pipeline.score,
         provenance=told,
         notes=tuple(notes),
     )
@@ -297,10 +298,23 @@ def _open_data(version: DatasetVersion, split: Split, *, rcut: float) -> _Data:
     return _Data(version=version, split=split, **caches)
 
 
-def _pipeline(
-    config: TrainConfig, data: _Data, model: DeepPotential
-) -> tuple[Callable[[int], Batch], Callable[[DeepPotential], Errors], BatchOrder]:
-    """Return batch of a step, score on validation frames, and the order behind."""
+def _choose_length(
+    config: TrainConfig, model: DeepPotential, pipeline: _Pipeline
+) -> Length:
+    """Decide the number of steps, timing a few where time decides."""
+    # Of unknown length, so that its prefactors are those of the start.
+    schedule = Schedule(config.learning_rate, config.loss, steps=10**9)
+    return choose_length(
+        config.training,
+        steps_per_epoch=pipeline.order.steps_per_epoch(),
+        costs=lambda: measure_costs(
+            model, pipeline.make_batch, pipeline.score, schedule
+        ),
+    )
+
+
+def _pipeline(config: TrainConfig, data: _Data, model: DeepPotential) -> _Pipeline:
+    """Set up the batch of a step, and the score on validation frames."""
     counted, size = parse_batch_size(config.training.batch_size)
     order = BatchOrder(
         data.train.natoms, counted=counted, size=size, seed=config.training.seed
@@ -324,4 +338,4 @@ def _pipeline(
     def score(model: DeepPotential) -> Errors:
         return validate(model, map(validation_maker, groups))
 
-    return make_batch, score, order
+    return _Pipeline(make_batch=make_batch, score=score, order=order)

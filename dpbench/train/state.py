@@ -4,8 +4,8 @@
 for bit. It is written whole or not at all, and holds no code.
 """
 
+import hashlib
 import io
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -14,13 +14,12 @@ from typing import Any
 
 import torch
 
-from dpbench.config import canonical_json
 from dpbench.errors import DpbenchError, ModelError, TrainingError
 from dpbench.models.checkpoint import (
     MAGIC,
-    model_from_payload,
-    model_payload,
+    load_model,
     read_payload,
+    sealed_payload,
     write_whole,
 )
 from dpbench.models.potential import DeepPotential
@@ -80,20 +79,18 @@ def save_checkpoint(
             f"step {state.step}: a parameter is not finite; the training diverged. "
             "The last checkpoint is kept. Lower learning_rate.start_lr."
         )
-    payload = model_payload(model) | {
-        "provenance": canonical_json(provenance).decode(),
-        "training": {
-            "format": STATE_FORMAT,
-            "step": state.step,
-            "seconds": state.seconds,
-            "running": state.running.sums.cpu(),
-            "rows": [[asdict(row)[name] for name in COLUMNS] for row in state.rows],
-            "optimiser": optimiser.state(),
-            "rng": torch.get_rng_state(),
-        },
+    training = {
+        "format": STATE_FORMAT,
+        "step": state.step,
+        "seconds": state.seconds,
+        "running": state.running.sums.cpu(),
+        "rows": [[asdict(row)[name] for name in COLUMNS] for row in state.rows],
+        "optimiser": optimiser.state(),
+        "rng": torch.get_rng_state(),
     }
+    content = {"training": training, "training_seal": _seal(training)}
     buffer = io.BytesIO()
-    torch.save(payload, buffer)
+    torch.save(sealed_payload(model, provenance) | content, buffer)
     try:
         write_whole(path, buffer.getvalue())
     except ModelError as error:
@@ -123,6 +120,10 @@ def load_checkpoint(path: Path) -> Checkpoint:
             f"up to {STATE_FORMAT}. Update dpbench."
         )
     try:
+        # torch does not verify the checksums of its archive.
+        if payload["training_seal"] != _seal(training):
+            raise ValueError("its state does not fit its checksum")
+        model, provenance = load_model(path)
         state = LoopState(
             step=training["step"],
             seconds=training["seconds"],
@@ -134,10 +135,10 @@ def load_checkpoint(path: Path) -> Checkpoint:
         )
         checkpoint = Checkpoint(
             path=path,
-            model=model_from_payload(payload),
+            model=model,
             optimiser=training["optimiser"],
             state=state,
-            provenance=json.loads(payload["provenance"]),
+            provenance=provenance,
         )
         torch.set_rng_state(training["rng"])
     except (KeyError, ValueError, TypeError, AttributeError, DpbenchError) as error:
@@ -149,6 +150,18 @@ def prune(folder: Path, *, keep: int) -> None:
     """Remove all but the newest ``keep`` checkpoints."""
     for path in checkpoints(folder)[:-keep]:
         path.unlink(missing_ok=True)
+
+
+def _seal(training: dict[str, Any]) -> str:
+    """Checksum of a training state."""
+    digest = hashlib.sha256()
+    optimiser = training["optimiser"]
+    plain = [training[name] for name in ("format", "step", "seconds", "rows")]
+    digest.update(repr([*plain, optimiser["count"]]).encode())
+    tensors = (training["running"], optimiser["mean"], optimiser["square"])
+    for tensor in (*tensors, training["rng"]):
+        digest.update(tensor.contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _named(folder: Path) -> Iterator[tuple[Path, re.Match[str]]]:

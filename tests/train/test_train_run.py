@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from dpbench.errors import DatasetError, TrainingError
+from dpbench.errors import DatasetError, ModelError, TrainingError
 from dpbench.io.ingest import ingest
 from dpbench.models.checkpoint import load_model
 from dpbench.store import catalog
@@ -197,6 +197,16 @@ def test_damaged_newest_checkpoint_falls_back_to_the_one_before(
     )
     assert listener.first == 15
     assert torch.equal(parameters(report), parameters(resumed))
+
+
+def test_one_flipped_bit_of_the_state_is_noticed(run, tmp_path):
+    report = run()
+    path = checkpoints(report.run_folder)[-1]
+    payload = torch.load(path, weights_only=True)
+    payload["training"]["optimiser"]["mean"][3] += 1e-9
+    torch.save(payload, path)
+    with pytest.raises(ModelError, match="does not fit its checksum"):
+        load_checkpoint(path)
 
 
 def test_a_model_is_no_checkpoint(run, workspace, tmp_path):
