@@ -133,7 +133,9 @@ def frame(
     return join(*parts)
 
 
-def picture(width: int, height: int, *children: Markup, label: str) -> Markup:
+def picture(
+    width: int, height: int, *children: Markup, label: str, kind: str = ""
+) -> Markup:
     """Wrap a drawing so that it scales and has a name."""
     return tag(
         "svg",
@@ -141,5 +143,5 @@ def picture(width: int, height: int, *children: Markup, label: str) -> Markup:
         viewBox=f"0 0 {width} {height}",
         role="img",
         aria_label=label,
-        class_="plot",
+        class_=f"plot {kind}".strip(),
     )

@@ -8,7 +8,13 @@ from dpbench.eval.leaderboard.columns import number, with_spread
 from dpbench.eval.leaderboard.markup import Markup, join, tag
 from dpbench.eval.leaderboard.plots import parity_plot, trace_plot
 from dpbench.eval.record import Record, record_to_payload
-from dpbench.eval.task_results import Accuracy, Stability, Throughput
+from dpbench.eval.task_results import (
+    Accuracy,
+    Parity,
+    Stability,
+    StabilityRun,
+    Throughput,
+)
 from dpbench.metrics.definitions import METRICS, MetricValue
 
 SOURCES_SHOWN = 50
@@ -17,28 +23,31 @@ SOURCES_SHOWN = 50
 
 def row_details(row: Row) -> Markup:
     """Everything about a row, as a grid of cards."""
-    cards: list[Markup | None] = []
-    if row.accuracy is not None:
-        cards += _accuracy_cards(row.accuracy)
+    accuracy, cards = row.accuracy, []
+    if accuracy is not None:
+        cards += _parity_cards(accuracy.parity)
     if row.stability is not None:
         cards.append(_stability_card(row.stability))
+    if accuracy is not None:
+        cards.append(_accuracy_card(accuracy))
     if row.throughput is not None:
         cards.append(_throughput_card(row.throughput))
+    if accuracy is not None and accuracy.by_source:
+        cards.append(_source_card(accuracy))
     cards += [provenance_card(row), _record_card(row)]
     return tag("div", *cards, class_="cards")
 
 
-def _card(title: str, *children: Markup | None, wide: bool = False) -> Markup:
+def _card(title: str, *children: Markup | None, span: str = "") -> Markup:
     return tag(
         "section",
         tag("h4", title),
         *children,
-        class_="card wide" if wide else "card",
+        class_=f"card {span}".strip(),
     )
 
 
-def _accuracy_cards(accuracy: Accuracy) -> list[Markup | None]:
-    parity = accuracy.parity
+def _parity_cards(parity: Parity) -> list[Markup]:
     energy = parity_plot(
         parity.energy_reference,
         parity.energy_predicted,
@@ -51,37 +60,33 @@ def _accuracy_cards(accuracy: Accuracy) -> list[Markup | None]:
         quantity="force",
         unit="eV/Å",
     )
-    sources = None
-    if accuracy.by_source:
-        rows = [
-            (item.source, item.sha256[:12], str(item.nframes), *_three(item.metrics))
-            for item in accuracy.by_source[:SOURCES_SHOWN]
-        ]
-        sources = _card(
-            f"By source ({accuracy.nsources})",
-            grid(
-                ("Source", "sha256", "Frames", *_THREE_HEADS),
-                rows,
-                numbers_from=2,
-            ),
-            wide=True,
-        )
-    elements = [
+    pairs = (("Energy parity", energy), ("Force parity", force))
+    return [_card(title, plot) for title, plot in pairs if plot is not None]
+
+
+def _accuracy_card(accuracy: Accuracy) -> Markup:
+    rows = [
         (symbol, *_three(metrics)[1:])
         for symbol, metrics in accuracy.by_element.items()
     ]
-    return [
-        None if energy is None else _card("Energy parity", energy),
-        None if force is None else _card("Force parity", force),
-        _card("All accuracy metrics", metric_grid(accuracy.metrics)),
-        _card(
-            "Forces by element",
-            grid(("Element", *_THREE_HEADS[1:]), elements, numbers_from=1),
-        )
-        if elements
-        else None,
-        sources,
+    by_element: list[Markup] = []
+    if rows:
+        heads = ("Element", *_THREE_HEADS[1:])
+        by_element = [tag("h4", "Forces by element"), grid(heads, rows, numbers_from=1)]
+    return _card("Accuracy", metric_grid(accuracy.metrics), *by_element)
+
+
+def _source_card(accuracy: Accuracy) -> Markup:
+    rows = [
+        (item.source, item.sha256[:12], str(item.nframes), *_three(item.metrics))
+        for item in accuracy.by_source[:SOURCES_SHOWN]
     ]
+    heads = ("Source", "sha256", "Frames", *_THREE_HEADS)
+    return _card(
+        f"By source ({accuracy.nsources})",
+        grid(heads, rows, numbers_from=2),
+        span="wide",
+    )
 
 
 _THREE_HEADS = ("Energy RMSE, meV/atom", "Force RMSE, meV/Å", "Force rel., %")
@@ -102,13 +107,12 @@ def metric_grid(metrics: Iterable[MetricValue]) -> Markup:
     rows = [
         (
             METRICS[metric.name].title if metric.name in METRICS else metric.name,
-            with_spread(metric),
-            metric.unit,
+            f"{with_spread(metric)} {metric.unit}",
             str(metric.n),
         )
         for metric in metrics
     ]
-    return grid(("Metric", "Value ± CI/2", "Unit", "n"), rows, numbers_from=1)
+    return grid(("Metric", "Value", "n"), rows, numbers_from=1)
 
 
 def grid(
@@ -144,13 +148,7 @@ def _stability_card(stability: Stability) -> Markup:
         f"first {protocol.discard:.0%} dropped from the regression."
     )
     rows = [
-        (
-            str(run.seed),
-            run.status if run.reason is None else f"{run.status}: {run.reason}",
-            str(run.steps_done),
-            number(run.drift),
-            number(run.min_distance),
-        )
+        (str(run.seed), _outcome(run), number(run.drift), number(run.min_distance))
         for run in stability.runs
     ]
     return _card(
@@ -158,11 +156,17 @@ def _stability_card(stability: Stability) -> Markup:
         trace_plot([(run.time, run.energy) for run in stability.runs]),
         tag("p", text, class_="note"),
         grid(
-            ("Seed", "Status", "Steps", "Drift, meV/atom/ps", "Closest, Å"),
+            ("Seed", "Outcome", "Drift, meV/atom/ps", "Closest, Å"),
             rows,
             numbers_from=2,
         ),
     )
+
+
+def _outcome(run: StabilityRun) -> str:
+    if run.status == "completed":
+        return f"{run.steps_done} steps"
+    return f"exploded at {run.failure_step}: {run.reason}"
 
 
 def _throughput_card(throughput: Throughput) -> Markup:
@@ -200,7 +204,7 @@ def _throughput_card(throughput: Throughput) -> Markup:
         "Speed",
         grid(heads, rows, numbers_from=2),
         tag("p", text, class_="note"),
-        wide=True,
+        span="two",
     )
 
 
@@ -237,7 +241,7 @@ def provenance_card(row: Row) -> Markup:
         )
     )
     return _card(
-        "Where the row comes from", tag("ol", *items, class_="chain"), wide=True
+        "Where the row comes from", tag("ol", *items, class_="chain"), span="wide"
     )
 
 
@@ -311,7 +315,7 @@ def _record_card(row: Row) -> Markup:
             tag("summary", "Full record, without its point samples"),
             tag("pre", record_text(record), tabindex="0"),
         ),
-        wide=True,
+        span="wide",
     )
 
 

@@ -185,7 +185,7 @@ def trace_plot(
     lines = [line for line in lines if len(line) > 1]
     if not lines:
         return None
-    width, height = 480, 240
+    width, height = 340, 270
     x = Scale(
         low=0.0,
         high=max(t for line in lines for t, _ in line),
@@ -215,6 +215,7 @@ def trace_plot(
             )
         ),
         label=f"Total energy along {len(lines)} constant-energy runs",
+        kind="trace",
     )
 
 

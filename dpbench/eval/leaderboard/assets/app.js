@@ -5,6 +5,7 @@
   const sections = all(".part-section");
   const filters = byId("filters");
   const rowsOf = (section) => all(".row", section);
+  const headsOf = (section) => all(".board > thead th", section);
   const order = new Map(all(".row").map((row, index) => [row, index]));
 
   // Theme: the system's choice until the button is pressed.
@@ -58,11 +59,11 @@
     return text !== "" && Number.isFinite(Number(text)) ? Number(text) : text;
   };
   const sortSection = (section, column, direction) => {
-    const heads = all("thead th", section);
+    const heads = headsOf(section);
     heads.forEach((head, index) =>
       head.setAttribute("aria-sort", index === column ? direction : "none"));
     const sign = direction === "ascending" ? 1 : -1;
-    const body = section.querySelector("tbody");
+    const body = section.querySelector(".board > tbody");
     const compare = (a, b) => {
       const [x, y] = [valueOf(a, column), valueOf(b, column)];
       if (x === null || y === null) {
@@ -79,7 +80,7 @@
     }
   };
   for (const section of sections) {
-    all("thead th", section).forEach((head, column) =>
+    headsOf(section).forEach((head, column) =>
       head.querySelector("button").addEventListener("click", () => {
         const up = head.getAttribute("aria-sort") === "ascending";
         sortSection(section, column, up ? "descending" : "ascending");
@@ -87,7 +88,7 @@
   }
   byId("sort-by").addEventListener("change", (event) => {
     for (const section of sections) {
-      const heads = all("thead th", section);
+      const heads = headsOf(section);
       const column = heads.findIndex((head) => head.dataset.key === event.target.value);
       sortSection(section, column, "ascending");
     }
