@@ -9,12 +9,24 @@ ONE_THREAD = OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 \
 QUICK = not slow and not external and not browser and not deepmd
 INSTALLED_BY = pyproject.toml constraints.txt tools/bootstrap.sh
 
-.PHONY: help demo test test-full lint docs clean
+# Rooms whose array annotations are checked by `make shapes`; numba's functions and the
+# switch, which takes any array library, stay outside.
+SHAPED := dpbench.frames,dpbench.metrics,dpbench.models,dpbench.md
+SHAPED := $(SHAPED),dpbench.kernels.batch,dpbench.kernels.environment
+SHAPED := $(SHAPED),dpbench.kernels.layers,dpbench.kernels.activations
+SHAPED := $(SHAPED),dpbench.kernels.contraction.reference
+SHAPED := $(SHAPED),dpbench.kernels.contraction.products
+SHAPED := $(SHAPED),dpbench.kernels.neighbours.search
+SHAPED := $(SHAPED),dpbench.kernels.neighbours.cell
+SHAPED := $(SHAPED),dpbench.kernels.neighbours.reference
+
+.PHONY: help demo test test-full shapes lint docs clean
 
 help:
 	@echo 'make demo       run the whole way on real data that ships with dpbench'
 	@echo 'make test       run the tests (two at a time, about five minutes)'
 	@echo 'make test-full  run every test whose needs are met on this machine'
+	@echo 'make shapes     run the numerical tests with every array annotation checked'
 	@echo 'make lint       style, types, import contracts, spelling, fresh references'
 	@echo 'make docs       renew the generated pages of docs/'
 	@echo 'make clean      remove .venv, the demo and every cache'
@@ -27,6 +39,10 @@ test: .venv/dev.stamp
 
 test-full: .venv/dev.stamp
 	$(ONE_THREAD) $(PYTHON) -m pytest -n 2
+
+shapes: .venv/dev.stamp
+	$(ONE_THREAD) $(PYTHON) -m pytest -q -n 2 -m "$(QUICK)" tests/kernels tests/models \
+		tests/metrics tests/md --jaxtyping-packages=$(SHAPED),beartype.beartype
 
 lint: .venv/dev.stamp
 	$(PYTHON) -m ruff check .
