@@ -9,8 +9,7 @@ import pytest
 from dpbench.errors import SourceError
 from dpbench.io.parsed import SourceFiles
 from dpbench.io.readers.cp2k import read
-from dpbench.io.readers.cp2k_cell import cell_from_lengths
-from dpbench.units import BAR, BOHR, GPA, HARTREE
+from dpbench.units import BAR, BOHR, GPA
 
 NAMES = ("cp2k.log", "w8-1.cell", "w8-pos-1.xyz", "w8-frc-1.xyz")
 
@@ -158,6 +157,27 @@ def test_positions_that_contradict_the_first_of_the_log_are_a_mismatch(texts, pa
     assert reasons(parse(pos=pos)) == ["mismatch", "", "", "", ""]
 
 
+def test_positions_in_bohr_are_told_by_the_log(texts, parse):
+    def row(match):
+        numbers = "".join(f"{float(x) / BOHR:20.10f}" for x in match[2].split())
+        return f"{match[1]}{numbers}\n"
+
+    pattern = r"^( +[OH])((?: +-?\d+\.\d+){3})\n"
+    pos = re.sub(pattern, row, texts["w8-pos-1.xyz"], flags=re.M)
+    source, whole = parse(pos=pos), parse()
+    assert reasons(source) == [""] * 5
+    np.testing.assert_allclose(source.frames.coord, whole.frames.coord, atol=1e-9)
+    assert any("in bohr" in note for note in source.notes)
+
+
+def test_forces_that_are_written_more_rarely_are_missing_not_cut(texts, parse):
+    frc = texts["w8-frc-1.xyz"].splitlines(keepends=True)
+    even = "".join("".join(frc[26 * i : 26 * (i + 1)]) for i in (0, 2, 4))
+    log = re.sub(r" ATOMIC FORCES in(.|\n)*?SUM OF ATOMIC", "", texts["cp2k.log"])
+    source = parse(frc=even, log=log)
+    assert reasons(source) == ["", "no_force", "", "no_force", ""]
+
+
 def test_nan_in_a_trajectory_is_flagged(texts, parse):
     frc = texts["w8-frc-1.xyz"].splitlines(keepends=True)
     frc[26 + 2] = "  O  NaN  0.0 ************\n"
@@ -262,102 +282,3 @@ def test_a_slab_is_periodic_in_two_directions(texts, parse):
     frames = parse(log=log).frames
     assert frames.pbc.tolist() == [[True, True, False]] * 5
     assert np.isfinite(frames.box).all()
-
-
-NEW = """\
-  **** **** ******  **  PROGRAM STARTED AT               2025-11-21 08:37:46.922
- CP2K| version string:                                       CP2K version 2025.1
- GLOBAL| Run type                                                   ENERGY_FORCE
- CELL| Volume [angstrom^3]:                                          1000.000000
- CELL| Vector a [angstrom]:      10.000     0.000     0.000   |a| =    10.000000
- CELL| Vector b [angstrom]:       0.000    10.000     0.000   |b| =    10.000000
- CELL| Vector c [angstrom]:       0.000     0.000    10.000   |c| =    10.000000
- CELL| Angle (b,c), alpha [degree]:                                    90.000000
- CELL| Angle (a,c), beta  [degree]:                                    90.000000
- CELL| Angle (a,b), gamma [degree]:                                    90.000000
- CELL| Periodicity                                                           XYZ
- DFT| Spin unrestricted (spin-polarized) Kohn-Sham calculation               UKS
-
- FUNCTIONAL| BECKE88:
- FUNCTIONAL| A. Becke, Phys. Rev. A 38, 3098 (1988) {LSD version}
- FUNCTIONAL| LYP:
- FUNCTIONAL| C. Lee, W. Yang, R.G. Parr, Phys. Rev. B, 37, 785 (1988)
-
- MODULE QUICKSTEP: ATOMIC COORDINATES IN ANGSTROM
-
-   Atom Kind Element         X             Y             Z       Z(eff)     Mass
-      1    1 O     8      1.500000      1.250000      1.000000   6.0000  15.9994
-      2    2 H     1      2.500000      1.250000      1.000000   1.0000   1.0079
-
- SCF PARAMETERS         Density guess:                                    ATOMIC
-
-  *** SCF run converged in     9 steps ***
-
- ENERGY| Total FORCE_EVAL ( QS ) energy [hartree]            -17.125000000000000
-
- FORCES| Atomic forces [hartree/bohr]
- FORCES|   Atom     x               y               z               |f|
- FORCES|      1  1.00000000E-02  2.00000000E-02 -3.00000000E-02  3.74165739E-02
- FORCES|      2 -1.00000000E-02 -2.00000000E-02  3.00000000E-02  3.74165739E-02
- FORCES| Sum     0.00000000E+00  0.00000000E+00  0.00000000E+00  0.00000000E+00
-
- STRESS| Analytical stress tensor [bar]
- STRESS|                        x                   y                   z
- STRESS|      x        1.00000000000E+03   2.00000000000E+00   3.00000000000E+00
- STRESS|      y        2.00000000000E+00   2.00000000000E+03   4.00000000000E+00
- STRESS|      z        3.00000000000E+00   4.00000000000E+00   3.00000000000E+03
-
-  **** **** ******  **  PROGRAM ENDED AT                 2025-11-21 08:37:50.922
-"""
-
-
-def test_a_single_point_of_a_new_version_is_read(tmp_path):
-    log = tmp_path / "cp2k.out"
-    log.write_text(NEW)
-    source = read(SourceFiles(format="cp2k", paths=(log,)))
-    assert reasons(source) == [""]
-    assert source.complete
-    assert source.n_scf.tolist() == [9]
-    frames = source.frames
-    assert frames.z.tolist() == [8, 1]
-    assert frames.energy[0] == -17.125 * HARTREE
-    np.testing.assert_allclose(
-        frames.force[0], np.array([0.01, 0.02, -0.03]) * HARTREE / BOHR, rtol=1e-14
-    )
-    np.testing.assert_allclose(
-        np.diag(frames.virial[0]), np.array([1e3, 2e3, 3e3]) * 1000 * BAR, rtol=1e-14
-    )
-    assert source.theory["functional"] == "BECKE88+LYP"
-    assert source.theory["spin"] == "collinear"
-
-
-def test_a_log_cut_before_its_forces_is_truncated(tmp_path):
-    log = tmp_path / "cp2k.out"
-    log.write_text(NEW[: NEW.index("FORCES|      2")])
-    source = read(SourceFiles(format="cp2k", paths=(log,)))
-    assert reasons(source) == ["truncated"]
-
-
-@pytest.mark.parametrize("text", ["", "nothing of CP2K\n", "\0\1"])
-def test_what_is_no_log_is_refused(tmp_path, text):
-    log = tmp_path / "cp2k.out"
-    log.write_text(text)
-    with pytest.raises(SourceError, match=r"cp2k\.out"):
-        read(SourceFiles(format="cp2k", paths=(log,)))
-
-
-def test_cells_are_made_with_their_lengths_and_angles():
-    box = cell_from_lengths((4.0, 5.0, 6.0), (80.0, 95.0, 120.0), None)
-    assert box is not None
-    lengths = np.linalg.norm(box, axis=1)
-    np.testing.assert_allclose(lengths, [4, 5, 6], atol=1e-9)
-    cosines = [box[1] @ box[2] / 30, box[0] @ box[2] / 24, box[0] @ box[1] / 20]
-    np.testing.assert_allclose(np.degrees(np.arccos(cosines)), [80, 95, 120], atol=1e-7)
-    assert cell_from_lengths((1.0, 1.0, 1.0), (10.0, 10.0, 170.0), None) is None
-
-
-def test_a_cell_keeps_its_printed_orientation():
-    printed = np.array([[0.0, 2.715, 2.715], [2.715, 0.0, 2.715], [2.715, 2.715, 0.0]])
-    box = cell_from_lengths((3.839590,) * 3, (60.0,) * 3, printed)
-    np.testing.assert_allclose(box, printed, atol=1e-3)
-    np.testing.assert_allclose(np.linalg.norm(box, axis=1), 3.839590, atol=1e-9)

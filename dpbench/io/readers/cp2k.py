@@ -148,6 +148,9 @@ def _snapshots(
     frames = [frame for file in texts.positions for frame in file.frames]
     if frames:
         labels = next((f.labels for f in texts.positions if f.labels), ())
+        if start is not None and _is_in_bohr(frames[0], start[1]):
+            texts.notes.append("The positions are in bohr; converted.")
+            frames = [replace(f, values=f.values * BOHR) for f in frames]
         joined = _Joiner(log, texts, start).join(frames)
         return labels or (start[0] if start else ()), joined
     if start is None:
@@ -163,6 +166,15 @@ def _snapshots(
     block = log.blocks[0]
     box = log.cell(block) if log.periodicity != "NONE" else None
     return start[0], [_labelled(log, block, start[1], box, None)]
+
+
+def _is_in_bohr(frame: XyzFrame, first: NDArray[np.float64]) -> bool:
+    """Whether a trajectory is in bohr: its first frame tells, beside the log's."""
+    if frame.values.shape != first.shape:
+        return False
+    return bool(np.abs(frame.values * BOHR - first).max() < _SAME_PLACE) and bool(
+        np.abs(frame.values - first).max() > _SAME_PLACE
+    )
 
 
 def _labelled(
@@ -219,6 +231,8 @@ class _Joiner:
         forces = [frame for file in texts.forces for frame in file.frames]
         keys = occurrences([frame.step for frame in forces])
         self._forces = dict(zip(keys, forces, strict=True))
+        whole = [frame.step for frame in forces if frame.is_whole]
+        self._last_force = max(whole) if whole else np.inf
         keys = occurrences([step for step, _ in texts.cells])
         self._cells = dict(zip(keys, (cell for _, cell in texts.cells), strict=True))
 
@@ -268,8 +282,10 @@ class _Joiner:
             self._log, block, frame.values, self._cell(key, block), force
         )
         reason = snapshot.quarantine
-        lacks_force = bool(self._forces) and snapshot.force is None
-        if not frame.is_whole or (lacks_force and reason is Quarantine.NONE):
+        # forces may be written more rarely than positions: only behind the last
+        # whole ones were they cut
+        was_cut = snapshot.force is None and frame.step > self._last_force
+        if not frame.is_whole or (was_cut and reason is Quarantine.NONE):
             reason = Quarantine.TRUNCATED
         elif not (agrees and fits and self._is_consistent(frame, block, force)):
             reason = Quarantine.MISMATCH
