@@ -40,17 +40,40 @@ def read_old(
     """
     data, name = _load(files, path)
     version = theory["code_version"]
-    count = len(data["energies"])
+    found = _judged_by(log, data)
     names = [data["atom_names"][kind] for kind in data["atom_types"]]
     z = atomic_numbers(names, where=str(path))
+    frames, reasons = frames_of(z, found, where=str(path))
+    notes = [f"{path.name}: CP2K {version}, read by dpdata {name}."]
+    if len(log.blocks) != len(found):
+        notes.append(
+            f"{path.name}: {len(log.blocks)} energies in the log for {len(found)} "
+            "frames; one unconverged SCF quarantines all."
+        )
+    return ParsedSource(
+        code="cp2k",
+        code_version=version,
+        format=f"dpdata:{name}",
+        frames=frames,
+        step=steps_of(found),
+        n_scf=n_scf_of(found),
+        quarantine=reasons,
+        theory=theory,
+        complete=log.is_complete,
+        notes=tuple(notes),
+    )
+
+
+def _judged_by(log: Log, data: dict[str, Any]) -> list[Snapshot]:
+    """Lay verdicts, steps and cells of the log over dpdata's frames."""
+    count = len(data["energies"])
     blocks = log.blocks
     is_aligned = len(blocks) == count
-    is_good = all(block.has_converged for block in blocks)
+    is_good = bool(blocks) and all(block.has_converged for block in blocks)
     found = []
     for index in range(count):
         block = blocks[index] if is_aligned else None
         has_converged = is_good if block is None else bool(block.has_converged)
-        reason = Quarantine.NONE if has_converged else Quarantine.UNCONVERGED
         box = np.asarray(data["cells"][index], dtype=np.float64)
         printed = log.cell(block) if block is not None else None
         if printed is not None and np.abs(printed - box).max() < _SAME_CELL:
@@ -65,28 +88,10 @@ def read_old(
                 virial=None if virial is None else np.asarray(virial, np.float64),
                 n_scf=-1 if block is None else block.n_scf,
                 step=index if block is None else block.step,
-                quarantine=reason,
+                quarantine=Quarantine.NONE if has_converged else Quarantine.UNCONVERGED,
             )
         )
-    frames, reasons = frames_of(z, found, where=str(path))
-    notes = [f"{path.name}: CP2K {version}, read by dpdata {name}."]
-    if not is_aligned:
-        notes.append(
-            f"{path.name}: {len(blocks)} energies in the log for {count} frames; one "
-            "unconverged SCF quarantines all."
-        )
-    return ParsedSource(
-        code="cp2k",
-        code_version=version,
-        format=f"dpdata:{name}",
-        frames=frames,
-        step=steps_of(found),
-        n_scf=n_scf_of(found),
-        quarantine=reasons,
-        theory=theory,
-        complete=log.is_complete,
-        notes=tuple(notes),
-    )
+    return found
 
 
 def _load(files: SourceFiles, path: Path) -> tuple[dict[str, Any], str]:
