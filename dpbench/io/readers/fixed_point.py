@@ -20,8 +20,10 @@ _NUMBER = re.compile(
 
 _DIGIT = np.zeros(256, dtype=np.int64)
 _DIGIT[48:58] = np.arange(10)
-_ALLOWED = np.zeros(256, dtype=np.bool_)
-_ALLOWED[[32, 45, *range(48, 58)]] = True
+_SPACE, _MINUS = 32, 45
+_RANK = np.full(256, 3, dtype=np.int8)
+_RANK[[_SPACE, _MINUS]] = 0, 1
+_RANK[48:58] = 2
 
 
 def parse_rows(
@@ -45,31 +47,39 @@ def parse_rows(
     ):
         return None
     table = np.frombuffer(text, dtype=np.uint8).reshape(-1, width)
+    characters = np.ascontiguousarray(table.T)
     out = np.empty((len(table), len(columns)))
     for number, (start, end, decimals) in enumerate(columns):
-        field = table[:, start:end]
-        point = end - start - 1 - decimals
-        plain = np.ascontiguousarray(np.delete(field, point, axis=1).T)
-        if not ((field[:, point] == 46).all() and _ALLOWED[plain].all()):
+        point = end - 1 - decimals
+        whole = [line for line in characters[start:point] if (line != _SPACE).any()]
+        decimal = characters[point + 1 : end]
+        if not ((characters[point] == 46).all() and (decimal >= 48).all()):
             return None
-        if not ((plain[point:] >= 48).all() and _is_tidy(plain[:point])):
+        if not (_is_tidy(whole) and (decimal <= 57).all()):
             return None
         value = np.zeros(len(table), dtype=np.int64)
-        for digits in plain:
+        for digits in (*whole, *decimal):
             value *= 10
             value += _DIGIT[digits]
-        is_negative = (plain == 45).any(axis=0)
+        size = value / 10.0**decimals
+        is_negative = np.zeros(len(table), dtype=np.bool_)
+        for line in whole:
+            is_negative |= line == _MINUS
         # -0.000 stays minus zero, as float() has it
-        out[:, number] = np.where(is_negative, -1.0, 1.0) * (value / 10.0**decimals)
+        out[:, number] = np.where(is_negative, -size, size)
     return out
 
 
-def _is_tidy(whole: NDArray[np.uint8]) -> bool:
+def _is_tidy(whole: Sequence[NDArray[np.uint8]]) -> bool:
     """Whether each number is spaces, then at most one minus, then digits."""
-    rank = np.where(whole == 32, 0, np.where(whole == 45, 1, 2))
-    steps = np.diff(rank, axis=0)
-    one_minus = bool(((whole == 45).sum(axis=0) <= 1).all())
-    return one_minus and bool((steps >= 0).all())
+    before = np.zeros(len(whole[0]) if len(whole) else 0, dtype=np.int8)
+    for line in whole:
+        rank = _RANK[line]
+        # a minus after a minus, or anything after what must stand behind it
+        if ((rank < before) | ((rank == 1) & (before == 1)) | (rank > 2)).any():
+            return False
+        before = rank
+    return True
 
 
 def columns_of(row: bytes, count: int) -> tuple[tuple[int, int, int], ...] | None:

@@ -22,9 +22,9 @@ _ML_TOTEN = b"free  energy ML TOTEN"
 _FORCES = b"TOTAL-FORCE (eV/Angst)"
 _CELL = b"direct lattice vectors"
 _STRESS = b"\n  in kB"
-_NOT_REACHED = b"EDIFF was not reached"
-_HARD_STOP = b"hard stop encountered"
-_REACHED = b"EDIFF is reached"
+_ABORT = b"aborting "
+"""Begins what VASP says of the end of a loop: \"aborting loop because EDIFF is
+reached\", \"... EDIFF was not reached\", \"hard stop encountered!  aborting job\"."""
 _END = b"General timing and accounting"
 _ITERATION = re.compile(rb"Iteration\s+(\d+|\*+)\(\s*(\d+|\*+)\s*\)")
 _VOIGT = ((0, 0), (1, 1), (2, 2), (0, 1), (1, 2), (2, 0))
@@ -187,14 +187,16 @@ def _converged(
     VASP 5 prints "aborting loop because EDIFF is reached" after the last allowed
     iteration too, converged or not: there only the count tells. VASP 6 says which.
     """
-    if data.find(_NOT_REACHED, *span) >= 0 or data.find(_HARD_STOP, *span) >= 0:
+    at = data.rfind(_ABORT, *span)
+    message = data[at : data.find(b"\n", at)] if at >= 0 else b""
+    if b"not reached" in message or b"aborting job" in message:
         return False
     nelm = settings.get("NELM")
     if nelm is None or n_scf < nelm:
         return True
     version = re.match(r"\d+", settings.get("VERSION") or "")
     is_frank = version is not None and int(version[0]) >= 6
-    return is_frank and data.find(_REACHED, *span) >= 0
+    return is_frank and b"EDIFF is reached" in message
 
 
 def _rows(data: bytes, start: int, stop: int) -> bytes:
