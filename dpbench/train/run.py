@@ -1,5 +1,6 @@
 """Training from a dataset to a model file: the front end of the loop."""
 
+import json
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ import torch
 from dpbench.errors import TrainingError
 from dpbench.models.checkpoint import model_digest, save_model
 from dpbench.store import catalog
+from dpbench.store.files import disk_errors, write_atomically
 from dpbench.store.workspace import Workspace
 from dpbench.train.config import TrainConfig
 from dpbench.train.curve import draw_curve
@@ -27,6 +29,9 @@ from dpbench.train.state import checkpoint_path, prune, save_checkpoint
 
 MODEL_FILE = "m.pth"
 """Name of the model that a training leaves."""
+
+RUN_FILE = "run.json"
+"""Data, configuration and plan of a run, in its folder."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -215,6 +220,9 @@ class _Recorder:
 def _run(session: Session, reporter: Reporter) -> None:
     """Run the loop, with checkpoints, curve and the wish to stop."""
     state, plan = session.state, session.plan
+    told = json.dumps(session.provenance, indent=1, ensure_ascii=False)
+    with disk_errors(session.folder):
+        write_atomically(session.folder / RUN_FILE, f"{told}\n".encode())
     file = CurveFile(session.folder / CURVE_FILE, rows=state.rows)
 
     def save(state: LoopState) -> None:

@@ -161,7 +161,7 @@ def test_training_follows_deepmd_kit(
     theirs = ask(deepmd_python, "train", potential, frames, tmp_path, setting=setting)
 
     schedule = Schedule(
-        LearningRateConfig(**RATE), LossConfig(**PREFACTORS), steps=STEPS
+        LearningRateConfig(smooth=False, **RATE), LossConfig(**PREFACTORS), steps=STEPS
     )
     adam = Adam(potential.parameters.flat, OptimiserConfig())
     batch = batch_of(frames, potential)

@@ -125,6 +125,8 @@ def test_run_folder_holds_curve_checkpoints_and_log(run):
         "checkpoint-20.pth",
     ]
     assert (folder / "log.txt").exists()
+    told = json.loads((folder / "run.json").read_text())
+    assert told["config"]["training"]["checkpoint_every"] == 5
     model, _ = load_model(folder / "checkpoint-20.pth")
     assert torch.equal(model.parameters.flat, parameters(report))
 
