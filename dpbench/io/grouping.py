@@ -166,20 +166,28 @@ def _stem(name: str) -> str:
 
 
 def _group_cp2k(folder: Folder) -> list[SourceFiles]:
-    """Give each log the trajectory files of the project that it names."""
-    sources = []
+    """Give each log the trajectory files of the project that it names.
+
+    Logs that name one trajectory are restarts of one run, and one source.
+    """
+    grouped: dict[tuple[Path, ...], list[Path]] = {}
     for name in folder.names(Kind.CP2K_LOG):
         head = read_head(folder.path / name)
-        paths = [folder.path / name]
         project = re.search(r"GLOBAL\| Project name\s+(\S+)", head)
-        if project is not None:
-            paths += _cp2k_companions(folder, project[1])
+        beside = [] if project is None else _cp2k_companions(folder, project[1])
         given = re.search(r"CP2K\| Input file name\s+(\S+)", head)
-        if given is not None:
-            found = folder.find(Path(given[1]).name)
-            paths += [] if found is None or found in paths else [found]
-        sources.append(SourceFiles(format="cp2k", paths=tuple(paths)))
-    return sources
+        found = None if given is None else folder.find(Path(given[1]).name)
+        own = [] if found is None or found in beside else [found]
+        if any("-pos-" in path.name for path in beside):
+            logs = grouped.setdefault(tuple(beside), [])
+            logs.append(folder.path / name)
+            logs += [path for path in own if path not in logs]
+        else:
+            grouped[folder.path / name, *beside, *own] = []
+    return [
+        SourceFiles(format="cp2k", paths=(*logs, *beside))
+        for beside, logs in grouped.items()
+    ]
 
 
 def _cp2k_companions(folder: Folder, project: str) -> list[Path]:

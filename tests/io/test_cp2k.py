@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from dpbench.elements import atomic_numbers
+from dpbench.io.discover import find_sources
 from dpbench.io.parsed import Quarantine, SourceFiles
 from dpbench.io.readers.cp2k import read
 from dpbench.io.readers.cp2k_input import theory_of_input
@@ -274,3 +275,21 @@ def test_an_old_log_that_did_not_converge_is_quarantined(shared_data, tmp_path):
     text = text.replace("SCF run converged in", "SCF run NOT converged in")
     log.write_text(text + "  *** SCF run converged in     1 steps ***\n")
     assert parse(log).quarantine == (Quarantine.UNCONVERGED,)
+
+
+def test_logs_of_restarts_are_one_source(shared_data, tmp_path):
+    """Two logs that name one trajectory: each step finds its verdict in its log."""
+    folder = shared_data / "generated/other_codes/cp2k_xtb_medium_log"
+    for path in folder.glob("w8-*"):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    text = (folder / "cp2k.log").read_text()
+    head = text[: text.index(" SCF WAVEFUNCTION")]
+    cut = text.index("SCF WAVEFUNCTION", text.index("MD| Step number     "))
+    (tmp_path / "run-1.log").write_text(text[:cut])
+    (tmp_path / "run-2.log").write_text(head + text[cut:])
+    (found,) = find_sources("cp2k", [tmp_path]).sources
+    assert [path.name for path in found.paths[:2]] == ["run-1.log", "run-2.log"]
+    source = read(found)
+    whole = parse(folder / "cp2k.log", *sorted(folder.glob("w8-*")))
+    assert source.quarantine == whole.quarantine
+    np.testing.assert_array_equal(source.frames.energy, whole.frames.energy)
