@@ -59,7 +59,7 @@ def test_repeated_frames_are_masked_with_the_reason(tmp_path):
     )
 
 
-@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=4, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(cuts=st.lists(st.integers(1, 5), max_size=3), data=st.data())
 def test_version_digest_does_not_depend_on_how_the_data_came(
     tmp_path_factory, cuts, data
