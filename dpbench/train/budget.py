@@ -125,7 +125,7 @@ def make_plan(settings: RunSettings, length: Length) -> Plan:
     steps = length.steps
     return Plan(
         steps=steps,
-        validation_every=settings.validation_every or max(1, steps // length.rows),
+        validation_every=settings.validation_every or max(10, steps // length.rows),
         checkpoint_every=settings.checkpoint_every or max(1, steps // CHECKPOINTS),
     )
 

@@ -21,7 +21,7 @@ class LearningRateConfig:
     """Learning rate at the last step; this or ``stop_lr_ratio``."""
 
     stop_lr_ratio: float | None = None
-    """``stop_lr / start_lr``; 1e-3 when neither is given."""
+    """``stop_lr / start_lr``; 5e-3 when neither is given."""
 
     decay_steps: int = 5000
     """``exp`` without ``smooth``: steps between two falls. Replaced when it does not
@@ -68,7 +68,7 @@ class LearningRateConfig:
         """Learning rate that the decay aims at."""
         if self.stop_lr is not None:
             return self.stop_lr
-        ratio = 1e-3 if self.stop_lr_ratio is None else self.stop_lr_ratio
+        ratio = 5e-3 if self.stop_lr_ratio is None else self.stop_lr_ratio
         return self.start_lr * ratio
 
 
@@ -81,15 +81,15 @@ class LossConfig:
 
     start_pref_e: float = 0.1
     """Energy, at the start."""
-    limit_pref_e: float = 10.0
+    limit_pref_e: float = 30.0
     """Energy, as the learning rate goes to zero."""
-    start_pref_f: float = 100.0
+    start_pref_f: float = 1000.0
     """Force, at the start."""
-    limit_pref_f: float = 10.0
+    limit_pref_f: float = 100.0
     """Force, as the learning rate goes to zero."""
-    start_pref_v: float = 0.1
+    start_pref_v: float = 1.0
     """Virial, at the start; frames without the label do not count."""
-    limit_pref_v: float = 1.0
+    limit_pref_v: float = 3.0
     """Virial, as the learning rate goes to zero."""
 
     def __post_init__(self) -> None:
