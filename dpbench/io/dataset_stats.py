@@ -120,7 +120,9 @@ def statistics(version: DatasetVersion) -> dict[str, Any]:
 def measure(frames: Frames) -> dict[str, NDArray[np.floating]]:
     """Take the values of every quantity; NaN where a frame does not have it."""
     natoms = frames.natoms
-    volume = np.abs(np.linalg.det(frames.box))
+    volume = np.full(frames.nframes, np.nan)
+    has_cell = ~np.isnan(frames.box).any(axis=(1, 2))
+    volume[has_cell] = np.abs(np.linalg.det(frames.box[has_cell]))
     trace = np.trace(frames.virial, axis1=1, axis2=2)
     values: tuple[NDArray[np.floating], ...] = (
         natoms.astype(np.float64),
