@@ -30,7 +30,6 @@ from dpbench.io.readers.tables import cell_volume, element_of
 from dpbench.io.text import read_text
 from dpbench.units import BOHR, HARTREE
 
-
 FIRST_NATIVE = 8
 """Major version from which logs are read here; older ones go through dpdata."""
 

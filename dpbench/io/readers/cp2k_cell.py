@@ -31,15 +31,13 @@ def cell_from_lengths(
         ``.cell`` file knows better). None if the numbers make no cell.
     """
     made = _standard(lengths, angles or (90.0, 90.0, 90.0))
-    if vectors is None:
+    if vectors is None or made is None:
         return made
-    scale = [
-        length / math.sqrt(x * x + y * y + z * z) if x or y or z else math.nan
-        for length, (x, y, z) in zip(lengths, vectors.tolist(), strict=True)
-    ]
+    norms = [math.sqrt(x * x + y * y + z * z) for x, y, z in vectors.tolist()]
+    if not all(0 < norm < math.inf for norm in norms):
+        return made
+    scale = [length / norm for length, norm in zip(lengths, norms, strict=True)]
     scaled = vectors * np.array(scale)[:, None]
-    if not np.isfinite(scaled).all():
-        return made
     upper = (vectors[0, 1], vectors[0, 2], vectors[1, 2])
     is_standard = max(map(abs, upper)) < _PRINTED and vectors.diagonal().min() > 0
     return made if is_standard else np.round(scaled, _DECIMALS)
@@ -49,9 +47,11 @@ def _standard(
     lengths: Sequence[float], angles: Sequence[float]
 ) -> NDArray[np.float64] | None:
     a, b, c = lengths
+    if not all(map(math.isfinite, (*lengths, *angles))):
+        return None
     cos_alpha, cos_beta, cos_gamma = (_cosine(angle) for angle in angles)
     sin_gamma = math.sqrt(max(1 - cos_gamma * cos_gamma, 0.0))
-    if not math.isfinite(a * b * c) or sin_gamma == 0:
+    if sin_gamma == 0:
         return None
     cx = c * cos_beta
     cy = c * (cos_alpha - cos_beta * cos_gamma) / sin_gamma

@@ -4,13 +4,13 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
-from dpbench.io.readers.tables import to_float
+from dpbench.io.readers.tables import scaled, to_float
 from dpbench.units import RYDBERG
 
 _SET = re.compile(r"^\s*@SET\s+(\w+)\s+(\S.*?)\s*$", re.I | re.M)
 _LOGGED = {"BLYP": "BECKE88+LYP", "BP": "BECKE88+P86"}
 """What the log prints for a functional that the input names by a short form."""
-_DEFAULT_CUTOFF = 280.0
+_DEFAULT_CUTOFF = "280"
 """Ry, of &MGRID."""
 
 
@@ -82,7 +82,7 @@ def theory_of_input(text: str) -> dict[str, Any]:
     found = {
         "functional": _functional(dft),
         "dispersion": _dispersion(dft),
-        "cutoff": (to_float(number[0]) if number else _DEFAULT_CUTOFF) * RYDBERG,
+        "cutoff": scaled(number[0] if number else _DEFAULT_CUTOFF, RYDBERG),
         "basis": {
             kind.parameter: {
                 "title": kind.values["BASIS_SET"].split()[-1],

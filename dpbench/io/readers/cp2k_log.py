@@ -215,12 +215,12 @@ class Log:
             lengths = _numbers(_LENGTHS.search(self.text, initial))
         if lengths is None and vectors:
             lengths = [to_float(row[3]) for row in vectors]
-        if lengths is None:
+        if lengths is None or len(lengths) != 3:
             return None
         printed = _numbers(_ANGLES.search(self.text, block.start, block.stop))
         if printed is None and initial >= 0:
             printed = _numbers(_ANGLES.search(self.text, initial, initial + 400))
-        if printed is None and angles:
+        if printed is None and angles and len(angles) == 3:
             printed = [to_float(angle) for angle in angles]
         rows = None
         if vectors and len(vectors) == 3:

@@ -108,8 +108,8 @@ def _load(files: SourceFiles, path: Path) -> tuple[dict[str, Any], str]:
         target = folder if positions else str(log)
         try:
             system = dpdata.LabeledSystem(target, fmt=name)
-        # dpdata raises whatever its line parser stumbles over
-        except (IndexError, KeyError, ValueError, TypeError, RuntimeError) as error:
+        # its line parser raises whatever it stumbles over, and none of it is ours
+        except Exception as error:
             raise SourceError(
                 f"{path}: dpdata's {name} cannot read it ({error}); expected a whole "
                 "log of CP2K 7 or older. Run it again with CP2K 8.1 or later."

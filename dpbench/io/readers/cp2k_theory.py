@@ -4,7 +4,7 @@ import re
 from typing import Any
 
 from dpbench.io.readers.cp2k_input import theory_of_input
-from dpbench.io.readers.tables import to_float
+from dpbench.io.readers.tables import scaled, to_float
 from dpbench.units import BOLTZMANN, HARTREE
 
 _VERSION = re.compile(r"CP2K\| version string:\s+CP2K version (\S+)")
@@ -50,7 +50,7 @@ def theory_of_log(text: str, *, input_text: str | None = None) -> dict[str, Any]
     cutoff = _CUTOFF.search(head)
     smear = _SMEAR.search(head)
     temperature = _TEMPERATURE.search(head)
-    width = to_float(temperature[1]) * BOLTZMANN if temperature else None
+    width = scaled(temperature[1], BOLTZMANN) if temperature else None
     basis, potentials = ({}, {}) if is_xtb else _kinds(head)
     theory = {
         "code": "cp2k",
@@ -59,7 +59,7 @@ def theory_of_log(text: str, *, input_text: str | None = None) -> dict[str, Any]
         "dispersion": None if is_xtb else _dispersion(head),
         "hubbard_u": _hubbard(head),
         # a.u. of a plane-wave cutoff is hartree: CUTOFF 240 [Ry] prints 120.0
-        "cutoff": to_float(cutoff[1]) * HARTREE if cutoff and not is_xtb else None,
+        "cutoff": scaled(cutoff[1], HARTREE) if cutoff and not is_xtb else None,
         "basis": basis or None,
         "kpoints": _kpoints(head),
         "smearing": smear[1].lower().replace("_", "-") if smear else "none",
@@ -145,9 +145,9 @@ def _spin(head: str) -> str | None:
     return "none" if match[1] == "RKS" else "collinear"
 
 
-def _hubbard(head: str) -> dict[str, float] | None:
+def _hubbard(head: str) -> dict[str, float | None] | None:
     values = {}
     for mark in _HUBBARD.finditer(head):
         kinds = [kind[1] for kind in _KIND.finditer(head, 0, mark.start())]
-        values[kinds[-1] if kinds else "?"] = to_float(mark[1])
+        values[kinds[-1] if kinds else "?"] = scaled(mark[1], 1.0)
     return values or None

@@ -102,7 +102,11 @@ def read_cells(text: str) -> list[tuple[int, NDArray[np.float64]]]:
     values = number_columns(rows, first=0, count=11) if rows else None
     if values is None:
         return []
-    return [(int(row[0]), row[2:11].reshape(3, 3)) for row in values]
+    return [
+        (int(row[0]), row[2:11].reshape(3, 3))
+        for row in values
+        if row[0] == row[0] // 1
+    ]
 
 
 def occurrences(steps: list[int]) -> list[tuple[int, int]]:

@@ -26,7 +26,6 @@ from dpbench.io.readers.snapshots import Snapshot, frames_of, n_scf_of, steps_of
 from dpbench.io.readers.tables import element_of
 from dpbench.io.text import read_text
 
-
 _ALAT_DECIMALS = 5e-7
 """Half a unit of the sixth decimal of alat, in which the header prints the cell."""
 _SAME_ENERGY = 2e-7

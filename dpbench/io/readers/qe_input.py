@@ -57,7 +57,7 @@ def read_input(text: str) -> Input:
     keys, cards = _split(text)
     labels: tuple[str, ...] = ()
     title, lines = cards.get("ATOMIC_POSITIONS", ("", []))
-    natoms = int(to_float(keys.get("nat", "0")))
+    natoms = _integer(keys.get("nat", "0"))
     lines = lines[:natoms]
     labels = tuple(line.split()[0] for line in lines)
     alat, box = _cell(keys, cards.get("CELL_PARAMETERS"))
@@ -93,6 +93,12 @@ def _split(text: str) -> tuple[dict[str, str], dict[str, tuple[str, list[str]]]]
     return keys, cards
 
 
+def _integer(word: str) -> int:
+    """Read an integer; 0, which stands for nothing here, where it is none."""
+    value = to_float(word)
+    return int(value) if math.isfinite(value) else 0
+
+
 def _alat(keys: dict[str, str]) -> float | None:
     """Return the lattice parameter that the namelist gives, Å."""
     if "celldm(1)" in keys:
@@ -105,14 +111,14 @@ def _cell(
 ) -> tuple[float | None, NDArray[np.float64] | None]:
     """Return alat (Å) and the cell (Å) as pw.x makes them."""
     alat = _alat(keys)
-    ibrav = int(to_float(keys.get("ibrav", "0")))
+    ibrav = _integer(keys.get("ibrav", "0"))
     if ibrav != 0:
         return alat, None if alat is None else _bravais(ibrav, alat, keys)
     if card is None:
         return alat, None
     unit, lines = card
     values = number_columns(lines[:3], first=0)
-    if values is None or not np.isfinite(values).all():
+    if values is None or values.shape != (3, 3) or not np.isfinite(values).all():
         return alat, None
     if "angstrom" in unit:
         box = values

@@ -22,6 +22,7 @@ from dpbench.io.readers.tables import (
     from_fractional,
     next_line,
     number_columns,
+    to_float,
     whole_lines,
 )
 from dpbench.units import BOHR, KBAR, RYDBERG
@@ -94,7 +95,7 @@ def read_header(run: str, *, where: str) -> Header:
             f"{where}: the header of pw.x lacks cell or positions; expected 'crystal "
             "axes' and 'site n.' tables. Give the whole output."
         )
-    alat = float(celldm[1]) * BOHR
+    alat = to_float(celldm[1]) * BOHR
     start = next_line(run, site)
     lines = whole_lines(run, start, int(natoms[1])) or []
     rows = [_SITE.match(line) for line in lines]
@@ -109,7 +110,7 @@ def read_header(run: str, *, where: str) -> Header:
         labels=tuple(row[1] for row in sites),
         alat=alat,
         coord=fraction * alat,
-        box=np.array([[float(x) for x in axis[1:]] for axis in axes[:3]]) * alat,
+        box=np.array([[to_float(x) for x in axis[1:]] for axis in axes[:3]]) * alat,
         end=start,
     )
 
@@ -144,7 +145,7 @@ def _cell_card(
         return alat, values * BOHR
     printed = _ALAT.search(title)
     # alat stands in the card with eight decimals, in the header with six
-    scale = alat if printed is None else float(printed[1]) * BOHR
+    scale = alat if printed is None else to_float(printed[1]) * BOHR
     return scale, values * scale
 
 
@@ -254,10 +255,7 @@ class RunReader:
         match = _ENERGY.match(self._run, marks[-1] + 1) if marks else None
         if match is None:
             return None
-        try:
-            return float(match[1]) * RYDBERG
-        except ValueError:
-            return float("nan")
+        return to_float(match[1]) * RYDBERG
 
     def _force(self, table: int, stop: int) -> NDArray[np.float64] | None:
         """Read the table of total forces, eV/Å; None if it is not whole."""

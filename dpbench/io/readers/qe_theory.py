@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dpbench.io.readers.tables import to_float
+from dpbench.io.readers.tables import scaled, to_float
 from dpbench.units import RYDBERG
 
 _FUNCTIONALS: dict[tuple[int, ...], str] = {
@@ -107,11 +107,11 @@ def theory_of_output(
         "functional": _functional(head),
         "dispersion": _dispersion(run, len(head)),
         "hubbard_u": _hubbard(head),
-        "cutoff": float(cutoff[1]) * RYDBERG if cutoff else None,
+        "cutoff": scaled(cutoff[1], RYDBERG) if cutoff else None,
         "basis": None,
         "kpoints": _kpoints(head, count, mesh),
         "smearing": smearing_name(smearing[1]) if smearing else "none",
-        "smearing_width": float(smearing[2]) * RYDBERG if smearing else None,
+        "smearing_width": scaled(smearing[2], RYDBERG) if smearing else None,
         "spin": _spin(head),
         "pseudopotentials": {
             species: {"title": path.rpartition("/")[2], "hash": md5 or None}

@@ -11,7 +11,7 @@ from dpbench.errors import SourceError
 from dpbench.io.parsed import Quarantine
 from dpbench.io.readers.qe_theory import energy_kind, functional_name, smearing_name
 from dpbench.io.readers.snapshots import Snapshot
-from dpbench.io.readers.tables import cell_volume, to_float
+from dpbench.io.readers.tables import cell_volume, scaled, to_float
 from dpbench.units import BOHR, HARTREE
 
 _SAME = 1e-9
@@ -155,18 +155,18 @@ def _theory(root: etree._Element, version: str | None) -> dict[str, Any]:
     species = root.findall("output/atomic_species/species") or root.findall(
         "input/atomic_species/species"
     )
-    width = None if smearing is None else to_float(smearing.get("degauss") or "nan")
+    width = "nan" if smearing is None else str(smearing.get("degauss"))
     return {
         "code": "qe",
         "code_version": version,
         "functional": functional_name(find("dft/functional") or "unknown"),
         "dispersion": dispersion,
         "hubbard_u": _hubbard(root),
-        "cutoff": to_float(cutoff) * HARTREE if cutoff else None,
+        "cutoff": scaled(cutoff, HARTREE) if cutoff else None,
         "basis": None,
         "kpoints": _kpoints(root),
         "smearing": "none" if smearing is None else smearing_name(smearing.text or ""),
-        "smearing_width": None if width is None else width * HARTREE,
+        "smearing_width": scaled(width, HARTREE),
         "spin": _spin(root),
         "pseudopotentials": {
             str(s.get("name")).strip(): {
@@ -179,9 +179,9 @@ def _theory(root: etree._Element, version: str | None) -> dict[str, Any]:
     }
 
 
-def _hubbard(root: etree._Element) -> dict[str, float] | None:
+def _hubbard(root: etree._Element) -> dict[str, float | None] | None:
     values = {
-        f"{u.get('specie')}-{u.get('label')}": to_float(u.text or "nan") * HARTREE
+        f"{u.get('specie')}-{u.get('label')}": scaled(u.text or "nan", HARTREE)
         for u in root.findall("output/dft/dftU/Hubbard_U")
         if u.get("label") != "no Hubbard"
     }

@@ -4,6 +4,7 @@ Fortran prints what does not fit its column as stars, and may print two wide col
 without a space between them; both are met here, once.
 """
 
+import math
 import re
 from collections.abc import Sequence
 from functools import cache
@@ -67,6 +68,12 @@ def to_float(word: str) -> float:
             return float("nan")
 
 
+def scaled(word: str, unit: float) -> float | None:
+    """Read a number times its unit; None, which JSON can hold, where it is none."""
+    value = to_float(word) * unit
+    return value if math.isfinite(value) else None
+
+
 def number_columns(
     lines: Sequence[str], *, first: int, count: int = 3, after: str | None = None
 ) -> NDArray[np.float64] | None:
@@ -105,7 +112,8 @@ def _irregular(
     rows = []
     for line in lines:
         if after is not None:
-            words = _NUMBER.findall(line.partition(after)[2])[:count]
+            behind = line.partition(after)[2] if after else line
+            words = _NUMBER.findall(behind)[:count]
         else:
             words = line.split()[first : first + count]
         if len(words) < count:
