@@ -1,0 +1,387 @@
+"""Reader of every labelled format of dpdata, behind a gate of our own.
+
+dpdata parses; it looks for convergence in few codes and for the end of a file in none.
+Its plugins are called directly, before ``LabeledSystem`` would rotate cells to lower
+triangular form, so that frames keep the orientation of the output.
+
+Source: dpdata 1.1 documentation, https://docs.deepmodeling.com/projects/dpdata.
+"""
+
+import contextlib
+import io
+import re
+import shutil
+import tempfile
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dpbench.elements import atomic_numbers
+from dpbench.errors import SourceError
+from dpbench.frames import Frames, concatenate, uniform
+from dpbench.io.gate import judge
+from dpbench.io.grouping import Folder
+from dpbench.io.parsed import ParsedSource, Quarantine, SourceFiles
+from dpbench.io.readers.dpdata_text import Verdict, gate_of, judge_text
+from dpbench.io.sniff import Kind
+from dpbench.io.text import COMPRESSED_SUFFIXES, open_binary, read_text
+
+_PREFIX = "dpdata:"
+
+_XYZ = ("extxyz", "mace/xyz", "nequip/xyz", "gpumd/xyz", "quip/gap/xyz")
+_SPLIT = (*_XYZ, "quip/gap/xyz_file", "ase/structure", "deepmd/hdf5", "deepmd/lmdb")
+"""Formats whose file holds several compositions, which dpdata hands out one by one."""
+
+_STEP_BY_STEP = re.compile(
+    r"abacus/.*(md|relax)|siesta/aimd_output|gaussian/md|fhi_aims/(md|output)|openmx/md"
+    r"|cp2k/aimd_output|(vasp/)?outcar|(pwmat/)?(movement|mlmd)|amber/md|qe/cp/traj"
+)
+"""Trajectories: a cut file has whole frames and one that is not."""
+
+_OPPOSITE_STRESS = ("siesta/output", "siesta/aimd_output")
+"""Formats whose virial dpdata 1.1 gives with the wrong sign: SIESTA prints stress with
+tension positive (its pressure is minus a third of the trace), dpdata takes it as is."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Loaded:
+    """What dpdata handed out."""
+
+    systems: list[dict[str, Any]]
+    notes: list[str]
+
+
+def read(files: SourceFiles) -> ParsedSource:
+    """Read a file or folder through dpdata.
+
+    Raises:
+        SourceError: If the format is unknown, dpdata cannot read it, or there is no
+            frame in it.
+    """
+    name = files.format.removeprefix(_PREFIX)
+    check_format(name)
+    path = _entry(name, files.main)
+    loaded = _load(name, path)
+    if not sum(len(s.get("coords", ())) for s in loaded.systems):
+        why = f" ({'; '.join(loaded.notes)})" if loaded.notes else ""
+        raise SourceError(
+            f"{files.main}: dpdata's {name} finds no frame{why}; expected at least one "
+            "with energy and forces. Check that the calculation ended and converged."
+        )
+    blocks = [_block(name, system, path) for system in loaded.systems]
+    frames = concatenate([block for block, _ in blocks])
+    reasons = [reason for _, found in blocks for reason in found]
+    verdict = _text_verdict(name, path, frames.nframes)
+    notes = [*loaded.notes, *([verdict.note] if verdict.note else [])]
+    if name in _OPPOSITE_STRESS:
+        notes.append("virial: sign turned, dpdata takes SIESTA's stress as pressure")
+    merged = [
+        told if found is Quarantine.NONE else found
+        for found, told in zip(reasons, verdict.reasons, strict=True)
+    ]
+    return ParsedSource(
+        code=gate_of(name).code,
+        code_version=verdict.code_version,
+        format=files.format,
+        frames=frames,
+        step=np.arange(frames.nframes, dtype=np.int32),
+        n_scf=np.full(frames.nframes, -1, dtype=np.int16),
+        quarantine=judge(
+            frames,
+            verdict=merged,
+            energy_given=_all_given(loaded.systems, "energies"),
+            force_given=_all_given(loaded.systems, "forces"),
+        ),
+        theory={},
+        complete=verdict.is_complete,
+        notes=tuple(notes),
+    )
+
+
+def check_format(name: str) -> None:
+    """Check that dpdata reads labelled frames of a format.
+
+    Raises:
+        SourceError: If it does not; the nearest names are told.
+    """
+    known = labelled_formats()
+    if name in known:
+        return
+    near = get_close_matches(name, known, n=3)
+    hint = f" -- did you mean {' or '.join(near)}?" if near else ""
+    raise SourceError(
+        f"format 'dpdata:{name}': dpdata reads no energies and forces of that name; "
+        f"expected one of {', '.join(known)}{hint}"
+    )
+
+
+def labelled_formats() -> tuple[str, ...]:
+    """Names of all formats from which dpdata reads energies and forces."""
+    return tuple(sorted(_plugins()))
+
+
+@cache
+def _plugins() -> dict[str, Any]:
+    """Classes of the labelled formats by name."""
+    import dpdata
+    from dpdata.format import Format
+    from dpdata.plugins.deepmd import DeePMDMixedFormat
+
+    del dpdata  # imported because it registers its formats
+    plain = Format.from_labeled_system
+    return {
+        name: plugin
+        for name, plugin in Format.get_formats().items()
+        if plugin.from_labeled_system is not plain
+        or issubclass(plugin, DeePMDMixedFormat)
+    }
+
+
+def sources_in(name: str, folder: Folder) -> list[SourceFiles]:
+    """Return the sources of a dpdata format in one folder, told by content or name."""
+    return [
+        SourceFiles(format=f"{_PREFIX}{name}", paths=(path,))
+        for path in _paths_in(name, folder)
+    ]
+
+
+_KINDS: dict[str, Kind] = {
+    "vasp/outcar": Kind.OUTCAR,
+    "outcar": Kind.OUTCAR,
+    "vasp/xml": Kind.VASPRUN,
+    "xml": Kind.VASPRUN,
+    "siesta/output": Kind.SIESTA,
+    "siesta/aimd_output": Kind.SIESTA,
+    "fhi_aims/scf": Kind.FHI_AIMS,
+    "fhi_aims/md": Kind.FHI_AIMS,
+    "fhi_aims/output": Kind.FHI_AIMS,
+    "gaussian/log": Kind.GAUSSIAN,
+    "gaussian/md": Kind.GAUSSIAN,
+    "orca/spout": Kind.ORCA,
+    "psi4/out": Kind.PSI4,
+    "pwmat/movement": Kind.PWMAT_MOVEMENT,
+    "movement": Kind.PWMAT_MOVEMENT,
+    "qe/pw/scf": Kind.QE_OUTPUT,
+    "cp2k/output": Kind.CP2K_LOG,
+    **dict.fromkeys(_XYZ, Kind.EXTXYZ),
+}
+_SUFFIXES = {"gaussian/fchk": ".fchk", "ase/traj": ".traj", "n2p2": "input.data"}
+
+
+def _paths_in(name: str, folder: Folder) -> Iterator[Path]:
+    # imported here because discover calls this module
+    from dpbench.io.discover import abacus_calculation
+
+    if name.startswith("abacus/"):
+        if abacus_calculation(folder) == name.rpartition("/")[2]:
+            yield folder.path
+    elif name.endswith("lmdb"):
+        if "data.mdb" in folder.kinds:
+            yield folder.path
+    elif name.startswith("deepmd"):
+        if "type.raw" in folder.kinds:
+            yield folder.path
+    elif name in _KINDS:
+        yield from (folder.path / file for file in folder.names(_KINDS[name]))
+    elif name in _SUFFIXES:
+        for file in folder.kinds:
+            if file.endswith(_SUFFIXES[name]):
+                yield folder.path / file
+
+
+def _entry(name: str, path: Path) -> Path:
+    """Return what dpdata wants: for ABACUS the folder of the calculation."""
+    if not name.startswith("abacus/") or path.is_dir():
+        return path
+    if path.parent.name.startswith("OUT."):
+        return path.parent.parent
+    return path.parent
+
+
+def _load(name: str, path: Path) -> _Loaded:
+    """Call dpdata's plugin; what it prints and warns becomes notes."""
+    printed = io.StringIO()
+    with (
+        _unpacked(path) as plain,
+        warnings.catch_warnings(record=True) as warned,
+        contextlib.redirect_stdout(printed),
+    ):
+        # recorded, not silenced: each warning becomes a note of the source
+        warnings.simplefilter("always")
+        try:
+            systems = _systems(name, str(plain))
+        # dpdata's line parsers raise whatever they stumble over
+        except Exception as error:
+            kind = type(error).__name__
+            raise SourceError(
+                f"{path}: dpdata's {name} cannot read it ({kind}: {error}); expected a "
+                "whole output of that format. Check the format and that the file is "
+                "whole."
+            ) from error
+    messages = [str(warning.message) for warning in warned]
+    messages += printed.getvalue().splitlines()
+    notes = [f"dpdata: {text.strip()}" for text in dict.fromkeys(messages) if text]
+    return _Loaded(systems=systems, notes=notes)
+
+
+@contextlib.contextmanager
+def _unpacked(path: Path) -> Iterator[Path]:
+    """Give a plain file; dpdata reads no compressed ones."""
+    if path.suffix not in COMPRESSED_SUFFIXES:
+        yield path
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        target = Path(folder, path.stem)
+        with open_binary(path) as packed, target.open("wb") as plain:
+            try:
+                shutil.copyfileobj(packed, plain)
+            except (OSError, EOFError) as error:
+                raise SourceError(
+                    f"{path}: cannot be unpacked ({error}); expected a whole file. "
+                    "Compress it again."
+                ) from error
+        yield target
+
+
+def _systems(name: str, path: str) -> list[dict[str, Any]]:
+    """Return dpdata's dictionaries, one a composition or a frame."""
+    plugin = _plugins()[name]()
+    if name in _SPLIT:
+        parts = plugin.from_multi_systems(path)
+        return [plugin.from_labeled_system(part) for part in parts]
+    if name.endswith("mixed"):
+        found = plugin.from_labeled_system_mix(path)
+    elif name.startswith("fhi_aims/") and name != "fhi_aims/scf":
+        # unconverged frames are wanted, to be quarantined by our own gate
+        found = plugin.from_labeled_system(path, convergence_check=False)
+    else:
+        found = plugin.from_labeled_system(path)
+    return list(found) if isinstance(found, list | tuple) else [found]
+
+
+def _array(system: dict[str, Any], key: str) -> NDArray[np.float64] | None:
+    """Return an array of a system as float64; None where it is absent or ragged."""
+    value = system.get(key)
+    if value is None or len(value) == 0:
+        return None
+    try:
+        return np.array(value, dtype=np.float64)
+    except (TypeError, ValueError):
+        return None
+
+
+def _all_given(systems: Sequence[dict[str, Any]], key: str) -> NDArray[np.bool_]:
+    """(frame), whether the label stands in the system of the frame."""
+    counts = [len(system["coords"]) for system in systems]
+    return np.repeat([_array(system, key) is not None for system in systems], counts)
+
+
+def _block(
+    name: str, system: dict[str, Any], path: Path
+) -> tuple[Frames, list[Quarantine]]:
+    """Turn one system into frames; counts that disagree are BAD_SHAPE."""
+    kinds = np.asarray(system["atom_types"], dtype=np.int64)
+    names = list(system["atom_names"])
+    z = atomic_numbers([names[kind] for kind in kinds], where=str(path))
+    coord = _array(system, "coords")
+    if coord is None or coord.ndim != 3 or coord.shape[1:] != (len(z), 3):
+        raise SourceError(
+            f"{path}: dpdata's {name} gives coordinates that do not fit its {len(z)} "
+            "atoms; expected (frame, atom, 3). Check that the output is whole."
+        )
+    nframes = len(coord)
+    reasons = [Quarantine.NONE] * nframes
+    rows: dict[str, tuple[int, ...]] = {
+        "cells": (3, 3),
+        "energies": (),
+        "forces": (len(z), 3),
+        "virials": (3, 3),
+    }
+    arrays = {}
+    for key, row in rows.items():
+        array = _array(system, key)
+        has_labels = array is not None and key != "cells"
+        if array is not None and array.shape != (nframes, *row):
+            array, counted = _fitted(array, nframes, row)
+            reasons = _worse(reasons, counted)
+        arrays[key] = array
+        if array is None and has_labels:
+            reasons = [Quarantine.BAD_SHAPE] * nframes
+    nopbc = bool(system.get("nopbc", False))
+    virial = arrays["virials"]
+    if virial is not None and name in _OPPOSITE_STRESS:
+        virial = -virial
+    frames = uniform(
+        z=z,
+        coord=coord,
+        box=None if nopbc else arrays["cells"],
+        energy=arrays["energies"],
+        force=arrays["forces"],
+        virial=None if nopbc else virial,
+    )
+    return frames, reasons
+
+
+def _fitted(
+    array: NDArray[np.float64], nframes: int, row: tuple[int, ...]
+) -> tuple[NDArray[np.float64] | None, list[Quarantine]]:
+    """Fit an array whose frame count differs; what is left over is quarantined.
+
+    One frame short, the last frame was cut while it was written. Otherwise it cannot
+    be told which label belongs to which frame.
+    """
+    size = int(np.prod(row, dtype=np.int64))
+    if array.size == nframes * size:
+        return array.reshape(nframes, *row), [Quarantine.NONE] * nframes
+    if array.shape == (nframes - 1, *row):
+        filler = np.full((1, *row), np.nan)
+        cut = [Quarantine.NONE] * (nframes - 1) + [Quarantine.TRUNCATED]
+        return np.concatenate([array, filler]), cut
+    return None, [Quarantine.BAD_SHAPE] * nframes
+
+
+def _worse(
+    reasons: Sequence[Quarantine], others: Sequence[Quarantine]
+) -> list[Quarantine]:
+    return [
+        other if reason is Quarantine.NONE else reason
+        for reason, other in zip(reasons, others, strict=True)
+    ]
+
+
+def _text_verdict(name: str, path: Path, nframes: int) -> Verdict:
+    """Judge convergence and completeness by the text of the output."""
+    silent = Verdict(
+        reasons=(Quarantine.NONE,) * nframes, is_complete=True, code_version=None
+    )
+    log = _log_of(name, path)
+    if log is None:
+        return silent
+    try:
+        text = read_text(log)
+    except SourceError:  # binary formats have no text to judge
+        return silent
+    step_by_step = _STEP_BY_STEP.fullmatch(name) is not None
+    return judge_text(gate_of(name), text, nframes, step_by_step=step_by_step)
+
+
+def _log_of(name: str, path: Path) -> Path | None:
+    """Return the text that tells of convergence; None if there is none."""
+    if path.is_file():
+        return path
+    if name.startswith("abacus/"):
+        found = sorted(path.glob("OUT.*/running_*.log"))
+        word = name.rpartition("/")[2]
+        wanted = [log for log in found if word in log.name]
+        return (wanted or found or [None])[0]
+    if name == "cp2k/aimd_output":
+        found = sorted(path.glob("*.log"))
+        return found[0] if found else None
+    return None
