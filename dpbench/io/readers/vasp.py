@@ -7,6 +7,7 @@ both at hand each quantity is taken where it is printed best, and the rest is co
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +28,9 @@ ENERGY_TOLERANCE = 2e-5
 
 FORCE_TOLERANCE = 2e-5
 """eV/Å; OUTCAR prints six decimals, and sums a drift correction in another order."""
+
+BOX_TOLERANCE = 1e-7
+"""Å; OUTCAR prints nine decimals, vasprun.xml eight."""
 
 COORD_TOLERANCE = 2e-4
 """Å; OUTCAR prints five decimals of a position that vasprun.xml prints as eight
@@ -107,65 +111,45 @@ def _merge(outcar: VaspRun, xml: VaspRun, notes: list[str]) -> VaspRun:
             "mismatch; keep the right one."
         )
         return replace(xml, verdict=(Quarantine.MISMATCH,) * xml.nframes)
-    if outcar.nframes > xml.nframes:
-        first, second = outcar, xml
-    else:
-        first, second = xml, outcar
-    n = second.nframes
-    merged = first if first is xml else _with_digits(first, xml)
-    box = first.box.copy()
-    if second is outcar:
-        closer = np.abs(outcar.box - xml.box[:n]).max(axis=(1, 2), initial=0.0) < 1e-7
-        box[:n][closer] = outcar.box[closer]
-    verdict = [
-        _joint(i, first, second if i < n else None, outcar)
-        for i in range(first.nframes)
-    ]
-    bad = [i for i, v in enumerate(verdict) if v is Quarantine.MISMATCH]
+    nframes, n_both = (f(outcar.nframes, xml.nframes) for f in (max, min))
+    # vasprun.xml is taken for each step that it has whole, OUTCAR for the others.
+    whole = [i for i, v in enumerate(xml.verdict) if v is not Quarantine.TRUNCATED]
+    other = sorted(set(range(outcar.nframes)) - set(whole))
+    rest = sorted(set(range(nframes)) - set(whole) - set(other))
+    fields: dict[str, Any] = {}
+    for name in ("coord", "box", "energy", "force", "stress", "n_scf", "step"):
+        mine, theirs = getattr(xml, name), getattr(outcar, name)
+        fields[name] = np.empty((nframes, *mine.shape[1:]), dtype=mine.dtype)
+        for rows, values in ((whole, mine), (other, theirs), (rest, mine)):
+            fields[name][rows] = values[rows]
+    for name in ("n_scf", "step"):
+        fields[name][: outcar.nframes] = getattr(outcar, name)
+    gap = np.abs(outcar.box[:n_both] - fields["box"][:n_both])
+    closer = gap.max(axis=(1, 2), initial=0.0) < BOX_TOLERANCE
+    fields["box"][:n_both][closer] = outcar.box[:n_both][closer]
+    verdict = tuple(_joint(i, outcar, xml) for i in range(nframes))
+    n_bad = verdict.count(Quarantine.MISMATCH)
     notes.append(
-        f"vasprun.xml and OUTCAR cross-checked in {n} frames"
-        + (f"; they contradict each other in {len(bad)}" if bad else ", they agree")
+        f"vasprun.xml and OUTCAR cross-checked in {n_both} frames"
+        + (f"; they contradict each other in {n_bad}" if n_bad else ", they agree")
     )
     return replace(
-        merged,
-        box=box,
-        verdict=tuple(verdict),
+        xml,
+        **fields,
+        verdict=verdict,
         complete=outcar.complete and xml.complete,
         settings={**outcar.settings, **xml.settings},
-        format="vasp/xml",
     )
 
 
-def _with_digits(outcar: VaspRun, xml: VaspRun) -> VaspRun:
-    """Put the digits of the steps that vasprun.xml has into a longer OUTCAR."""
-    fields: dict[str, NDArray[np.float64]] = {}
-    whole = np.array([v is not Quarantine.TRUNCATED for v in xml.verdict], dtype=bool)
-    for name in ("coord", "force", "stress"):
-        array = getattr(outcar, name).copy()
-        array[: xml.nframes][whole] = getattr(xml, name)[whole]
-        fields[name] = array
-    return replace(
-        outcar,
-        coord=fields["coord"],
-        force=fields["force"],
-        stress=fields["stress"],
-    )
-
-
-def _joint(
-    index: int, first: VaspRun, second: VaspRun | None, outcar: VaspRun
-) -> Quarantine:
+def _joint(index: int, outcar: VaspRun, xml: VaspRun) -> Quarantine:
     """Judge a step by both files; OUTCAR knows best why its loop ended."""
-    mine = first.verdict[index]
-    if second is None:
-        return mine
-    other = second.verdict[index]
-    if Quarantine.TRUNCATED in (mine, other):
-        # The file that is cut here says nothing; the other one stands.
-        return other if mine is Quarantine.TRUNCATED else mine
-    if not _agree(first, second, index):
+    there = [run for run in (outcar, xml) if index < run.nframes]
+    # A file that is cut here says nothing; the other one stands.
+    whole = [r for r in there if r.verdict[index] is not Quarantine.TRUNCATED]
+    if len(whole) == 2 and not _agree(outcar, xml, index):
         return Quarantine.MISMATCH
-    return outcar.verdict[index]
+    return (whole or there)[0].verdict[index]
 
 
 def _agree(first: VaspRun, second: VaspRun, index: int) -> bool:
@@ -173,7 +157,7 @@ def _agree(first: VaspRun, second: VaspRun, index: int) -> bool:
     pairs: tuple[tuple[str, float], ...] = (
         ("energy", ENERGY_TOLERANCE),
         ("force", FORCE_TOLERANCE),
-        ("box", 1e-6),
+        ("box", 10 * BOX_TOLERANCE),
     )
     for name, tolerance in pairs:
         gap = np.abs(getattr(first, name)[index] - getattr(second, name)[index])
