@@ -17,6 +17,8 @@ from dpbench.store import catalog
 from dpbench.store.dataset import open_dataset
 from dpbench.store.workspace import Workspace
 from dpbench.train import loop, state
+from dpbench.train import run as front
+from dpbench.train.curve import draw_curve
 from dpbench.train.history import CurveRow, read_curve
 from dpbench.train.run import TrainReport, choose_device, train
 from dpbench.train.state import checkpoints, load_checkpoint
@@ -54,6 +56,12 @@ def parameters(report: TrainReport) -> torch.Tensor:
 
 def interrupt() -> None:
     signal.raise_signal(signal.SIGINT)
+
+
+@pytest.fixture(autouse=True)
+def undrawn(monkeypatch) -> None:
+    """Drawing takes longer than such a training; one test draws."""
+    monkeypatch.setattr(front, "draw_curve", lambda *_, **__: None)
 
 
 @pytest.fixture
@@ -115,7 +123,8 @@ def test_run_and_model_are_filed(run, workspace):
     assert report.model_digest in {m["digest"] for m in catalog.models(workspace)}
 
 
-def test_run_folder_holds_curve_checkpoints_and_log(run):
+def test_run_folder_holds_curve_checkpoints_and_log(run, monkeypatch):
+    monkeypatch.setattr(front, "draw_curve", draw_curve)
     report = run(checkpoint_every=5, keep_checkpoints=2)
     folder = report.run_folder
     assert [row.step for row in read_curve(folder / "curve.csv")] == [5, 10, 15, 20]
