@@ -36,10 +36,11 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--mode",
-    type=click.Choice(["smoke", "standard"]),
+    type=click.Choice(["smoke", "standard", "full"]),
     default="standard",
     show_default=True,
-    help="smoke shortens dynamics and timings; accuracy is the same.",
+    help="Length of dynamics and timings: seconds, about a minute, or as long as it "
+    "takes. Accuracy is the same in all.",
 )
 @click.option("--backend", default="dpbench", show_default=True, help="Who evaluates.")
 @click.option(

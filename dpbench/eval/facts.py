@@ -1,6 +1,7 @@
 """Facts of model, dataset and split, as a record keeps them."""
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -141,7 +142,8 @@ def _training_dataset(
 
 
 def _default_name(path: Path, provenance: Mapping[str, Any]) -> str:
-    run = provenance.get("run_id")
+    run = str(provenance.get("run_id") or "")
     if path.stem in UNTOLD_NAMES and run:
-        return str(run)
+        # A run is called DATE-TIME-DATASET-TAG; the record tells the date.
+        return re.sub(r"^\d{8}-\d{6}-", "", run)
     return path.stem

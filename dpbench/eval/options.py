@@ -7,7 +7,7 @@ from dpbench.errors import EvaluationError
 from dpbench.eval.stability import StabilitySettings
 from dpbench.eval.throughput import ThroughputSettings
 
-Mode = Literal["smoke", "standard"]
+Mode = Literal["smoke", "standard", "full"]
 
 TASKS: tuple[str, ...] = ("accuracy", "stability", "throughput")
 BACKENDS: tuple[str, ...] = ("dpbench",)
@@ -15,13 +15,15 @@ PRECISIONS: tuple[str, ...] = ("float64", "float32")
 
 STABILITY: dict[Mode, StabilitySettings] = {
     "smoke": StabilitySettings(steps=400, seeds=(0,), sample_every=2),
-    "standard": StabilitySettings(steps=2000, seeds=(0, 1, 2), sample_every=5),
+    "standard": StabilitySettings(steps=1000, seeds=(0, 1, 2), sample_every=5),
+    "full": StabilitySettings(steps=10_000, seeds=(0, 1, 2), sample_every=10),
 }
 """Length of the constant-energy runs by mode."""
 
 THROUGHPUT: dict[Mode, ThroughputSettings] = {
     "smoke": ThroughputSettings(window_s=0.2, nsizes=2, max_natoms=300),
-    "standard": ThroughputSettings(window_s=1.0, nsizes=3, max_natoms=4000),
+    "standard": ThroughputSettings(window_s=0.5, nsizes=3, max_natoms=4000),
+    "full": ThroughputSettings(window_s=5.0, repeats=10, nsizes=5, max_natoms=32_000),
 }
 """Windows and sizes of the timings by mode."""
 

@@ -115,7 +115,7 @@ class Record:
     """UTC, ISO 8601, seconds."""
     command: tuple[str, ...]
     """What the user typed."""
-    mode: Literal["smoke", "standard"]
+    mode: Literal["smoke", "standard", "full"]
     """How much was spent; smoke numbers are rough."""
     model: ModelFacts
     dataset: DatasetFacts

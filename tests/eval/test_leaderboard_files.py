@@ -159,7 +159,8 @@ def test_no_record_is_a_clear_error(tmp_path):
         (12.34, "12.3"),
         (999.6, "1000"),
         (123456.0, "123456"),
-        (2.5e-5, "2.50e-05"),
+        (2.5e-5, "2.50e-5"),
+        (1.1e-4, "0.000110"),
         (-3.2, "-3.20"),
     ],
 )
@@ -180,7 +181,7 @@ def test_markup_escapes_all_but_markup():
 
 
 def test_ticks_are_round_and_inside():
-    assert linear_ticks(0.0, 1.0) == pytest.approx([0, 0.5, 1.0])
+    assert linear_ticks(0.0, 1.0) == pytest.approx([0, 0.2, 0.4, 0.6, 0.8, 1.0])
     assert linear_ticks(-107.3, -106.9) == pytest.approx(
         [-107.3, -107.2, -107.1, -107.0, -106.9]
     )

@@ -32,7 +32,9 @@ class Scale:
     def ticks(self) -> list[float]:
         """Round values inside the range, about four to eight."""
         if self.kind == "log":
-            return log_ticks(self.low, self.high)
+            ticks = log_ticks(self.low, self.high)
+            if len(ticks) >= 3:
+                return ticks
         return linear_ticks(self.low, self.high)
 
 
@@ -40,7 +42,7 @@ def linear_ticks(low: float, high: float) -> list[float]:
     """Multiples of 1, 2 or 5 times a power of ten between ``low`` and ``high``."""
     if not high > low:
         return [low]
-    rough = (high - low) / 4
+    rough = (high - low) / 5
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(m * power for m in (1, 2, 5, 10) if m * power >= rough * 0.999)
     first = math.ceil(low / step - 1e-9)
@@ -80,9 +82,13 @@ def tick_text(value: float, step_of: Sequence[float]) -> str:
     return f"{value:.{decimals}f}".replace("-", "\u2212")
 
 
-def frame(
-    x: Scale, y: Scale, *, x_label: str, y_label: str, y_label_at: float
-) -> Markup:
+def left_margin(y: Scale) -> float:
+    """Pixels that the vertical label and the ticks of ``y`` take."""
+    ticks = y.ticks()
+    return 30 + 6.4 * max((len(tick_text(t, ticks)) for t in ticks), default=0)
+
+
+def frame(x: Scale, y: Scale, *, x_label: str, y_label: str) -> Markup:
     """Draw grid, ticks and labels of a plot.
 
     Args:
@@ -90,7 +96,6 @@ def frame(
         y: Vertical scale; ``start`` is the lower edge.
         x_label: Quantity and unit.
         y_label: Quantity and unit.
-        y_label_at: Pixel of the vertical label's centre line.
     """
     parts: list[Markup] = []
     x_ticks, y_ticks = x.ticks(), y.ticks()
@@ -126,7 +131,7 @@ def frame(
         tag(
             "text",
             y_label,
-            transform=f"translate({y_label_at} {middle_y}) rotate(-90)",
+            transform=f"translate(14 {middle_y}) rotate(-90)",
             class_="axis mid",
         )
     )

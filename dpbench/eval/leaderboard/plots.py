@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dpbench.eval.leaderboard.axes import Scale, frame, padded, picture
+from dpbench.eval.leaderboard.axes import Scale, frame, left_margin, padded, picture
 from dpbench.eval.leaderboard.columns import number
 from dpbench.eval.leaderboard.markup import Markup, join, tag
 
@@ -50,8 +50,8 @@ def pareto_plot(points: Sequence[Point], *, label: str) -> Markup:
     x_low, x_high = padded([p.speed for p in points], kind="log")
     heights = [v for p in points for v in (p.error_low, p.error, p.error_high)]
     y_low, y_high = padded([h for h in heights if h > 0], kind="log")
-    x = Scale(low=x_low, high=x_high, start=62, stop=width - 16, kind="log")
     y = Scale(low=y_low, high=y_high, start=height - 48, stop=14, kind="log")
+    x = Scale(low=x_low, high=x_high, start=left_margin(y), stop=width - 16, kind="log")
     marks = [_pareto_mark(point, x, y) for point in points]
     return picture(
         width,
@@ -61,7 +61,6 @@ def pareto_plot(points: Sequence[Point], *, label: str) -> Markup:
             y,
             x_label="MD step, µs/atom/step  (faster ←)",
             y_label="Force RMSE, meV/Å  (better ↓)",
-            y_label_at=16,
         ),
         _front_line(pareto_front([p for p in points if p.is_ranked]), x, y),
         *marks,
@@ -151,8 +150,8 @@ def parity_plot(
         return None
     size = 340
     low, high = padded([v for pair in pairs for v in pair], kind="linear", share=0.05)
-    x = Scale(low=low, high=high, start=66, stop=size - 10)
     y = Scale(low=low, high=high, start=size - 46, stop=10)
+    x = Scale(low=low, high=high, start=left_margin(y), stop=size - 10)
     dots = "".join(f"M{x(a)} {y(b)}h0" for a, b in pairs)
     return picture(
         size,
@@ -162,7 +161,6 @@ def parity_plot(
             y,
             x_label=f"Reference {quantity}, {unit}",
             y_label=f"Predicted {quantity}, {unit}",
-            y_label_at=14,
         ),
         tag("path", d=f"M{x.start} {y.start}L{x.stop} {y.stop}", class_="diagonal"),
         tag("path", d=dots, class_="cloud"),
@@ -186,14 +184,14 @@ def trace_plot(
     if not lines:
         return None
     width, height = 340, 270
+    low, high = padded([e for line in lines for _, e in line], kind="linear")
+    y = Scale(low=low, high=high, start=height - 46, stop=10)
     x = Scale(
         low=0.0,
         high=max(t for line in lines for t, _ in line),
-        start=66,
+        start=left_margin(y),
         stop=width - 12,
     )
-    low, high = padded([e for line in lines for _, e in line], kind="linear")
-    y = Scale(low=low, high=high, start=height - 46, stop=10)
     return picture(
         width,
         height,
@@ -202,7 +200,6 @@ def trace_plot(
             y,
             x_label="Time, ps",
             y_label="Energy shift, meV/atom",
-            y_label_at=14,
         ),
         join(
             *(

@@ -16,6 +16,9 @@ from dpbench.metrics.definitions import MetricValue
 ERROR = "force_rmse_component_mev_per_ang"
 SPEED = "md_us_per_atom_step"
 
+BUSY = 1.5
+"""Load per core above which a machine was busy; a training just before gives one."""
+
 
 def table_section(table: Table) -> Markup:
     """Draw one table: head, rows with their details, baselines, plots."""
@@ -199,7 +202,24 @@ def _badges(row: Row) -> list[Markup]:
                 "span", "smoke", class_="badge", title="Short runs: rough speed numbers"
             )
         )
+    if _was_busy(row):
+        out.append(
+            tag(
+                "span",
+                "busy machine",
+                class_="badge",
+                title="Other work ran beside the timings: their spread tells how much",
+            )
+        )
     return out
+
+
+def _was_busy(row: Row) -> bool:
+    """Whether the machine had clearly more to do than its cores before the timing."""
+    timed = row.throughput_record
+    if timed is None or timed.hardware.load is None:
+        return False
+    return timed.hardware.load > BUSY * timed.hardware.logical
 
 
 def _note(column: Column, row: Row) -> str | None:
