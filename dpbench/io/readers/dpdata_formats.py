@@ -10,7 +10,6 @@ Source: dpdata 1.1 documentation, https://docs.deepmodeling.com/projects/dpdata.
 import contextlib
 import io
 import re
-import shutil
 import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
@@ -31,7 +30,7 @@ from dpbench.io.grouping import Folder
 from dpbench.io.parsed import ParsedSource, Quarantine, SourceFiles
 from dpbench.io.readers.dpdata_text import Verdict, gate_of, judge_text
 from dpbench.io.sniff import Kind
-from dpbench.io.text import COMPRESSED_SUFFIXES, open_binary, read_text
+from dpbench.io.text import COMPRESSED_SUFFIXES, read_bytes, read_text
 
 _PREFIX = "dpdata:"
 
@@ -48,6 +47,11 @@ _STEP_BY_STEP = re.compile(
 _OPPOSITE_STRESS = ("siesta/output", "siesta/aimd_output")
 """Formats whose virial dpdata 1.1 gives with the wrong sign: SIESTA prints stress with
 tension positive (its pressure is minus a third of the trace), dpdata takes it as is."""
+
+
+_PSI4_GRADIENT = (b"  -Total Gradient:\n", b"  ## Total Gradient\n\n\n")
+"""Head of the force table as Psi4 prints it now, and as dpdata 1.1 looks for it, with
+the four lines that it skips."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -135,10 +139,11 @@ def _plugins() -> dict[str, Any]:
     from dpdata.plugins.deepmd import DeePMDMixedFormat
 
     del dpdata  # imported because it registers its formats
+    registry: Any = Format  # dpdata is not typed
     plain = Format.from_labeled_system
     return {
         name: plugin
-        for name, plugin in Format.get_formats().items()
+        for name, plugin in registry.get_formats().items()
         if plugin.from_labeled_system is not plain
         or issubclass(plugin, DeePMDMixedFormat)
     }
@@ -209,7 +214,7 @@ def _load(name: str, path: Path) -> _Loaded:
     """Call dpdata's plugin; what it prints and warns becomes notes."""
     printed = io.StringIO()
     with (
-        _unpacked(path) as plain,
+        _readable(name, path) as plain,
         warnings.catch_warnings(record=True) as warned,
         contextlib.redirect_stdout(printed),
     ):
@@ -232,21 +237,18 @@ def _load(name: str, path: Path) -> _Loaded:
 
 
 @contextlib.contextmanager
-def _unpacked(path: Path) -> Iterator[Path]:
-    """Give a plain file; dpdata reads no compressed ones."""
-    if path.suffix not in COMPRESSED_SUFFIXES:
+def _readable(name: str, path: Path) -> Iterator[Path]:
+    """Give a file that dpdata can read: unpacked, and Psi4's table as it knows it."""
+    is_packed = path.suffix in COMPRESSED_SUFFIXES
+    if not is_packed and name != "psi4/out":
         yield path
         return
+    content = read_bytes(path)
+    if name == "psi4/out":
+        content = content.replace(*_PSI4_GRADIENT)
     with tempfile.TemporaryDirectory() as folder:
-        target = Path(folder, path.stem)
-        with open_binary(path) as packed, target.open("wb") as plain:
-            try:
-                shutil.copyfileobj(packed, plain)
-            except (OSError, EOFError) as error:
-                raise SourceError(
-                    f"{path}: cannot be unpacked ({error}); expected a whole file. "
-                    "Compress it again."
-                ) from error
+        target = Path(folder, path.stem if is_packed else path.name)
+        target.write_bytes(content)
         yield target
 
 
@@ -272,9 +274,10 @@ def _array(system: dict[str, Any], key: str) -> NDArray[np.float64] | None:
     if value is None or len(value) == 0:
         return None
     try:
-        return np.array(value, dtype=np.float64)
+        array = np.array(value, dtype=np.float64)
     except (TypeError, ValueError):
         return None
+    return array if array.size else None
 
 
 def _all_given(systems: Sequence[dict[str, Any]], key: str) -> NDArray[np.bool_]:
@@ -379,8 +382,8 @@ def _log_of(name: str, path: Path) -> Path | None:
     if name.startswith("abacus/"):
         found = sorted(path.glob("OUT.*/running_*.log"))
         word = name.rpartition("/")[2]
-        wanted = [log for log in found if word in log.name]
-        return (wanted or found or [None])[0]
+        wanted = [log for log in found if word in log.name] or found
+        return wanted[0] if wanted else None
     if name == "cp2k/aimd_output":
         found = sorted(path.glob("*.log"))
         return found[0] if found else None

@@ -5,7 +5,7 @@ Each code says so in its own words; here is one row a code.
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 from dpbench.io.parsed import Quarantine
@@ -28,6 +28,10 @@ class Gate:
     nothing on success."""
     begin: str = ""
     """Stands once at the start of each frame of a trajectory."""
+    after: str = ""
+    """Stands after everything that is read of a frame."""
+    one_frame: bool = True
+    """Whether a format for single points mixes up the steps of a trajectory."""
     version: str = ""
     """Program version, as group 1."""
 
@@ -52,7 +56,7 @@ _ABACUS = Gate(
     frame=r"final etot is|#TOTAL ENERGY#",
     failed=r"(?i)convergence has not been achieved",
     begin=r"(?m)STEP OF (?:MOLECULAR DYNAMICS|ION RELAXATION|RELAXATION)",
-    version=r"(?m)^\s*(?:Version:?|ABACUS)\s+v?(\d\S*)",
+    version=r"(?m)^\s*(?:Version:(?: Parallel,)?|ABACUS)\s+v?(\d\S*)",
 )
 _SIESTA = Gate(
     code="siesta",
@@ -60,6 +64,7 @@ _SIESTA = Gate(
     frame=r"siesta: E_KS\(eV\) =",
     failed=r"SCF_NOT_CONV|SCF did not converge|No SCF convergence",
     begin=r"outcoor: Atomic coordinates",
+    after=r"siesta: Pressure \(static\)",
     version=r"(?m)^\s*(?:Siesta )?Version\s*:\s*(\S+)",
 )
 _GAUSSIAN = Gate(
@@ -68,6 +73,7 @@ _GAUSSIAN = Gate(
     frame=r"(?m)^ SCF Done:",
     failed=r"(?i)convergence criterion not met|convergence failure",
     begin=r"(?:Input|Z-Matrix) orientation:",
+    after=r"Cartesian Forces:\s+Max",
     version=r"(?m)^ (Gaussian \d+:\s+\S+)",
 )
 _ORCA = Gate(
@@ -81,7 +87,7 @@ _ORCA = Gate(
 _PSI4 = Gate(
     code="psi4",
     end=r"\*\*\* Psi4 exiting successfully",
-    frame=r"(?m)^\s*Total Energy =",
+    frame=r"## Total Gradient|-Total Gradient:",
     failed=r"(?i)could not converge|(?:energy|SCF) did not converge|failed to converge",
     converged=r"Energy (?:and wave function )?converged",
     version=r"(?m)^\s*Psi4 (\d\S*)",
@@ -93,6 +99,7 @@ _FHI_AIMS = Gate(
     failed=r"(?i)cycle did not converge|self-consistency cycle NOT converged",
     converged=r"Self-consistency cycle converged",
     begin=r"Begin self-consistency loop",
+    after=r"Atomic structure (?:\(.*\) )?as used in the preceding time step",
     version=r"(?mi)^\s*(?:FHI-aims )?version\s*:?\s*(\S+)",
 )
 _CP2K = Gate(
@@ -138,7 +145,8 @@ _UNKNOWN = Gate(code="unknown")
 GATES: dict[str, Gate] = {
     "abacus": _ABACUS,
     "siesta": _SIESTA,
-    "gaussian/log": _GAUSSIAN,
+    # takes coordinates, energy and forces of the last step alike
+    "gaussian/log": replace(_GAUSSIAN, one_frame=False),
     "gaussian/md": _GAUSSIAN,
     "gaussian/fchk": Gate(code="gaussian"),
     "orca": _ORCA,
@@ -180,25 +188,47 @@ def judge_text(gate: Gate, text: str, nframes: int, *, step_by_step: bool) -> Ve
         A reason for each frame.
     """
     is_complete = not gate.end or _compiled(gate.end).search(text) is not None
+    marks = _places(gate.frame, text)
     if step_by_step:
         bad, note = _unconverged(gate, text, nframes)
     else:
         lacks = bool(gate.converged) and not _places(gate.converged, text)
         bad, note = [bool(_places(gate.failed, text)) or lacks] * nframes, ""
     reasons = [Quarantine.UNCONVERGED if b else Quarantine.NONE for b in bad]
-    # A trajectory that goes on after the last frame read was cut in a later one.
-    goes_on = step_by_step and len(_places(gate.begin, text)) > nframes
-    if not is_complete and nframes and not goes_on:
-        cut = nframes - 1 if step_by_step else 0
-        for index in range(cut, nframes):
-            if reasons[index] is Quarantine.NONE:
-                reasons[index] = Quarantine.TRUNCATED
+    if not is_complete and nframes and not _is_last_whole(gate, text, nframes):
+        first = nframes - 1 if step_by_step else 0
+        reasons = _filled(reasons, first, Quarantine.TRUNCATED)
+    if not step_by_step and gate.one_frame and len(marks) > 1:
+        note = (
+            f"{len(marks)} calculations in a file that is read as one: coordinates "
+            "and labels may be those of different ones. Read it with the format for "
+            "trajectories"
+        )
+        reasons = _filled(reasons, 0, Quarantine.MISMATCH)
     return Verdict(
         reasons=tuple(reasons),
         is_complete=is_complete,
         code_version=_version(gate, text),
         note=note,
     )
+
+
+def _filled(
+    reasons: list[Quarantine], first: int, reason: Quarantine
+) -> list[Quarantine]:
+    """Give ``reason`` to the frames from ``first`` on that have none yet."""
+    return [
+        reason if index >= first and found is Quarantine.NONE else found
+        for index, found in enumerate(reasons)
+    ]
+
+
+def _is_last_whole(gate: Gate, text: str, nframes: int) -> bool:
+    """Whether a file without end marker was cut behind the last frame read."""
+    if len(_places(gate.begin, text)) > nframes:
+        return True
+    after, frames = _places(gate.after, text), _places(gate.frame, text)
+    return bool(after) and bool(frames) and after[-1] > frames[-1]
 
 
 def _unconverged(gate: Gate, text: str, nframes: int) -> tuple[list[bool], str]:

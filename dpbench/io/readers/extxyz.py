@@ -260,7 +260,7 @@ def _block(
     box = np.stack([head.box for head in heads])
     virial = np.stack([head.virial for head in heads])
     from_stress = _virial_of(np.stack([head.stress for head in heads]), box)
-    no_virial = np.isnan(virial).all(axis=(1, 2))[:, None, None]
+    no_virial = np.isnan(virial).all(axis=(1, 2), keepdims=True)
     coord = _three_columns(words, columns.coord, columns.width)
     return Frames(
         atom_offset=offsets([len(frame) for frame in rows]),
