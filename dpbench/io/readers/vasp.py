@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dpbench.errors import SourceError
 from dpbench.frames import Frames, uniform
