@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dpbench.cli.context import Context, pass_context
-from dpbench.errors import SourceError
+from dpbench.errors import DpbenchError, SourceError
 
 if TYPE_CHECKING:
     from dpbench.io.ingest import Progress
@@ -78,15 +78,20 @@ def ingest_command(
         note=note,
         workers=workers,
     )
-    with _progress_bar(is_quiet=context.is_quiet) as progress:
-        report = ingest(
-            context.workspace(create=True),
-            code,
-            paths,
-            dataset=dataset,
-            progress=progress,
-            options=options,
-        )
+    workspace = context.workspace(create=True)
+    try:
+        with _progress_bar(is_quiet=context.is_quiet) as progress:
+            report = ingest(
+                workspace,
+                code,
+                paths,
+                dataset=dataset,
+                progress=progress,
+                options=options,
+            )
+    except DpbenchError:
+        workspace.remove_if_empty()
+        raise
     if as_json:
         click.echo(json.dumps(report.to_json(), indent=2))
     else:

@@ -13,15 +13,15 @@ from pathlib import Path
 from dpbench.errors import ConfigError, SourceError
 from dpbench.io.discover import Discovery, find_sources
 from dpbench.io.ingest_plan import (
-    BUNDLE_BYTES,
     PlannedSource,
     ReaderTable,
+    bundle_size,
     bundles,
     known_sources,
     name_of_paths,
     plan_sources,
 )
-from dpbench.io.ingest_pool import available_cores, run_tasks
+from dpbench.io.ingest_pool import available_cores, choose_workers, run_tasks
 from dpbench.io.ingest_report import IngestProgress, IngestReport
 from dpbench.io.ingest_run import IngestRun
 from dpbench.store.references import check_name
@@ -48,8 +48,9 @@ class IngestOptions:
     """Kept with the version."""
     workers: int | None = None
     """Processes; 0 = none but this one; None = chosen by size."""
-    bundle_bytes: int = BUNDLE_BYTES
-    """Sources are put together up to this size; 0 = one segment a source."""
+    bundle_bytes: int | None = None
+    """Sources are put together up to this size; 0 = one segment a source; None =
+    chosen by size."""
     readers: ReaderTable | None = None
     """Reader by format; None = the reader table."""
     finder: Finder = field(default=find_sources)
@@ -119,11 +120,13 @@ def _ingest(
     run = IngestRun(
         new, failed=[(path, f"{path}: {why}") for path, why in skipped + unreadable]
     )
+    workers = choose_workers(new) if options.workers is None else options.workers
+    size = options.bundle_bytes
+    if size is None:
+        size = bundle_size(new, workers=workers)
+    tasks = bundles(new, bundle_bytes=size)
     with staging_folder(workspace) as staging:
-        tasks = bundles(new, bundle_bytes=options.bundle_bytes)
-        for result in run_tasks(
-            tasks, staging, options.readers, workers=options.workers
-        ):
+        for result in run_tasks(tasks, staging, options.readers, workers=workers):
             run.take(result)
             if progress is not None:
                 progress(run.progress())

@@ -17,9 +17,12 @@ from dpbench.store.files import sha256_of_file
 from dpbench.store.manifest import read_manifest
 from dpbench.store.references import name_from
 
-BUNDLE_BYTES = 16_000_000
+BUNDLE_BYTES = 32_000_000
 """Small sources are parsed together up to this size: a task of less than 0.1 s costs
-more to hand out than to do."""
+more to hand out, and its segment more to write, than it takes to parse."""
+
+TASKS_PER_WORKER = 3
+"""Bundles are made smaller where that keeps every worker busy to the end."""
 
 
 class SourceReader(Protocol):
@@ -112,9 +115,15 @@ def known_sources(version: DatasetVersion | None) -> set[str]:
     return {source["id"] for m in manifests for source in m["sources"]}
 
 
-def bundles(
-    sources: Iterable[PlannedSource], *, bundle_bytes: int = BUNDLE_BYTES
-) -> list[Bundle]:
+def bundle_size(sources: Sequence[PlannedSource], *, workers: int) -> int:
+    """Return how large bundles should be, bytes, for this many worker processes."""
+    if workers == 0:
+        return BUNDLE_BYTES
+    share = sum(source.n_bytes for source in sources) // (workers * TASKS_PER_WORKER)
+    return min(share, BUNDLE_BYTES)
+
+
+def bundles(sources: Iterable[PlannedSource], *, bundle_bytes: int) -> list[Bundle]:
     """Put neighbouring sources together until a bundle is large enough.
 
     Neighbours only: the frames of a version follow the order of the sources, whatever

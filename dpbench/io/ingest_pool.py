@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from dpbench.io.ingest_plan import Bundle, ReaderTable
+from dpbench.io.ingest_plan import Bundle, PlannedSource, ReaderTable
 from dpbench.io.ingest_task import TaskResult, failure, run_task
 
 SMALL_BYTES = 48_000_000
@@ -21,7 +21,7 @@ def run_tasks(
     staging: Path,
     readers: ReaderTable | None,
     *,
-    workers: int | None,
+    workers: int,
 ) -> Iterator[Numbered]:
     """Run every task and yield results as they come.
 
@@ -29,16 +29,12 @@ def run_tasks(
         tasks: Bundles in the order of the version.
         staging: Where segments are written.
         readers: Reader by format; None = the reader table.
-        workers: Processes; 0 = none but this one; None = as many as there are cores,
-            or none where there is little to do.
+        workers: Processes; 0 = none but this one.
 
     Yields:
         The task's position, and its result. A task whose worker died is taken apart,
         so that only the source that kills its reader fails.
     """
-    if workers is None:
-        is_small = sum(task.n_bytes for task in tasks) < SMALL_BYTES
-        workers = 0 if is_small else available_cores()
     if workers == 0 or not tasks:
         for number, task in enumerate(tasks):
             yield (number,), run_task(task, staging, readers)
@@ -47,6 +43,12 @@ def run_tasks(
         yield from _run_in_dask(
             stack, tasks, staging, readers, workers=min(workers, len(tasks))
         )
+
+
+def choose_workers(sources: Sequence[PlannedSource]) -> int:
+    """Return as many processes as there are cores, or none where there is little."""
+    is_small = sum(source.n_bytes for source in sources) < SMALL_BYTES
+    return 0 if is_small or len(sources) == 1 else available_cores()
 
 
 def available_cores() -> int:

@@ -1,6 +1,7 @@
 """The workspace: the folder that holds stores, objects, runs and the registry."""
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -62,6 +63,12 @@ class Workspace:
                 "'dpbench ingest', or name another with --workspace."
             )
         return cls(root=root, config=_read_config(root / "dpbench.toml"))
+
+    def remove_if_empty(self) -> None:
+        """Remove the folders again if nothing was ever written into them."""
+        for folder in (self.objects, self.runs, self.stores, self.root):
+            with suppress(OSError):  # rmdir refuses a folder that holds anything
+                folder.rmdir()
 
     @property
     def stores(self) -> Path:

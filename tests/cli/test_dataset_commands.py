@@ -147,3 +147,11 @@ def test_ingest_into_a_version_is_refused():
     result = run("ingest", "qe", ".", "--dataset", "water-v2")
     assert result.exit_code == 1
     assert "versions are made by ingest" in result.stderr
+
+
+def test_failed_first_ingest_leaves_no_workspace(in_tmp):
+    (in_tmp / "data").mkdir()
+    result = run("ingest", "qe", "data")
+    assert result.exit_code == 1
+    assert "no source found" in result.stderr
+    assert [path.name for path in in_tmp.iterdir()] == ["data"]

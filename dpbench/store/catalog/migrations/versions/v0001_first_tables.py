@@ -17,13 +17,21 @@ JSON_VALUE = sa.JSON().with_variant(postgresql.JSONB(), "postgresql")
 
 def upgrade() -> None:
     """Apply this step."""
-    _create_facts()
-    _create_versions()
-    _create_records()
+    _create_theory()
+    _create_source()
+    _create_segment()
+    _create_segment_source()
+    _create_dataset()
+    _create_version()
+    _create_version_segment()
+    _create_split()
+    _create_model()
+    _create_run()
+    _create_result()
+    _create_event()
 
 
-def _create_facts() -> None:
-    """Where frames come from, and the segments that hold them."""
+def _create_theory() -> None:
     op.create_table(
         "theory",
         sa.Column("id", sa.String(length=64), nullable=False),
@@ -32,6 +40,9 @@ def _create_facts() -> None:
         sa.Column("payload", JSON_VALUE, nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_theory")),
     )
+
+
+def _create_source() -> None:
     op.create_table(
         "source",
         sa.Column("id", sa.String(length=64), nullable=False),
@@ -53,6 +64,9 @@ def _create_facts() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_source")),
     )
     op.create_index(op.f("ix_source_sha256"), "source", ["sha256"], unique=False)
+
+
+def _create_segment() -> None:
     op.create_table(
         "segment",
         sa.Column("id", sa.String(length=64), nullable=False),
@@ -64,6 +78,9 @@ def _create_facts() -> None:
         sa.Column("format", sa.Integer(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_segment")),
     )
+
+
+def _create_segment_source() -> None:
     op.create_table(
         "segment_source",
         sa.Column("segment_id", sa.String(length=64), nullable=False),
@@ -86,14 +103,16 @@ def _create_facts() -> None:
     )
 
 
-def _create_versions() -> None:
-    """What datasets are made of."""
+def _create_dataset() -> None:
     op.create_table(
         "dataset",
         sa.Column("name", sa.String(length=200), nullable=False),
         sa.Column("created_at", sa.String(length=40), nullable=False),
         sa.PrimaryKeyConstraint("name", name=op.f("pk_dataset")),
     )
+
+
+def _create_version() -> None:
     op.create_table(
         "version",
         sa.Column("id", sa.String(length=64), nullable=False),
@@ -116,6 +135,9 @@ def _create_versions() -> None:
         sa.UniqueConstraint("dataset", "number", name=op.f("uq_version_dataset")),
     )
     op.create_index(op.f("ix_version_digest"), "version", ["digest"], unique=False)
+
+
+def _create_version_segment() -> None:
     op.create_table(
         "version_segment",
         sa.Column("version_id", sa.String(length=64), nullable=False),
@@ -137,6 +159,9 @@ def _create_versions() -> None:
             "version_id", "role", "ordinal", name=op.f("pk_version_segment")
         ),
     )
+
+
+def _create_split() -> None:
     op.create_table(
         "split",
         sa.Column("id", sa.String(length=64), nullable=False),
@@ -153,8 +178,7 @@ def _create_versions() -> None:
     op.create_index(op.f("ix_split_digest"), "split", ["digest"], unique=False)
 
 
-def _create_records() -> None:
-    """What was made of datasets, and when."""
+def _create_model() -> None:
     op.create_table(
         "model",
         sa.Column("id", sa.String(length=64), nullable=False),
@@ -164,6 +188,9 @@ def _create_records() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_model")),
     )
     op.create_index(op.f("ix_model_digest"), "model", ["digest"], unique=False)
+
+
+def _create_run() -> None:
     op.create_table(
         "run",
         sa.Column("id", sa.String(length=64), nullable=False),
@@ -174,6 +201,9 @@ def _create_records() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_run")),
     )
     op.create_index(op.f("ix_run_run_id"), "run", ["run_id"], unique=False)
+
+
+def _create_result() -> None:
     op.create_table(
         "result",
         sa.Column("id", sa.String(length=64), nullable=False),
@@ -181,6 +211,9 @@ def _create_records() -> None:
         sa.Column("payload", JSON_VALUE, nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_result")),
     )
+
+
+def _create_event() -> None:
     op.create_table(
         "event",
         sa.Column("object_type", sa.String(length=16), nullable=False),
