@@ -127,17 +127,17 @@ def test_what_is_no_log_is_refused(tmp_path, text):
 
 
 def test_cells_are_made_with_their_lengths_and_angles():
-    box = cell_from_lengths((4.0, 5.0, 6.0), (80.0, 95.0, 120.0), None)
+    box = cell_from_lengths((4.0, 5.0, 6.0), (80.0, 95.0, 120.0), vectors=None)
     assert box is not None
     lengths = np.linalg.norm(box, axis=1)
     np.testing.assert_allclose(lengths, [4, 5, 6], atol=1e-9)
     cosines = [box[1] @ box[2] / 30, box[0] @ box[2] / 24, box[0] @ box[1] / 20]
     np.testing.assert_allclose(np.degrees(np.arccos(cosines)), [80, 95, 120], atol=1e-7)
-    assert cell_from_lengths((1.0, 1.0, 1.0), (10.0, 10.0, 170.0), None) is None
+    assert cell_from_lengths((1.0, 1.0, 1.0), (10.0, 10.0, 170.0), vectors=None) is None
 
 
 def test_a_cell_keeps_its_printed_orientation():
     printed = np.array([[0.0, 2.715, 2.715], [2.715, 0.0, 2.715], [2.715, 2.715, 0.0]])
-    box = cell_from_lengths((3.839590,) * 3, (60.0,) * 3, printed)
+    box = cell_from_lengths((3.839590,) * 3, (60.0,) * 3, vectors=printed)
     np.testing.assert_allclose(box, printed, atol=1e-3)
     np.testing.assert_allclose(np.linalg.norm(box, axis=1), 3.839590, atol=1e-9)

@@ -162,7 +162,7 @@ def _snapshots(
         )
     block = log.blocks[0]
     box = log.cell(block) if log.periodicity != "NONE" else None
-    return start[0], [_labelled(log, block, start[1], box, None)]
+    return start[0], [_labelled(log, block, coord=start[1], box=box, force=None)]
 
 
 def _is_in_bohr(frame: XyzFrame, first: NDArray[np.float64]) -> bool:
@@ -177,6 +177,7 @@ def _is_in_bohr(frame: XyzFrame, first: NDArray[np.float64]) -> bool:
 def _labelled(
     log: Log,
     block: Block,
+    *,
     coord: NDArray[np.float64],
     box: NDArray[np.float64] | None,
     force: NDArray[np.float64] | None,
@@ -276,7 +277,11 @@ class _Joiner:
                 quarantine=Quarantine.TRUNCATED,
             )
         snapshot = _labelled(
-            self._log, block, frame.values, self._cell(key, block), force
+            self._log,
+            block,
+            coord=frame.values,
+            box=self._cell(key, block),
+            force=force,
         )
         reason = snapshot.quarantine
         # forces may be written more rarely than positions: only behind the last
@@ -284,7 +289,7 @@ class _Joiner:
         was_cut = snapshot.force is None and frame.step > self._last_force
         if not frame.is_whole or (was_cut and reason is Quarantine.NONE):
             reason = Quarantine.TRUNCATED
-        elif not (agrees and fits and self._is_consistent(frame, block, force)):
+        elif not (agrees and fits and self._is_consistent(frame, block, force=force)):
             reason = Quarantine.MISMATCH
         return replace(snapshot, step=frame.step, quarantine=reason)
 
@@ -328,7 +333,7 @@ class _Joiner:
         return self._log.cell(block) if cell is None else cell
 
     def _is_consistent(
-        self, frame: XyzFrame, block: Block, force: NDArray[np.float64] | None
+        self, frame: XyzFrame, block: Block, *, force: NDArray[np.float64] | None
     ) -> bool:
         """Cross-check forces, and the first positions, against the log."""
         printed = self._log.force(block, len(frame.values))

@@ -15,6 +15,7 @@ _DECIMALS = 10
 def cell_from_lengths(
     lengths: Sequence[float],
     angles: Sequence[float] | None,
+    *,
     vectors: NDArray[np.float64] | None,
 ) -> NDArray[np.float64] | None:
     """Make a cell from lengths and angles, in the orientation of printed vectors.

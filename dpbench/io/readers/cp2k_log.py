@@ -225,7 +225,7 @@ class Log:
         rows = None
         if vectors and len(vectors) == 3:
             rows = np.array([[to_float(x) for x in row[:3]] for row in vectors])
-        return cell_from_lengths(lengths, printed, rows)
+        return cell_from_lengths(lengths, printed, vectors=rows)
 
     def _own_lengths(self, block: Block) -> list[float] | None:
         """Return the cell lengths that an NPT step prints, Å."""
@@ -244,7 +244,7 @@ class Log:
         heading = self.text.find("Atom ", at, at + 300)
         if heading < 0:
             return None
-        lines = whole_lines(self.text, next_line(self.text, heading), natoms)
+        lines = whole_lines(self.text, next_line(self.text, heading), count=natoms)
         if lines is None:
             return None
         first = 2 if is_new else 3
@@ -262,7 +262,7 @@ class Log:
         at = self._stresses[index]
         unit = _STRESS.search(self.text, at)
         scale = None if unit is None else _PRESSURES.get(unit[1].strip().lower())
-        lines = whole_lines(self.text, next_line(self.text, at), 4)
+        lines = whole_lines(self.text, next_line(self.text, at), count=4)
         if scale is None or lines is None:
             return None
         first = 2 if lines[1].lstrip().startswith("STRESS|") else 1

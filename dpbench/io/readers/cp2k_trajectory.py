@@ -73,7 +73,7 @@ def read_xyz(text: str, path: Path) -> XyzFile:
                 f"{path}: a frame of {text[at : comment - 1].strip()} atoms behind "
                 f"frames of {natoms}; expected one system. Split the file."
             )
-        lines = whole_lines(text, body, natoms)
+        lines = whole_lines(text, body, count=natoms)
         is_whole = lines is not None
         if lines is None:
             lines = text[body:].split("\n")[:-1]

@@ -157,7 +157,7 @@ def _read_output(path: Path, text: str, input_file: tuple[Path, str] | None) -> 
         if given is not None and input_file is not None and number == len(runs) - 1:
             first, reasons, note = _with_input(header, given)
             notes.append(f"{input_file[0].name}: {note}")
-        found.extend(_marked(snapshots(run, header, first), reasons))
+        found.extend(_marked(snapshots(run, header, first=first), reasons))
     mesh = None if given is None else given.mesh
     theory = theory_of_output(runs[0], mesh=mesh)
     return _Result(labels=labels, snapshots=found, theory=theory, notes=notes)

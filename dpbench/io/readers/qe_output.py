@@ -97,7 +97,7 @@ def read_header(run: str, *, where: str) -> Header:
         )
     alat = to_float(celldm[1]) * BOHR
     start = next_line(run, site)
-    lines = whole_lines(run, start, int(natoms[1])) or []
+    lines = whole_lines(run, start, count=int(natoms[1])) or []
     rows = [_SITE.match(line) for line in lines]
     sites = [row for row in rows if row is not None]
     fraction = number_columns([row[2] for row in sites], first=0, after="")
@@ -115,27 +115,27 @@ def read_header(run: str, *, where: str) -> Header:
     )
 
 
-def geometries(run: str, header: Header, first: Geometry) -> list[Geometry]:
+def geometries(run: str, header: Header, *, first: Geometry) -> list[Geometry]:
     """Find every geometry of a run in order, ``first`` being that of the header."""
     found = [first]
-    cells = find_all(run, "\nCELL_PARAMETERS", first.start)
+    cells = find_all(run, "\nCELL_PARAMETERS", start=first.start)
     alat, box, used = header.alat, first.box, 0
-    for at in find_all(run, "\nATOMIC_POSITIONS", first.start):
+    for at in find_all(run, "\nATOMIC_POSITIONS", start=first.start):
         while used < len(cells) and cells[used] < at:
-            alat, box = _cell_card(run, cells[used], alat, box)
+            alat, box = _cell_card(run, cells[used], alat=alat, box=box)
             used += 1
-        coord = _position_card(run, at, len(header.labels), alat, box)
+        coord = _position_card(run, at, natoms=len(header.labels), alat=alat, box=box)
         if coord is not None:
             found.append(Geometry(start=next_line(run, at + 1), coord=coord, box=box))
     return found
 
 
 def _cell_card(
-    run: str, at: int, alat: float, box: NDArray[np.float64]
+    run: str, at: int, *, alat: float, box: NDArray[np.float64]
 ) -> tuple[float, NDArray[np.float64]]:
     """Read CELL_PARAMETERS; a card that was cut leaves the old cell."""
     title = run[at + 1 : next_line(run, at + 1)].lower()
-    lines = whole_lines(run, next_line(run, at + 1), 3)
+    lines = whole_lines(run, next_line(run, at + 1), count=3)
     values = None if lines is None else number_columns(lines, first=0, after="")
     if values is None:
         return alat, box
@@ -150,12 +150,12 @@ def _cell_card(
 
 
 def _position_card(
-    run: str, at: int, natoms: int, alat: float, box: NDArray[np.float64]
+    run: str, at: int, *, natoms: int, alat: float, box: NDArray[np.float64]
 ) -> NDArray[np.float64] | None:
     """Read ATOMIC_POSITIONS, Å; None if the card was cut."""
     start = next_line(run, at + 1)
     title = run[at + 1 : start].lower()
-    lines = whole_lines(run, start, natoms)
+    lines = whole_lines(run, start, count=natoms)
     values = None if lines is None else number_columns(lines, first=1)
     if values is None:
         return None
@@ -182,7 +182,7 @@ class RunReader:
         self._forces = find_all(run, "Forces acting on atoms")
         self._stress = find_all(run, "total   stress")
 
-    def snapshot(self, geometry: Geometry, stop: int, step: int) -> Snapshot | None:
+    def snapshot(self, geometry: Geometry, *, stop: int, step: int) -> Snapshot | None:
         """Read the labels between ``geometry.start`` and ``stop``.
 
         Args:
@@ -212,7 +212,7 @@ class RunReader:
             virial=virial,
             n_scf=n_scf,
             step=step if printed is None else printed,
-            quarantine=self._gate(converged, force is not None, start, stop),
+            quarantine=self._gate(converged, force is not None, start=start, stop=stop),
         )
 
     def _step(self, start: int, stop: int) -> int | None:
@@ -225,7 +225,7 @@ class RunReader:
         return None
 
     def _gate(
-        self, converged: bool | None, has_force: bool, start: int, stop: int
+        self, converged: bool | None, has_force: bool, *, start: int, stop: int
     ) -> Quarantine:
         """Judge convergence and completeness of the last SCF of a geometry."""
         if converged is False:
@@ -263,7 +263,7 @@ class RunReader:
         row = run.find("atom ", next_line(run, table), stop)
         if row < 0:
             return None
-        lines = whole_lines(run, run.rfind("\n", 0, row) + 1, self._natoms)
+        lines = whole_lines(run, run.rfind("\n", 0, row) + 1, count=self._natoms)
         if lines is None or not all("force =" in line for line in lines):
             return None
         values = number_columns(lines, first=6, after="force =")
@@ -278,7 +278,7 @@ class RunReader:
         """
         if not marks:
             return None
-        lines = whole_lines(self._run, next_line(self._run, marks[-1]), 3)
+        lines = whole_lines(self._run, next_line(self._run, marks[-1]), count=3)
         values = None if lines is None else number_columns(lines, first=3)
         return None if values is None else values * (cell_volume(box) * KBAR)
 
@@ -288,15 +288,15 @@ def _between(marks: list[int], start: int, stop: int) -> list[int]:
     return marks[bisect_left(marks, start) : bisect_left(marks, stop)]
 
 
-def snapshots(run: str, header: Header, first: Geometry) -> list[Snapshot]:
+def snapshots(run: str, header: Header, *, first: Geometry) -> list[Snapshot]:
     """Read all frames of one run, in file order."""
     reader = RunReader(run, len(header.labels))
-    places = geometries(run, header, first)
+    places = geometries(run, header, first=first)
     stops = [*(place.start for place in places[1:]), len(run)]
     found: list[Snapshot] = []
     for place, stop in zip(places, stops, strict=True):
         step = found[-1].step + 1 if found else 0
-        snapshot = reader.snapshot(place, stop, step)
+        snapshot = reader.snapshot(place, stop=stop, step=step)
         if snapshot is not None:
             found.append(snapshot)
     return found

@@ -21,20 +21,17 @@ _NUMBER = re.compile(
 _LABEL = re.compile(r"[A-Za-z]{1,2}")
 
 
-def find_all(
-    text: str, needle: str, start: int = 0, stop: int | None = None
-) -> list[int]:
-    """Return the offsets of ``needle`` in ``text[start:stop]``, in order."""
-    end = len(text) if stop is None else stop
+def find_all(text: str, needle: str, *, start: int = 0) -> list[int]:
+    """Return the offsets of ``needle`` in ``text[start:]``, in order."""
     found = []
-    at = text.find(needle, start, end)
+    at = text.find(needle, start)
     while at >= 0:
         found.append(at)
-        at = text.find(needle, at + len(needle), end)
+        at = text.find(needle, at + len(needle))
     return found
 
 
-def whole_lines(text: str, start: int, count: int) -> list[str] | None:
+def whole_lines(text: str, start: int, *, count: int) -> list[str] | None:
     """Return ``count`` lines from offset ``start``; None if the text ends before.
 
     A line counts as whole only with its line end: a number that was cut while the
@@ -102,11 +99,11 @@ def number_columns(
             return values.reshape(-1, count)
         except ValueError:
             pass
-    return _irregular(lines, first, count, after)
+    return _irregular(lines, first=first, count=count, after=after)
 
 
 def _irregular(
-    lines: Sequence[str], first: int, count: int, after: str | None
+    lines: Sequence[str], *, first: int, count: int, after: str | None
 ) -> NDArray[np.float64] | None:
     """Read a table whose lines differ in form, line by line."""
     rows = []
