@@ -9,8 +9,8 @@ from pathlib import Path
 from dpbench.io.ingest_plan import Bundle, PlannedSource, ReaderTable
 from dpbench.io.ingest_task import TaskResult, failure, run_task
 
-SMALL_BYTES = 48_000_000
-"""Below this size, parsing here is done before worker processes have started."""
+SMALL_BYTES = 128_000_000
+"""Below this size, parsing here is done about when worker processes have started."""
 
 Numbered = tuple[tuple[int, ...], TaskResult]
 """Position of a task in the order of the version, and its result."""

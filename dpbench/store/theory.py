@@ -1,6 +1,7 @@
 """Levels of theory: their fingerprints, and which may stand in one version."""
 
 from collections.abc import Iterable, Mapping
+from math import isclose
 from typing import Any
 
 from dpbench.errors import DatasetError
@@ -14,6 +15,9 @@ as k-points and smearing, differ rightly between cells of one data set."""
 
 COMPARED_BY_ELEMENT = ("basis", "pseudopotentials")
 """Keys {element: ...} that must agree for the elements that both name."""
+
+PRINTED = 1e-6
+"""Relative difference that two programs' printing of one number may leave."""
 
 
 def fingerprint(theory: Theory) -> str:
@@ -54,7 +58,14 @@ def refuse_mixture(name: str, theories: Iterable[Theory]) -> None:
 
 
 def _differ(one: Any, other: Any) -> bool:
-    return one is not None and other is not None and one != other
+    """Tell whether two values contradict each other; None contradicts nothing."""
+    if one is None or other is None:
+        return False
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        return any(_differ(one[key], other[key]) for key in one.keys() & other.keys())
+    if isinstance(one, float) and isinstance(other, float):
+        return not isclose(one, other, rel_tol=PRINTED)
+    return bool(one != other)
 
 
 def _mixture(name: str, key: str, one: Theory, other: Theory) -> str:
