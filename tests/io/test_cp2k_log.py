@@ -118,6 +118,81 @@ def test_a_log_cut_before_its_forces_is_truncated(tmp_path):
     assert reasons(source) == ["truncated"]
 
 
+OLD_STEP = """\
+  *** SCF run converged in     {n} steps ***
+ ENERGY| Total FORCE_EVAL ( QS ) energy (a.u.):              {energy}
+ ATOMIC FORCES in [a.u.]
+
+ # Atom   Kind   Element          X              Y              Z
+      1      1      O           0.0{step}000000     0.00000000     0.00000000
+      2      2      H          -0.0{step}000000     0.00000000     0.00000000
+ SUM OF ATOMIC FORCES           0.00000000     0.00000000     0.00000000     0.00000
+{title}
+"""
+
+
+def old_md(energies):
+    """A log and positions as CP2K 6.1 wrote them."""
+    log = NEW[: NEW.index(" DFT|")].replace("2025.1", "6.1")
+    log = log.replace("ENERGY_FORCE", "          MD")
+    log += " GLOBAL| Global print level                                     MEDIUM\n"
+    log += "  1. Atomic kind: O     Number of atoms:       1\n"
+    log += "  2. Atomic kind: H     Number of atoms:       1\n"
+    pos = ""
+    for step, energy in enumerate(energies):
+        stars = " ******** GO CP2K GO! **********************************"
+        lines = [
+            stars,
+            f" INITIAL POTENTIAL ENERGY[hartree]     =     {energy}",
+            " INITIAL CELL LNTHS[bohr]  =  18.8972613  18.8972613  18.8972613",
+            " INITIAL CELL ANGLS[deg]   =  90.0000000  90.0000000  90.0000000",
+        ]
+        if step:
+            stars = " *****************************************************"
+            lines = [
+                stars,
+                " ENSEMBLE TYPE                =                       NVT",
+                f" STEP NUMBER                  =                       {step}",
+                f" POTENTIAL ENERGY[hartree]    =      {energy}   {energy}",
+            ]
+        title = "\n".join([*lines, stars])
+        log += OLD_STEP.format(n=5 + step, step=step + 1, energy=energy, title=title)
+        pos += f"       2\n i = {step}, time = 0.5, E = {energy}\n"
+        pos += f"  O 1.5 1.25 1.0\n  H {2.5 + step / 10} 1.25 1.0\n"
+    return log + "  **** **** ******  **  PROGRAM ENDED AT\n", pos
+
+
+@pytest.mark.filterwarnings("ignore:unclosed file")  # dpdata's
+def test_md_of_an_old_version_goes_through_dpdata_behind_the_gate(tmp_path):
+    log, pos = old_md(["-17.1250000000", "-17.1260000000", "-17.1240000000"])
+    log = log.replace("converged in     6", "NOT converged in     6")
+    paths = tmp_path / "cp2k.log", tmp_path / "w-pos-1.xyz"
+    paths[0].write_text(log)
+    paths[1].write_text(pos)
+    source = read(SourceFiles(format="cp2k", paths=paths))
+    assert source.format == "dpdata:cp2k/aimd_output"
+    assert source.complete
+    assert reasons(source) == ["", "unconverged", ""]
+    assert source.step.tolist() == [0, 1, 2]
+    assert source.n_scf[[0, 2]].tolist() == [5, 7]
+    frames = source.frames
+    assert frames.z.tolist() == [8, 1] * 3
+    np.testing.assert_allclose(frames.coord[1::2, 0], [2.5, 2.6, 2.7])
+    np.testing.assert_allclose(frames.energy / HARTREE, [-17.125, -17.126, -17.124])
+    force = frames.force[::2, 0] * BOHR / HARTREE
+    np.testing.assert_allclose(force, [0.01, 0.02, 0.03])
+    np.testing.assert_array_equal(frames.box[:, 0], [[10.0, 0.0, 0.0]] * 3)
+
+
+def test_an_old_log_that_dpdata_cannot_read_is_a_named_failure(tmp_path):
+    log, pos = old_md(["-17.1250000000", "-17.1260000000"])
+    paths = tmp_path / "cp2k.log", tmp_path / "w-pos-1.xyz"
+    paths[0].write_text(log)
+    paths[1].write_text(pos.replace("-17.126", "-18.126"))
+    with pytest.raises(SourceError, match="dpdata's cp2k/aimd_output cannot read"):
+        read(SourceFiles(format="cp2k", paths=paths))
+
+
 @pytest.mark.parametrize("text", ["", "nothing of CP2K\n", "\0\1"])
 def test_what_is_no_log_is_refused(tmp_path, text):
     log = tmp_path / "cp2k.out"

@@ -46,7 +46,7 @@ _VERDICT = re.compile(
     r"|SCF run NOT converged(?: in\s+(?P<k>\d+) steps)?"
     r"|outer SCF loop FAILED|Leaving inner SCF loop after reaching\s+(?P<l>\d+) steps"
 )
-_MD_STEP = re.compile(r"MD\| Step number\s+(\d+)")
+_MD_STEP = re.compile(r"(?:MD\| Step number| STEP NUMBER +=)\s+(\d+)")
 _STRESS = re.compile(r"STRESS(?:\|| TENSOR)[^\[\n]*\[([^\]]+)\]")
 _LENGTHS = re.compile(r"Cell lengths \[ang\]\s+(\S+)\s+(\S+)\s+(\S+)")
 _ANGLES = re.compile(r"Cell angles \[deg\]\s+(\S+)\s+(\S+)\s+(\S+)")
@@ -164,7 +164,8 @@ class Log:
         """
         runs = find_all(self.text, BANNER)
         known: dict[int, int] = {}
-        for at in find_all(self.text, "MD| Step number"):
+        places = find_all(self.text, "MD| Step number")
+        for at in places or find_all(self.text, " STEP NUMBER "):
             match = _MD_STEP.match(self.text, at)
             owner = bisect_left(energies, at) - 1
             if match is not None and owner >= 0:
