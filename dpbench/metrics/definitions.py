@@ -34,7 +34,7 @@ METRICS: dict[str, Definition] = {
     "energy_mae_per_atom_mev": Definition(
         unit="meV/atom",
         title="Energy MAE",
-        meaning=f"Mean of |E_pred - E_ref|/natoms, raw energies; {_EACH}.",
+        meaning=f"Mean absolute (E_pred - E_ref)/natoms, raw energies; {_EACH}.",
     ),
     "energy_shifted_rmse_per_atom_mev": Definition(
         unit="meV/atom",
@@ -62,7 +62,7 @@ METRICS: dict[str, Definition] = {
     "force_mae_component_mev_per_ang": Definition(
         unit="meV/Å",
         title="Force MAE",
-        meaning=f"Mean of |F_pred - F_ref| over the three components, {_POOL}.",
+        meaning=f"Mean absolute component of F_pred - F_ref, {_POOL}.",
     ),
     "force_mae_vector_norm_mev_per_ang": Definition(
         unit="meV/Å",
@@ -84,7 +84,7 @@ METRICS: dict[str, Definition] = {
     "virial_mae_per_atom_mev": Definition(
         unit="meV/atom",
         title="Virial MAE",
-        meaning="Mean over the nine components of |W_pred - W_ref|/natoms, "
+        meaning="Mean absolute component of (W_pred - W_ref)/natoms, "
         f"W = -dE/dstrain; {_EACH}.",
     ),
     "stress_rmse_component_gpa": Definition(
@@ -100,8 +100,8 @@ METRICS: dict[str, Definition] = {
     "nve_drift_mev_per_atom_ps": Definition(
         unit="meV/atom/ps",
         title="NVE drift",
-        meaning="|slope| of the linear regression of the total energy per atom on "
-        "time in ps, first 20 % of the run dropped.",
+        meaning="Absolute slope of the linear regression of the total energy per atom "
+        "on time in ps, first 20 % of the run dropped.",
     ),
     "nve_completed_percent": Definition(
         unit="%",

@@ -68,7 +68,7 @@ def blocks_of_groups(group: NDArray[np.integer]) -> NDArray[np.int64]:
     """Cut frames into blocks for a bootstrap that respects their correlation.
 
     Frames of one group (a trajectory) are taken in their order and cut into contiguous
-    blocks of ceil(n^(1/3)) frames; a block never holds two groups.
+    blocks of ceil(n^(1/2)) frames; a block never holds two groups.
 
     Args:
         group: Group of each frame, (frame).
@@ -77,14 +77,14 @@ def blocks_of_groups(group: NDArray[np.integer]) -> NDArray[np.int64]:
         Block of each frame, (frame), counted from 0.
 
     Source:
-        P. Hall, J. L. Horowitz, B.-Y. Jing, Biometrika 82, 561 (1995): block lengths
-        that grow as n^(1/3) are best for the variance.
+        J. M. Flegal, G. L. Jones, Ann. Stat. 38, 1034 (2010): batches of n^(1/2) for
+        correlated series whose correlation time is not known.
     """
     block = np.zeros(len(group), np.int64)
     first = 0
     for label in np.unique(group):
         rows = np.flatnonzero(group == label)
-        length = math.ceil(round(len(rows) ** (1 / 3), 9))
+        length = math.isqrt(len(rows) - 1) + 1
         block[rows] = first + np.arange(len(rows)) // length
         first = int(block[rows[-1]]) + 1
     return block

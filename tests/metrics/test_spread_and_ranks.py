@@ -44,13 +44,33 @@ def test_bootstrap_interval_covers_the_truth_about_95_times_in_100():
     assert 0.87 <= hits / 200 <= 0.99
 
 
-def test_blocks_never_hold_two_groups_and_grow_with_the_cube_root():
-    group = np.repeat([7, 3, 9], [27, 1, 8])
+def test_blocks_never_hold_two_groups_and_grow_with_the_square_root():
+    group = np.repeat([7, 3, 9], [25, 1, 8])
     block = blocks_of_groups(group)
     for label in np.unique(block):
         assert len(np.unique(group[block == label])) == 1
-    assert np.bincount(block[:27] - block[:27].min()).tolist() == [3] * 9
-    assert np.bincount(block[28:] - block[28:].min()).tolist() == [2] * 4
+    assert np.bincount(block[:25] - block[:25].min()).tolist() == [5] * 5
+    assert np.bincount(block[26:] - block[26:].min()).tolist() == [3, 3, 2]
+
+
+def test_blocks_keep_the_interval_honest_along_a_trajectory():
+    """Neighbouring frames are alike: to take each for itself would flatter."""
+    rng = np.random.default_rng(5)
+    hits = {"blocks": 0, "frames": 0}
+    for _ in range(50):
+        noise = rng.normal(size=400)
+        series = np.zeros(400)
+        for i in range(1, 400):
+            series[i] = 0.8 * series[i - 1] + noise[i]
+        for name, block in (
+            ("blocks", blocks_of_groups(np.zeros(400, int))),
+            ("frames", np.arange(400)),
+        ):
+            sums = np.bincount(block, weights=series + 10.0)[:, None]
+            low, high = bootstrap_ratios(sums, np.bincount(block)[:, None] * 1.0)
+            hits[name] += int(low[0] <= 10.0 <= high[0])
+    assert hits["blocks"] / 50 > 0.8
+    assert hits["frames"] / 50 < 0.65
 
 
 INTERVALS = st.lists(
