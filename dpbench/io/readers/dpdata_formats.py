@@ -1,21 +1,15 @@
 """Reader of every labelled format of dpdata, behind a gate of our own.
 
 dpdata parses; it looks for convergence in few codes and for the end of a file in none.
-Its plugins are called directly, before ``LabeledSystem`` would rotate cells to lower
-triangular form, so that frames keep the orientation of the output.
 
 Source: dpdata 1.1 documentation, https://docs.deepmodeling.com/projects/dpdata.
 """
 
-import contextlib
-import io
 import re
 import tempfile
-import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -28,15 +22,18 @@ from dpbench.frames import Frames, concatenate, uniform
 from dpbench.io.gate import judge
 from dpbench.io.grouping import Folder
 from dpbench.io.parsed import ParsedSource, Quarantine, SourceFiles
-from dpbench.io.readers.dpdata_text import Verdict, gate_of, judge_text
+from dpbench.io.readers.dpdata_call import XYZ_FORMATS, call_plugin, plugins
+from dpbench.io.readers.dpdata_text import (
+    Verdict,
+    before_last_step,
+    gate_of,
+    is_complete,
+    judge_text,
+)
 from dpbench.io.sniff import Kind
-from dpbench.io.text import COMPRESSED_SUFFIXES, read_bytes, read_text
+from dpbench.io.text import read_text
 
 _PREFIX = "dpdata:"
-
-_XYZ = ("extxyz", "mace/xyz", "nequip/xyz", "gpumd/xyz", "quip/gap/xyz")
-_SPLIT = (*_XYZ, "quip/gap/xyz_file", "ase/structure", "deepmd/hdf5", "deepmd/lmdb")
-"""Formats whose file holds several compositions, which dpdata hands out one by one."""
 
 _STEP_BY_STEP = re.compile(
     r"abacus/.*(md|relax)|siesta/aimd_output|gaussian/md|fhi_aims/(md|output)|openmx/md"
@@ -49,17 +46,18 @@ _OPPOSITE_STRESS = ("siesta/output", "siesta/aimd_output")
 tension positive (its pressure is minus a third of the trace), dpdata takes it as is."""
 
 
-_PSI4_GRADIENT = (b"  -Total Gradient:\n", b"  ## Total Gradient\n\n\n")
-"""Head of the force table as Psi4 prints it now, and as dpdata 1.1 looks for it, with
-the four lines that it skips."""
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Loaded:
     """What dpdata handed out."""
 
-    systems: list[dict[str, Any]]
+    frames: Frames
+    reasons: list[Quarantine]
+    """(frame), what its arrays tell."""
+    energy_given: NDArray[np.bool_]
+    force_given: NDArray[np.bool_]
     notes: list[str]
+    text: str | None = None
+    """The text read, if it was not the whole file."""
 
 
 def read(files: SourceFiles) -> ParsedSource:
@@ -73,22 +71,22 @@ def read(files: SourceFiles) -> ParsedSource:
     check_format(name)
     path = _entry(name, files.main)
     loaded = _load(name, path)
-    if not sum(len(s.get("coords", ())) for s in loaded.systems):
+    frames = loaded.frames
+    if not frames.nframes:
         why = f" ({'; '.join(loaded.notes)})" if loaded.notes else ""
         raise SourceError(
             f"{files.main}: dpdata's {name} finds no frame{why}; expected at least one "
             "with energy and forces. Check that the calculation ended and converged."
         )
-    blocks = [_block(name, system, path) for system in loaded.systems]
-    frames = concatenate([block for block, _ in blocks])
-    reasons = [reason for _, found in blocks for reason in found]
-    verdict = _text_verdict(name, path, frames.nframes)
+    verdict = _text_verdict(name, path, loaded)
     notes = [*loaded.notes, *([verdict.note] if verdict.note else [])]
+    if not verdict.is_complete:
+        notes.append(f"{path.name}: the end marker of the code is missing")
     if name in _OPPOSITE_STRESS:
         notes.append("virial: sign turned, dpdata takes SIESTA's stress as pressure")
     merged = [
         told if found is Quarantine.NONE else found
-        for found, told in zip(reasons, verdict.reasons, strict=True)
+        for found, told in zip(loaded.reasons, verdict.reasons, strict=True)
     ]
     return ParsedSource(
         code=gate_of(name).code,
@@ -100,8 +98,8 @@ def read(files: SourceFiles) -> ParsedSource:
         quarantine=judge(
             frames,
             verdict=merged,
-            energy_given=_all_given(loaded.systems, "energies"),
-            force_given=_all_given(loaded.systems, "forces"),
+            energy_given=loaded.energy_given,
+            force_given=loaded.force_given,
         ),
         theory={},
         complete=verdict.is_complete,
@@ -128,25 +126,7 @@ def check_format(name: str) -> None:
 
 def labelled_formats() -> tuple[str, ...]:
     """Names of all formats from which dpdata reads energies and forces."""
-    return tuple(sorted(_plugins()))
-
-
-@cache
-def _plugins() -> dict[str, Any]:
-    """Classes of the labelled formats by name."""
-    import dpdata
-    from dpdata.format import Format
-    from dpdata.plugins.deepmd import DeePMDMixedFormat
-
-    del dpdata  # imported because it registers its formats
-    registry: Any = Format  # dpdata is not typed
-    plain = Format.from_labeled_system
-    return {
-        name: plugin
-        for name, plugin in registry.get_formats().items()
-        if plugin.from_labeled_system is not plain
-        or issubclass(plugin, DeePMDMixedFormat)
-    }
+    return tuple(sorted(plugins()))
 
 
 def sources_in(name: str, folder: Folder) -> list[SourceFiles]:
@@ -175,7 +155,7 @@ _KINDS: dict[str, Kind] = {
     "movement": Kind.PWMAT_MOVEMENT,
     "qe/pw/scf": Kind.QE_OUTPUT,
     "cp2k/output": Kind.CP2K_LOG,
-    **dict.fromkeys(_XYZ, Kind.EXTXYZ),
+    **dict.fromkeys(XYZ_FORMATS, Kind.EXTXYZ),
 }
 _SUFFIXES = {"gaussian/fchk": ".fchk", "ase/traj": ".traj", "n2p2": "input.data"}
 
@@ -211,61 +191,50 @@ def _entry(name: str, path: Path) -> Path:
 
 
 def _load(name: str, path: Path) -> _Loaded:
-    """Call dpdata's plugin; what it prints and warns becomes notes."""
-    printed = io.StringIO()
-    with (
-        _readable(name, path) as plain,
-        warnings.catch_warnings(record=True) as warned,
-        contextlib.redirect_stdout(printed),
-    ):
-        # recorded, not silenced: each warning becomes a note of the source
-        warnings.simplefilter("always")
-        try:
-            systems = _systems(name, str(plain))
-        # dpdata's line parsers raise whatever they stumble over
-        except Exception as error:
-            kind = type(error).__name__
-            raise SourceError(
-                f"{path}: dpdata's {name} cannot read it ({kind}: {error}); expected a "
-                "whole output of that format. Check the format and that the file is "
-                "whole."
-            ) from error
-    messages = [str(warning.message) for warning in warned]
-    messages += printed.getvalue().splitlines()
-    notes = [f"dpdata: {text.strip()}" for text in dict.fromkeys(messages) if text]
-    return _Loaded(systems=systems, notes=notes)
+    """Let dpdata read, if need be up to the last step that the file holds whole."""
+    try:
+        loaded = _call(name, path)
+    except SourceError:
+        cut = _call_without_last_step(name, path)
+        if cut is None:
+            raise
+        return cut
+    if Quarantine.BAD_SHAPE in loaded.reasons:
+        return _call_without_last_step(name, path) or loaded
+    return loaded
 
 
-@contextlib.contextmanager
-def _readable(name: str, path: Path) -> Iterator[Path]:
-    """Give a file that dpdata can read: unpacked, and Psi4's table as it knows it."""
-    is_packed = path.suffix in COMPRESSED_SUFFIXES
-    if not is_packed and name != "psi4/out":
-        yield path
-        return
-    content = read_bytes(path)
-    if name == "psi4/out":
-        content = content.replace(*_PSI4_GRADIENT)
+def _call_without_last_step(name: str, path: Path) -> _Loaded | None:
+    """Read a cut trajectory up to its last step; None if that is of no use."""
+    gate = gate_of(name)
+    if not path.is_file() or not _STEP_BY_STEP.fullmatch(name):
+        return None
+    text = read_text(path)
+    shorter = None if is_complete(gate, text) else before_last_step(gate, text)
+    if shorter is None:
+        return None
     with tempfile.TemporaryDirectory() as folder:
-        target = Path(folder, path.stem if is_packed else path.name)
-        target.write_bytes(content)
-        yield target
+        target = Path(folder, path.name)
+        target.write_text(shorter, encoding="utf-8")
+        try:
+            loaded = _call(name, target)
+        except SourceError:
+            return None
+    note = f"{path.name}: ends inside a step, which is left out"
+    return replace(loaded, notes=[*loaded.notes, note], text=shorter)
 
 
-def _systems(name: str, path: str) -> list[dict[str, Any]]:
-    """Return dpdata's dictionaries, one a composition or a frame."""
-    plugin = _plugins()[name]()
-    if name in _SPLIT:
-        parts = plugin.from_multi_systems(path)
-        return [plugin.from_labeled_system(part) for part in parts]
-    if name.endswith("mixed"):
-        found = plugin.from_labeled_system_mix(path)
-    elif name.startswith("fhi_aims/") and name != "fhi_aims/scf":
-        # unconverged frames are wanted, to be quarantined by our own gate
-        found = plugin.from_labeled_system(path, convergence_check=False)
-    else:
-        found = plugin.from_labeled_system(path)
-    return list(found) if isinstance(found, list | tuple) else [found]
+def _call(name: str, path: Path) -> _Loaded:
+    """Let dpdata read, and turn what it hands out into frames."""
+    systems, notes = call_plugin(name, path)
+    blocks = [_block(name, system, path) for system in systems if _count(system)]
+    return _Loaded(
+        frames=concatenate([frames for frames, _ in blocks]),
+        reasons=[reason for _, reasons in blocks for reason in reasons],
+        energy_given=_given(systems, "energies"),
+        force_given=_given(systems, "forces"),
+        notes=notes,
+    )
 
 
 def _array(system: dict[str, Any], key: str) -> NDArray[np.float64] | None:
@@ -280,9 +249,13 @@ def _array(system: dict[str, Any], key: str) -> NDArray[np.float64] | None:
     return array if array.size else None
 
 
-def _all_given(systems: Sequence[dict[str, Any]], key: str) -> NDArray[np.bool_]:
+def _count(system: dict[str, Any]) -> int:
+    return len(system.get("coords", ()))
+
+
+def _given(systems: Sequence[dict[str, Any]], key: str) -> NDArray[np.bool_]:
     """(frame), whether the label stands in the system of the frame."""
-    counts = [len(system["coords"]) for system in systems]
+    counts = [_count(system) for system in systems]
     return np.repeat([_array(system, key) is not None for system in systems], counts)
 
 
@@ -359,8 +332,9 @@ def _worse(
     ]
 
 
-def _text_verdict(name: str, path: Path, nframes: int) -> Verdict:
+def _text_verdict(name: str, path: Path, loaded: _Loaded) -> Verdict:
     """Judge convergence and completeness by the text of the output."""
+    nframes = loaded.frames.nframes
     silent = Verdict(
         reasons=(Quarantine.NONE,) * nframes, is_complete=True, code_version=None
     )
@@ -368,7 +342,7 @@ def _text_verdict(name: str, path: Path, nframes: int) -> Verdict:
     if log is None:
         return silent
     try:
-        text = read_text(log)
+        text = loaded.text or read_text(log)
     except SourceError:  # binary formats have no text to judge
         return silent
     step_by_step = _STEP_BY_STEP.fullmatch(name) is not None

@@ -174,6 +174,17 @@ def gate_of(name: str) -> Gate:
     return GATES.get(name) or GATES.get(name.partition("/")[0]) or _UNKNOWN
 
 
+def is_complete(gate: Gate, text: str) -> bool:
+    """Whether the code's end marker stands in the text, if it prints one."""
+    return not gate.end or _compiled(gate.end).search(text) is not None
+
+
+def before_last_step(gate: Gate, text: str) -> str | None:
+    """Return the text before its last step; None if there is no step before."""
+    starts = _places(gate.begin, text)
+    return text[: starts[-1]] if len(starts) > 1 else None
+
+
 def judge_text(gate: Gate, text: str, nframes: int, *, step_by_step: bool) -> Verdict:
     """Judge the frames that dpdata found in a text.
 
@@ -187,15 +198,15 @@ def judge_text(gate: Gate, text: str, nframes: int, *, step_by_step: bool) -> Ve
     Returns:
         A reason for each frame.
     """
-    is_complete = not gate.end or _compiled(gate.end).search(text) is not None
+    is_whole = is_complete(gate, text)
     marks = _places(gate.frame, text)
     if step_by_step:
-        bad, note = _unconverged(gate, text, nframes)
+        bad, note = _unconverged(gate, text, nframes, is_whole=is_whole)
     else:
         lacks = bool(gate.converged) and not _places(gate.converged, text)
         bad, note = [bool(_places(gate.failed, text)) or lacks] * nframes, ""
     reasons = [Quarantine.UNCONVERGED if b else Quarantine.NONE for b in bad]
-    if not is_complete and nframes and not _is_last_whole(gate, text, nframes):
+    if not is_whole and nframes and not _is_last_whole(gate, text, nframes):
         first = nframes - 1 if step_by_step else 0
         reasons = _filled(reasons, first, Quarantine.TRUNCATED)
     if not step_by_step and gate.one_frame and len(marks) > 1:
@@ -207,7 +218,7 @@ def judge_text(gate: Gate, text: str, nframes: int, *, step_by_step: bool) -> Ve
         reasons = _filled(reasons, 0, Quarantine.MISMATCH)
     return Verdict(
         reasons=tuple(reasons),
-        is_complete=is_complete,
+        is_complete=is_whole,
         code_version=_version(gate, text),
         note=note,
     )
@@ -231,7 +242,9 @@ def _is_last_whole(gate: Gate, text: str, nframes: int) -> bool:
     return bool(after) and bool(frames) and after[-1] > frames[-1]
 
 
-def _unconverged(gate: Gate, text: str, nframes: int) -> tuple[list[bool], str]:
+def _unconverged(
+    gate: Gate, text: str, nframes: int, *, is_whole: bool
+) -> tuple[list[bool], str]:
     """(frame), whether the SCF failed; all frames if it cannot be told which did."""
     failures = _places(gate.failed, text)
     frames = _places(gate.frame, text)
@@ -243,7 +256,8 @@ def _unconverged(gate: Gate, text: str, nframes: int) -> tuple[list[bool], str]:
         good = _places(gate.converged, text)
         for k in range(len(frames)):
             failed[k] = failed[k] or not _within(good, ends, k)
-    if len(frames) == nframes:
+    # the step that a cut file ends in may have its energy and nothing more
+    if len(frames) in ((nframes,) if is_whole else (nframes, nframes + 1)):
         return failed[:nframes], ""
     if any(failed):
         note = (
