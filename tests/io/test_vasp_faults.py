@@ -1,4 +1,7 @@
 import gzip
+import json
+import random
+import re
 
 import numpy as np
 import pytest
@@ -257,3 +260,46 @@ def test_incar_gives_the_digits_of_sigma_that_outcar_rounds(read):
     parsed = read(outcar=outcar(STEPS), incar="SIGMA = 0.0465 ! eV\nIVDW = 12\n")
     assert parsed.theory["smearing_width"] == 0.0465
     assert parsed.theory["dispersion"] == "DFT-D3(BJ)"
+
+
+def damaged(text: str, rng: random.Random) -> str:
+    """Hurt a text as disks, kills and editors do."""
+    at, length = rng.randrange(len(text)), rng.randrange(1, 3000)
+    other = rng.randrange(len(text))
+    marks = ("NaN", "****", "<v>", "</calculation>", "Iteration      9(   3)", "\0")
+    return rng.choice(
+        (
+            lambda: text[:at],
+            lambda: text[:at] + text[at + length :],
+            lambda: text[: at + length] + text[at:],
+            lambda: text[other:] + text[:other],
+            lambda: text[:at] + rng.choice(marks) + text[at:],
+            lambda: "\n".join(x for x in text.split("\n") if rng.random() > 0.02),
+            lambda: re.sub(
+                r"-?\d+\.\d+",
+                lambda m: "*" * len(m[0]) if rng.random() < 0.05 else m[0],
+                text,
+            ),
+            lambda: "".join(
+                rng.choice("0123456789-*. <>/\n") if rng.random() < 0.01 else c
+                for c in text
+            ),
+        )
+    )()
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_damaged_calculation_is_judged_or_a_named_failure(read, seed):
+    rng = random.Random(seed)
+    whole = {"outcar": outcar(STEPS), "xml": vasprun(STEPS)}
+    for _ in range(25):
+        chosen = rng.choice((["outcar"], ["xml"], ["outcar", "xml"]))
+        try:
+            parsed = read(**{name: damaged(whole[name], rng) for name in chosen})
+        except SourceError as error:
+            assert "\n" not in str(error)
+            continue
+        good = np.array([reason == "" for reason in parsed.quarantine])
+        assert np.isfinite(parsed.frames.energy[good]).all()
+        assert parsed.frames.has_force[good].all()
+        json.dumps(parsed.theory, allow_nan=False)

@@ -7,6 +7,7 @@ theory does not depend on which of the two files was kept.
 
 import re
 from collections.abc import Sequence
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -139,7 +140,7 @@ def kpoints(
         mesh: Divisions, if they were generated.
         points: Reciprocal coordinates of the irreducible points.
     """
-    if mesh is None or not any(mesh):
+    if mesh is None or len(mesh) != 3 or not any(mesh):
         return {"count": len(points)} if points else None
     shift = []
     for axis, divisions in enumerate(mesh):
@@ -152,9 +153,11 @@ def _value(text: str, kind: type) -> Any:
     if kind is bool:
         return text == "T"
     try:
-        return kind(text)
+        value = kind(text)
     except ValueError:
         return None
+    # JSON has no NaN and no infinity
+    return None if isinstance(value, float) and not isfinite(value) else value
 
 
 def _points(text: str) -> list[list[float]]:
@@ -170,7 +173,7 @@ def _outcar_hubbard(head: str) -> dict[str, Any] | None:
         re.search(rf"{tag}\s*=([-\d. ]+)", head) for tag in ("LDAUL", "LDAUU", "LDAUJ")
     ]
     words = [column[1].split() if column else [] for column in columns]
-    return hubbard(int(kind[1]), words, _titles(head))
+    return hubbard(kind[1], words, _titles(head))
 
 
 def _titles(head: str) -> list[str]:
@@ -184,7 +187,7 @@ def _titles(head: str) -> list[str]:
 
 
 def hubbard(
-    kind: int, columns: Sequence[Sequence[str]], titles: Sequence[str]
+    kind: str, columns: Sequence[Sequence[str]], titles: Sequence[str]
 ) -> dict[str, Any] | None:
     """Describe +U by element: LDAUTYPE and, where l >= 0 and U or J act, their values.
 
@@ -195,21 +198,22 @@ def hubbard(
     """
     out: dict[str, Any] = {}
     for title, l_word, u_word, j_word in zip(titles, *columns, strict=False):
-        shell, u, j = int(float(l_word)), float(u_word), float(j_word)
+        values = [_value(word, float) for word in (l_word, u_word, j_word)]
+        shell, u, j = (0.0 if value is None else value for value in values)
         if shell >= 0 and (u or j):
-            out[_element(title)] = {"l": shell, "u": u, "j": j}
-    return {"type": kind, **out} if out else None
+            out[_element(title)] = {"l": int(shell), "u": u, "j": j}
+    return {"type": _value(kind, int), **out} if out else None
 
 
 def _element(title: str) -> str:
     words = title.split()
-    name = words[1] if len(words) > 1 else words[0]
+    name = words[1] if len(words) > 1 else title.strip()
     return element_of(name) or name
 
 
 def _functional(settings: dict[str, Any]) -> str | None:
     titles = settings.get("TITEL") or [""]
-    family = _POTCAR_FUNCTIONALS.get(titles[0].split()[0] if titles[0] else "")
+    family = _POTCAR_FUNCTIONALS.get(titles[0].partition(" ")[0])
     gga = str(settings.get("GGA") or "--").upper()
     tag = family if gga == "--" else gga
     metagga = str(settings.get("METAGGA") or "F").upper()

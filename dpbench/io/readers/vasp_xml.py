@@ -1,7 +1,9 @@
 """Reader of VASP's vasprun.xml: streamed, each ionic step dropped once it is read."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -239,10 +241,11 @@ def _collect(element: Any, settings: dict[str, Any]) -> None:
 
 def _kpoints(element: Any) -> dict[str, Any] | None:
     divisions = element.find("generation/v[@name='divisions']")
-    mesh = [int(word) for word in _text(divisions).split()] or None
+    words = _text(divisions).split()
+    mesh = [int(word) for word in words if word.isdecimal()]
     rows = element.findall("varray[@name='kpointlist']/v")
     points = [[to_float(word.encode()) for word in _text(v).split()] for v in rows]
-    return kpoints(mesh, points)
+    return kpoints(mesh, [point for point in points if len(point) == 3])
 
 
 def _finish(settings: dict[str, Any]) -> None:
@@ -251,18 +254,24 @@ def _finish(settings: dict[str, Any]) -> None:
     given: dict[str, str] = settings.pop("incar", {})
     tags = {**given, **used}
     for tag in ("NELM", "ISPIN", "ISMEAR", "ISIF", "IVDW"):
-        if tags.get(tag, "").lstrip("-").isdigit():
+        if re.fullmatch(r"-?[0-9]{1,9}", tags.get(tag, "")):
             settings[tag] = int(tags[tag])
     for tag in ("EDIFF", "SIGMA", "AEXX", "HFSCREEN"):
         if tag in tags:
-            settings[tag] = to_float(tags[tag].encode())
-    cutoff = used.get("ENMAX", given.get("ENCUT"))
-    settings["ENCUT"] = to_float(cutoff.encode()) if cutoff else None
+            settings[tag] = _finite(tags[tag])
+    settings["ENCUT"] = _finite(used.get("ENMAX", given.get("ENCUT", "")))
     for tag in ("LNONCOLLINEAR", "LSORBIT", "LHFCALC", "LUSE_VDW", "LVDW", "ML_LMLFF"):
         settings[tag] = tags.get(tag, "F").strip(".")[:1] == "T"
     settings["GGA"] = tags.get("GGA") or "--"
     settings["METAGGA"] = tags.get("METAGGA") or "F"
     if tags.get("LDAU", "F").startswith("T"):
         columns = [tags.get(tag, "").split() for tag in ("LDAUL", "LDAUU", "LDAUJ")]
-        kind = tags.get("LDAUTYPE", "2")
-        settings["HUBBARD"] = hubbard(int(kind), columns, settings["TITEL"])
+        settings["HUBBARD"] = hubbard(
+            tags.get("LDAUTYPE", "2"), columns, settings["TITEL"]
+        )
+
+
+def _finite(text: str) -> float | None:
+    """Read one setting; JSON has no NaN and no infinity."""
+    value = to_float(text.encode())
+    return value if isfinite(value) else None
