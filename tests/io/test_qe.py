@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from ase.io import read as ase_read
 
 from dpbench.io.parsed import Quarantine, SourceFiles
 from dpbench.io.readers.qe import read
@@ -273,3 +274,30 @@ def test_an_input_of_another_cell_is_a_mismatch(shared_data):
     source = parse(folder / "aiida.out", folder / "aiida.in")
     assert set(source.quarantine) == {Quarantine.MISMATCH}
     assert any("another cell" in note for note in source.notes)
+
+
+@pytest.mark.parametrize(
+    "output",
+    [
+        "generated/si8_qe_lda/si8_a535_3000K.out",
+        "generated/almg_qe_lda/Mg4_hcp_300K.out",
+        "generated/qe_fixtures/si8_relax.out",
+        "thirdparty/qe_samples/vcrelax_success/aiida.out",
+    ],
+)
+def test_frames_agree_with_ase(shared_data, output):
+    """ASE reads the same files by itself, with older constants and other columns."""
+    path = shared_data / output
+    frames = parse(path).frames
+    others = ase_read(path, index=":", format="espresso-out")
+    assert len(others) == frames.nframes
+    for index, other in enumerate(others):
+        rows = frames.atoms_of(index)
+        assert other.numbers.tolist() == frames.z[rows].tolist()
+        energy = other.get_potential_energy()
+        assert frames.energy[index] == pytest.approx(energy, rel=2e-7)
+        np.testing.assert_allclose(frames.coord[rows], other.positions, atol=1e-6)
+        np.testing.assert_allclose(frames.force[rows], other.get_forces(), atol=1e-5)
+        np.testing.assert_allclose(frames.box[index], other.cell.array, atol=1e-6)
+        virial = -other.get_stress(voigt=False) * other.get_volume()
+        np.testing.assert_allclose(frames.virial[index], virial, atol=2e-3)
