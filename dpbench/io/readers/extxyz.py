@@ -96,7 +96,7 @@ def read(files: SourceFiles) -> ParsedSource:
         n_scf=np.full(frames.nframes, -1, dtype=np.int16),
         quarantine=reasons,
         theory={},
-        complete=not damage and Quarantine.TRUNCATED not in reasons,
+        complete=not damage and not collector.is_cut,
         notes=tuple(notes),
     )
 
@@ -110,6 +110,7 @@ class _Collector:
         self.reasons: list[Quarantine] = []
         self.energy_given: list[bool] = []
         self.force_given: list[bool] = []
+        self.is_cut = False
         self._notes: Counter[str] = Counter()
         self._first: dict[str, int] = {}
         self._heads: list[_Head] = []
@@ -133,6 +134,7 @@ class _Collector:
             if raw.reason is Quarantine.NONE:
                 faults.append("atom lines that do not fit the columns")
         reason = raw.reason
+        self.is_cut |= reason is Quarantine.TRUNCATED
         if faults and reason is Quarantine.NONE:
             reason = Quarantine.BAD_SHAPE
         for note in (*faults, head.choice.note):

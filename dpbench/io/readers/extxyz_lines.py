@@ -173,11 +173,12 @@ def _head_inside(taken: list[str], lines: LineSource) -> int | None:
 def _last_line_reason(taken: list[str], *, damaged: bool) -> Quarantine:
     """Judge a last atom line without a line end: whole, or cut inside its number?
 
-    Many programs leave the last line end out. A number that was cut has fewer digits
-    than all others of its column.
+    Many programs leave the last line end out. A line that was cut has fewer words than
+    the others, or in its last word fewer digits than all others of the column.
     """
-    if damaged:
+    words = [line.split() or [""] for line in taken]
+    if damaged or len(words[-1]) < len(words[0]):
         return Quarantine.TRUNCATED
-    digits = [len(line.split()[-1].partition(".")[2]) for line in taken if line.split()]
+    digits = [len(row[-1].partition(".")[2]) for row in words]
     is_cut = len(digits) > 1 and digits[-1] < min(digits[:-1])
     return Quarantine.TRUNCATED if is_cut else Quarantine.NONE
