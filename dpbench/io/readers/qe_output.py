@@ -75,6 +75,8 @@ class Geometry:
 def split_runs(text: str) -> list[str]:
     """Cut a file into the outputs of single pw.x runs (restarts are appended)."""
     starts = find_all(text, BANNER)
+    if len(starts) == 1:
+        return [text]  # no copy: an output may be as large as memory allows
     ends = [*starts[1:], len(text)]
     return [text[a:b] for a, b in zip(starts, ends, strict=True)]
 
