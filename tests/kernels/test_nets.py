@@ -1,9 +1,11 @@
 """Activation functions, embedding and fitting nets against autograd."""
 
+import itertools
+
 import pytest
 import torch
 
-from dpbench.kernels import embedding
+from dpbench.kernels.embedding import blocks
 from dpbench.kernels.activations import ACTIVATIONS
 from dpbench.kernels.embedding import embed
 from dpbench.kernels.layers import (
@@ -53,7 +55,7 @@ def net(widths, *, resnet_dt, dtype=torch.float64):
         return torch.randn(*shape, generator=generator, dtype=dtype)
 
     layers = []
-    for n_in, n_out in zip(widths[:-1], widths[1:], strict=True):
+    for n_in, n_out in itertools.pairwise(widths):
         idt = draw(n_out) if resnet_dt and n_out in (n_in, 2 * n_in) else None
         layers.append(Layer(draw(n_in, n_out) / n_in**0.5, draw(n_out), idt))
     return layers
@@ -63,7 +65,7 @@ def net(widths, *, resnet_dt, dtype=torch.float64):
 @pytest.mark.parametrize("widths", [(1, 5, 10, 10), (1, 2, 7), (1, 1, 3)])
 @pytest.mark.parametrize("resnet_dt", [False, True])
 def test_fast_embedding_equals_its_reference(name, widths, resnet_dt, monkeypatch):
-    monkeypatch.setattr(embedding, "CPU_BLOCK", 8)
+    monkeypatch.setattr(blocks, "CPU_BLOCK", 8)
     s = torch.linspace(-1.3, 4.1, 37, dtype=torch.float64)
     layers = net(widths, resnet_dt=resnet_dt)
     flat = [t.requires_grad_() for layer in layers for t in layer if t is not None]

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from dpbench.kernels.activations import ACTIVATIONS, ActivationFunction
+from dpbench.kernels.embedding import tanh_layer
 from dpbench.kernels.layers import Layer
 from dpbench.shapes import Float
 
@@ -67,10 +68,15 @@ class _Embedding(torch.autograd.Function):
         width = layers[-1].w.shape[1]
         features, slopes = s.new_empty(len(s), width), s.new_empty(len(s), width)
         for block in _blocks(s):
+            out = features[block], slopes[block]
+            if _is_compiled(s, function):
+                _tanh_forward(s[block], layers, out)
+                continue
             x = _stack(s[block])
             for layer in layers:
                 x = _forward(x, layer, function)[1]
-            features[block], slopes[block] = x[0], x[1]
+            out[0].copy_(x[0])
+            out[1].copy_(x[1])
         ctx.save_for_backward(s, *flat)
         ctx.function = function
         return features, slopes
@@ -82,6 +88,10 @@ class _Embedding(torch.autograd.Function):
         totals = [None if t is None else torch.zeros_like(t) for t in flat]
         sums = _group(totals)
         for block in _blocks(s):
+            if _is_compiled(s, ctx.function):
+                pair = grads[0][block].contiguous(), grads[1][block].contiguous()
+                _tanh_backward(s[block], layers, sums, pair)
+                continue
             x, steps = _stack(s[block]), []
             for layer in layers:
                 step, x = _forward(x, layer, ctx.function)
@@ -93,6 +103,38 @@ class _Embedding(torch.autograd.Function):
                 if index:
                     grad = _to_input(grad, grad_z, layers[index])
         return None, None, *totals
+
+
+def _is_compiled(s: Tensor, function: ActivationFunction) -> bool:
+    """Say whether the compiled tanh layer serves."""
+    return s.device.type == "cpu" and function is ACTIVATIONS["tanh"]
+
+
+def _tanh_forward(
+    s: Tensor, layers: Sequence[Layer], out: tanh_layer.Pair | None
+) -> list[tanh_layer.TanhStep]:
+    """Run a block forward; the last layer writes to ``out``, if that is wanted."""
+    x, steps = _stack(s), []
+    for index, layer in enumerate(layers):
+        is_last = index == len(layers) - 1
+        y = s.new_empty(2, len(s), layer.w.shape[1])
+        target = out if is_last and out is not None else (y[0], y[1])
+        steps.append(tanh_layer.forward(x, layer, target))
+        x = y
+    return steps
+
+
+def _tanh_backward(
+    s: Tensor, layers: Sequence[Layer], sums: Sequence[Layer], grads: tanh_layer.Pair
+) -> None:
+    """Run a block forward again, then back; add to the parameters' gradients."""
+    steps = _tanh_forward(s, layers, None)
+    for index in range(len(layers) - 1, -1, -1):
+        layer, step = layers[index], steps[index]
+        grad_z = tanh_layer.backward(grads, step, layer)
+        tanh_layer.accumulate(sums[index], grads, grad_z, step)
+        if index:
+            grads = tanh_layer.to_input(grads, grad_z, layer)
 
 
 def _group(flat: Sequence[Any]) -> list[Layer]:
