@@ -110,6 +110,7 @@ def _merge(outcar: VaspRun, xml: VaspRun, notes: list[str]) -> VaspRun:
             "mismatch; keep the right one."
         )
         return replace(xml, verdict=(Quarantine.MISMATCH,) * xml.nframes)
+    xml = _beside_learned(outcar, xml)
     nframes, n_both = (f(outcar.nframes, xml.nframes) for f in (max, min))
     # vasprun.xml is taken for each step that it has whole, OUTCAR for the others.
     whole = [i for i, v in enumerate(xml.verdict) if v is not Quarantine.TRUNCATED]
@@ -139,6 +140,21 @@ def _merge(outcar: VaspRun, xml: VaspRun, notes: list[str]) -> VaspRun:
         complete=outcar.complete and xml.complete,
         settings={**outcar.settings, **xml.settings},
     )
+
+
+def _beside_learned(outcar: VaspRun, xml: VaspRun) -> VaspRun:
+    """Spread the steps of a vasprun.xml that leaves the machine-learned ones out."""
+    dft = [i for i, v in enumerate(outcar.verdict) if v is not Quarantine.NOT_DFT]
+    if len(dft) == outcar.nframes or xml.nframes != len(dft):
+        return xml
+    fields: dict[str, Any] = {}
+    for name in ("coord", "box", "energy", "force", "stress", "n_scf", "step"):
+        fields[name] = getattr(outcar, name).copy()
+        fields[name][dft] = getattr(xml, name)
+    verdict = list(outcar.verdict)
+    for i, reason in zip(dft, xml.verdict, strict=True):
+        verdict[i] = reason
+    return replace(xml, **fields, verdict=tuple(verdict))
 
 
 def _joint(index: int, outcar: VaspRun, xml: VaspRun) -> Quarantine:

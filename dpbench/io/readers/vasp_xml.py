@@ -23,6 +23,9 @@ _LARGE = ("eigenvalues", "projected", "dos")
 """Large parts of a calculation that no label comes from."""
 
 _TAGS = ("generator", "incar", "kpoints", "parameters", "atominfo", "calculation")
+_SAME_ENERGY = 1e-5
+"""eV; both are printed with eight decimals, old versions print six."""
+
 _FRESH = b"</calculation>"
 _END = b"</modeling>"
 
@@ -33,6 +36,8 @@ class _Step:
 
     n_scf: int
     energy: str
+    last_scf: str
+    """Free energy of the last electronic iteration."""
     box: bytes
     position: bytes
     force: bytes
@@ -133,6 +138,26 @@ def _run(
         ),
         complete=complete,
         settings=settings,
+        notes=_energy_notes(steps),
+    )
+
+
+def _energy_notes(steps: Sequence[_Step]) -> tuple[str, ...]:
+    """Say where the energy of a step is not that of its last iteration.
+
+    A dispersion correction is added after the loop, and rightly so; some versions of
+    VASP are said to print a wrong total there.
+    """
+    pairs = [
+        (to_float(s.energy.encode()), to_float(s.last_scf.encode())) for s in steps
+    ]
+    gaps = [abs(total - last) for total, last in pairs]
+    large = [gap for gap in gaps if gap > _SAME_ENERGY]
+    if not large:
+        return ()
+    return (
+        f"energies of {len(large)} steps differ from that of the last electronic "
+        f"iteration, by up to {max(large):.6g} eV (dispersion?); the step's is taken",
     )
 
 
@@ -169,6 +194,7 @@ def _step(element: Any) -> _Step:
     return _Step(
         n_scf=len(element.findall("scstep")),
         energy=_text(element.find("energy/i[@name='e_fr_energy']")),
+        last_scf=_text(element.find("scstep[last()]/energy/i[@name='e_fr_energy']")),
         box=_varray(structure, "crystal/varray[@name='basis']"),
         position=_varray(structure, "varray[@name='positions']"),
         force=_varray(element, "varray[@name='forces']"),
