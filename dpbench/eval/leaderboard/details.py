@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from dpbench.eval.leaderboard.board import Row
 from dpbench.eval.leaderboard.columns import number, with_spread
@@ -312,7 +313,7 @@ def _record_card(row: Row) -> Markup:
         facts_list(facts),
         tag(
             "details",
-            tag("summary", "Full record, without its point samples"),
+            tag("summary", "Full record, less the points of the plots and the sources"),
             tag("pre", record_text(record), tabindex="0"),
         ),
         span="wide",
@@ -320,13 +321,24 @@ def _record_card(row: Row) -> Markup:
 
 
 def record_text(record: Record) -> str:
-    """Write a record as indented JSON, leaving out what the plots show already."""
-    payload = record_to_payload(record)
-    if payload["accuracy"]:
-        payload["accuracy"]["parity"] = "left out here"
-        payload["accuracy"]["by_source"] = "left out here"
-    for run in (payload["stability"] or {}).get("runs", []):
-        run.update(time="left out here", energy="left out here")
-        run["temperature"] = "left out here"
-    payload["provenance"]["sources"] = "left out here"
+    """Write a record as indented JSON, without the points that the plots show."""
+    accuracy, stability = record.accuracy, record.stability
+    if accuracy is not None:
+        parity = Parity(
+            energy_reference=(),
+            energy_predicted=(),
+            force_reference=(),
+            force_predicted=(),
+        )
+        accuracy = replace(accuracy, parity=parity, by_source=())
+    if stability is not None:
+        runs = tuple(
+            replace(run, time=(), energy=(), temperature=()) for run in stability.runs
+        )
+        stability = replace(stability, runs=runs)
+    provenance = replace(record.provenance, sources=())
+    short = replace(
+        record, accuracy=accuracy, stability=stability, provenance=provenance
+    )
+    payload = record_to_payload(short)
     return json.dumps(payload, indent=1, ensure_ascii=False, sort_keys=True)

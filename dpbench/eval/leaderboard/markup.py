@@ -41,7 +41,7 @@ def join(*children: Child) -> Markup:
     """Lay markup and escaped text behind each other."""
     return Markup(
         "".join(
-            child if isinstance(child, Markup) else escape(str(child))
+            child if isinstance(child, Markup) else escape(str(child), quote=False)
             for child in children
             if child is not None
         )

@@ -152,7 +152,9 @@ def parity_plot(
     low, high = padded([v for pair in pairs for v in pair], kind="linear", share=0.05)
     y = Scale(low=low, high=high, start=size - 46, stop=10)
     x = Scale(low=low, high=high, start=left_margin(y), stop=size - 10)
-    dots = "".join(f"M{x(a)} {y(b)}h0" for a, b in pairs)
+    # Whole pixels, each once: hundreds of points would else be most of the page.
+    pixels = sorted({(round(x(a)), round(y(b))) for a, b in pairs})
+    dots = "".join(f"M{a} {b}h0" for a, b in pixels)
     return picture(
         size,
         size,
