@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from glob import has_magic
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -145,10 +146,8 @@ def bundles(sources: Iterable[PlannedSource], *, bundle_bytes: int) -> list[Bund
 
 def name_of_paths(paths: Sequence[str | Path]) -> str:
     """Name a dataset after the folder of the first path."""
-    first = Path(paths[0])
-    if has_magic(str(first)):
-        plain = [part for part in first.parts if not has_magic(part)]
-        first = Path(*first.parts[: first.parts.index(plain[-1]) + 1] if plain else ".")
+    plain = takewhile(lambda part: not has_magic(part), Path(paths[0]).parts)
+    first = Path(*plain)
     folder = first if first.is_dir() else first.parent
     return name_from(folder.resolve().name)
 

@@ -4,6 +4,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 
+MOST_NOTES = 4
+"""Notes of readers that the summary prints."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class IngestProgress:
     """How far an ingest is; handed to the progress callback after every task."""
@@ -106,6 +110,11 @@ class IngestReport:
         if self.failed:
             lines.append(f"  failed       {_count(len(self.failed), 'source')}")
             lines += [f"    {failed.reason}" for failed in self.failed]
+        if self.notes:
+            more = len(self.notes) - MOST_NOTES
+            tail = f", the first {MOST_NOTES}; --json has all" if more > 0 else ""
+            lines.append(f"  notes        {len(self.notes)}{tail}")
+            lines += [f"    {note}" for note in self.notes[:MOST_NOTES]]
         return "\n".join(lines)
 
     def _headline(self) -> str:

@@ -180,8 +180,12 @@ def test_dataset_is_named_after_the_folder(tmp_path, monkeypatch):
     folder = tmp_path / "My run (2)"
     write_source(folder / "a.out")
     monkeypatch.chdir(folder)
-    for path in (folder, folder / "a.out", ".", "*.out", folder / "*.out"):
+    for path in (folder, folder / "a.out", ".", "*.out", folder / "**" / "*.out"):
         assert name_of_paths([path]) == "My-run-2"
+    twice = folder / "deep" / "My run (2)"
+    twice.mkdir(parents=True)
+    assert name_of_paths([twice / "*.out"]) == "My-run-2"
+    assert name_of_paths([folder / "deep" / "*.out"]) == "deep"
 
 
 def test_progress_tells_how_far_it_is(workspace, runs):
