@@ -3,7 +3,6 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
-
 MOST_NOTES = 4
 """Notes of readers that the summary prints."""
 
