@@ -18,6 +18,7 @@ from dpbench.io.grouping import MAIN_KINDS, Folder, group, natural_key
 from dpbench.io.parsed import SourceFiles
 from dpbench.io.readers import CODES, DPDATA_PREFIX
 from dpbench.io.sniff import Kind, sniff
+from dpbench.io.text import without_compression
 
 _BROKEN = (Kind.EMPTY, Kind.BINARY, Kind.UNREADABLE, Kind.UNKNOWN)
 
@@ -174,7 +175,7 @@ class _Scanner:
             self._add_dpdata_folder(root)
             return
         before = len(self._sources) + len(self._skipped)
-        for path in _walk(root):
+        for path in _walk(root, self._skipped):
             folder, sources = self._scan(path)
             for source in sources:
                 if self._wants(source) and _holds_systems(source):
@@ -189,7 +190,7 @@ class _Scanner:
     def _add_dpdata_folder(self, root: Path) -> None:
         from dpbench.io.readers.dpdata_formats import sources_in
 
-        for path in _walk(root):
+        for path in _walk(root, self._skipped):
             folder, _ = self._scan(path)
             for source in sources_in(self._code.removeprefix(DPDATA_PREFIX), folder):
                 self._keep(source)
@@ -210,7 +211,8 @@ class _Scanner:
     def _wants(self, source: SourceFiles) -> bool:
         if self._code == "auto":
             return True
-        return source.format.partition("/")[0] == self._code
+        name = source.format.removeprefix(DPDATA_PREFIX)
+        return name.partition("/")[0] == self._code
 
     def _keep(self, source: SourceFiles) -> None:
         self._sources.setdefault((source.main.resolve(), source.member), source)
@@ -219,10 +221,15 @@ class _Scanner:
         """Name files that by their names should be outputs and cannot be."""
         codes = _OUTPUT_NAMES if self._code == "auto" else (self._code,)
         for name, kind in folder.kinds.items():
+            if kind not in _BROKEN:
+                continue
             # A .out or .log of unknown text is nothing special, an OUTCAR is.
             telling = ("vasp",) if kind is Kind.UNKNOWN else codes
-            if kind in _BROKEN and any(
-                code in codes and _OUTPUT_NAMES[code].match(name) for code in telling
+            if any(
+                code in codes
+                and _OUTPUT_NAMES[code].match(name)
+                and _is_expected(folder, name, code)
+                for code in telling
             ):
                 path = folder.path / name
                 self._skipped[path] = self._why_not(path)
@@ -239,12 +246,25 @@ class _Scanner:
         return f"{_with_article(kind)}; expected {wanted}."
 
 
+def _is_expected(folder: Folder, name: str, code: str) -> bool:
+    """Whether an output must be here: empty logs of a batch system are no fault."""
+    stem = without_compression(Path(name)).stem
+    if code == "qe":
+        return any(Path(n).stem == stem for n in folder.names(Kind.QE_INPUT))
+    if code == "cp2k":
+        return f"{stem}.inp" in folder.kinds
+    return True
+
+
 def _with_article(kind: Kind) -> str:
     return f"is an {kind}" if kind.value[0] in "aeiouAEIOU" else f"is a {kind}"
 
 
-def _walk(root: Path) -> Iterator[Path]:
-    """Yield a folder and all below it; hidden ones skipped, link loops cut."""
+def _walk(root: Path, skipped: dict[Path, str]) -> Iterator[Path]:
+    """Yield a folder and all below it; hidden ones left out, link loops cut.
+
+    A folder that cannot be listed is entered into ``skipped``.
+    """
     seen: set[tuple[int, int]] = set()
     stack = [root]
     while stack:
@@ -253,9 +273,8 @@ def _walk(root: Path) -> Iterator[Path]:
             facts = path.stat()
             entries = list(os.scandir(path))
         except OSError as error:
-            raise SourceError(
-                f"{path}: cannot be listed ({error.strerror})."
-            ) from error
+            skipped[path] = f"cannot be listed ({error.strerror})."
+            continue
         if (facts.st_dev, facts.st_ino) in seen:
             continue
         seen.add((facts.st_dev, facts.st_ino))

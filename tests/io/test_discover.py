@@ -1,4 +1,5 @@
 import gzip
+import os
 from pathlib import Path
 
 import numpy as np
@@ -171,6 +172,7 @@ def test_broken_outputs_met_in_folders_are_named(tmp_path):
             "d/OUTCAR": OUTCAR,
             "e/vasprun.xml.gz": b"\x1f\x8bno gzip",
             "f/x.out": "a script wrote this\n",
+            "f/slurm-17.out": "",
         },
     )
     found = find_sources("vasp", [tmp_path])
@@ -178,6 +180,33 @@ def test_broken_outputs_met_in_folders_are_named(tmp_path):
     assert [path.parent.name for path, _ in found.skipped] == ["a", "b", "c", "e"]
     assert "empty file" in found.skipped[0][1]
     assert "binary file" in found.skipped[1][1]
+
+
+def test_an_empty_log_is_a_fault_beside_its_input_alone(tmp_path):
+    write(
+        tmp_path,
+        {"a.in": QE_IN, "a.out": "", "slurm-1.out": "", "b.in": QE_IN, "b.out": QE_OUT},
+    )
+    for code in ("qe", "auto"):
+        found = find_sources(code, [tmp_path])
+        assert [s.main.name for s in found.sources] == ["b.out"]
+        assert [path.name for path, _ in found.skipped] == ["a.out"]
+
+
+def test_a_folder_that_cannot_be_listed_is_skipped_with_the_reason(tree, monkeypatch):
+    listing = os.scandir
+
+    def refuse(path):
+        if Path(path).name == "run2":
+            raise PermissionError(13, "Permission denied")
+        return listing(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    found = find_sources("vasp", [tree])
+    assert len(found.sources) == 3
+    assert [reason for _, reason in found.skipped] == [
+        "cannot be listed (Permission denied)."
+    ]
 
 
 def test_symbolic_links_that_loop_end(tree):
