@@ -17,8 +17,8 @@ from dpbench.kernels.embedding import tanh_layer
 from dpbench.kernels.layers import Layer
 from dpbench.shapes import Float
 
-CPU_BLOCK = 1024
-"""Edges in a block: 1.6 MB of float64 in a layer of width 100."""
+CPU_BLOCK = 512
+"""Edges in a block: 0.8 MB of float64 in a layer of width 100."""
 
 GPU_BLOCK = 1 << 20
 """Edges in a block on a GPU: bounds memory only."""

@@ -21,9 +21,7 @@ class TanhStep(NamedTuple):
     """sigmoid(2 a) and a'."""
 
 
-def forward(
-    x: Float[Tensor, "2 row n_in"], layer: Layer, out: Pair
-) -> TanhStep:
+def forward(x: Float[Tensor, "2 row n_in"], layer: Layer, out: Pair) -> TanhStep:
     """Apply the layer to ``x`` and write values and tangents to ``out``."""
     compiled = _compiled()
     n_in, n_out = layer.w.shape
