@@ -122,4 +122,25 @@ def _systems(name: str, path: str) -> list[dict[str, Any]]:
         )
     else:
         found = plugin.from_labeled_system(path)
-    return list(found) if isinstance(found, list | tuple) else [found]
+    systems = list(found) if isinstance(found, list | tuple) else [found]
+    if (
+        name.startswith("abacus/")
+        and name.endswith("/scf")
+        and not systems[0]["coords"].size
+    ):
+        return _abacus_geometry(path)
+    return systems
+
+
+def _abacus_geometry(path: str) -> list[dict[str, Any]]:
+    """Return the atoms of an ABACUS calculation that dpdata found no labels in.
+
+    So it can be quarantined with its reason; a folder that was never run holds none.
+    """
+    from dpdata.formats.abacus import scf as untyped
+
+    scf: Any = untyped
+    inputs = Path(path, "INPUT").read_text(encoding="utf-8").split("\n")
+    if not Path(scf.get_path_out(path, inputs)).is_file():
+        return []
+    return [scf.get_frame_from_stru(scf.get_geometry_in(path, inputs))]

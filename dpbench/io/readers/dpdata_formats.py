@@ -26,6 +26,7 @@ from dpbench.io.readers.dpdata_call import XYZ_FORMATS, call_plugin, plugins
 from dpbench.io.readers.dpdata_text import (
     Verdict,
     before_last_step,
+    count_steps,
     gate_of,
     is_complete,
     judge_text,
@@ -70,6 +71,7 @@ def read(files: SourceFiles) -> ParsedSource:
     name = files.format.removeprefix(_PREFIX)
     check_format(name)
     path = _entry(name, files.main)
+    name = _fitting(name, path)
     loaded = _load(name, path)
     frames = loaded.frames
     if not frames.nframes:
@@ -91,7 +93,7 @@ def read(files: SourceFiles) -> ParsedSource:
     return ParsedSource(
         code=gate_of(name).code,
         code_version=verdict.code_version,
-        format=files.format,
+        format=f"{_PREFIX}{name}",
         frames=frames,
         step=np.arange(frames.nframes, dtype=np.int32),
         n_scf=np.full(frames.nframes, -1, dtype=np.int16),
@@ -118,9 +120,12 @@ def check_format(name: str) -> None:
         return
     near = get_close_matches(name, known, n=3)
     hint = f" -- did you mean {' or '.join(near)}?" if near else ""
+    near = [
+        other for other in known if other.partition("/")[0] == name.partition("/")[0]
+    ]
     raise SourceError(
         f"format 'dpdata:{name}': dpdata reads no energies and forces of that name; "
-        f"expected one of {', '.join(known)}{hint}"
+        f"expected one of {', '.join(near or known)}{hint}"
     )
 
 
@@ -188,6 +193,20 @@ def _entry(name: str, path: Path) -> Path:
     if path.parent.name.startswith("OUT."):
         return path.parent.parent
     return path.parent
+
+
+def _fitting(name: str, path: Path) -> str:
+    """Return the format that fits the file: single points and trajectories differ.
+
+    dpdata reads the one as the other with errors, or with labels of several steps.
+    """
+    code = name.partition("/")[0]
+    if code not in ("siesta", "fhi_aims") or not path.is_file():
+        return name
+    has_steps = count_steps(gate_of(name), read_text(path)) > 1
+    if code == "siesta":
+        return "siesta/aimd_output" if has_steps else name
+    return "fhi_aims/output" if has_steps else "fhi_aims/scf"
 
 
 def _load(name: str, path: Path) -> _Loaded:

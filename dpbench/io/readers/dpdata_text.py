@@ -58,6 +58,8 @@ _ABACUS = Gate(
     begin=r"(?m)STEP OF (?:MOLECULAR DYNAMICS|ION RELAXATION|RELAXATION)",
     version=r"(?m)^\s*(?:Version:(?: Parallel,)?|ABACUS)\s+v?(\d\S*)",
 )
+# dpdata leaves out the unconverged steps of trajectories, which have no energy
+_ABACUS_STEPS = replace(_ABACUS, failed="")
 _SIESTA = Gate(
     code="siesta",
     end=r">> End of run:|(?m:^\s*Job completed)",
@@ -143,7 +145,10 @@ _SQM = Gate(
 _UNKNOWN = Gate(code="unknown")
 
 GATES: dict[str, Gate] = {
-    "abacus": _ABACUS,
+    "abacus": _ABACUS_STEPS,
+    "abacus/scf": _ABACUS,
+    "abacus/pw/scf": _ABACUS,
+    "abacus/lcao/scf": _ABACUS,
     "siesta": _SIESTA,
     # takes coordinates, energy and forces of the last step alike
     "gaussian/log": replace(_GAUSSIAN, one_frame=False),
@@ -172,6 +177,11 @@ GATES: dict[str, Gate] = {
 def gate_of(name: str) -> Gate:
     """Return the gate of a dpdata format; one that tells nothing if none is known."""
     return GATES.get(name) or GATES.get(name.partition("/")[0]) or _UNKNOWN
+
+
+def count_steps(gate: Gate, text: str) -> int:
+    """Return how many energies the text holds."""
+    return len(_places(gate.frame, text))
 
 
 def is_complete(gate: Gate, text: str) -> bool:
