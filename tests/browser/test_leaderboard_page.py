@@ -145,7 +145,7 @@ def test_typing_searches_and_reset_brings_all_back(page):
     page.type(page.find("#filter-text")[0], "LARGE")
     assert shown(page) == [["large", "composition-only"]]
     page.click(page.find("button[type=reset]")[0])
-    page.run("return new Promise(done => setTimeout(done, 50))")
+    page.wait("return [...document.querySelectorAll('.row[hidden]')].length", 0)
     assert [len(names) for names in shown(page)] == [6, 2]
 
 
@@ -215,6 +215,8 @@ def luminance(colour):
 def test_text_stands_out_from_its_ground(page, is_dark, selector):
     """WCAG 2.1 AA: contrast of at least 4.5."""
     page.dark(is_dark=is_dark)
+    theme = "dark" if is_dark else "light"
+    page.wait("return document.documentElement.dataset.theme", theme)
     colours = page.run(
         "let e = document.querySelector('.board ' + arguments[0]);"
         "const text = getComputedStyle(e).color; let ground;"
@@ -230,12 +232,14 @@ def test_text_stands_out_from_its_ground(page, is_dark, selector):
 def test_the_theme_follows_the_system_until_the_button_is_pressed(page):
     theme = "return document.documentElement.dataset.theme"
     page.dark(is_dark=True)
-    assert page.run(theme) == "dark"
+    page.wait(theme, "dark")
     page.click(page.find("#theme")[0])
-    assert page.run(theme) == "light"
+    page.wait(theme, "light")
     page.dark(is_dark=False)
+    page.wait("return matchMedia('(prefers-color-scheme: dark)').matches", False)
     page.dark(is_dark=True)
-    assert page.run(theme) == "light"
+    page.wait("return matchMedia('(prefers-color-scheme: dark)').matches", True)
+    page.wait(theme, "light")
 
 
 def test_on_a_phone_rows_are_cards_that_can_be_sorted(page):

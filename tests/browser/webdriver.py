@@ -11,6 +11,7 @@ from typing import Any
 
 ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
 START_TIMEOUT = 30.0
+WAIT_TIMEOUT = 20.0
 
 # The driver is on this machine: no proxy of the environment stands between.
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -61,6 +62,14 @@ class Browser:
         """Run JavaScript; elements may be passed and returned."""
         body = {"script": script, "args": list(arguments)}
         return self._call("POST", f"{self.session}/execute/sync", body)
+
+    def wait(self, script: str, expected: Any) -> None:
+        """Wait until a script gives what is expected; the browser sends events late."""
+        deadline = time.monotonic() + WAIT_TIMEOUT
+        while (found := self.run(script)) != expected:
+            if time.monotonic() > deadline:
+                raise AssertionError(f"{script}: {found!r}; expected {expected!r}")
+            time.sleep(0.02)
 
     def find(self, selector: str) -> list[dict[str, str]]:
         body = {"using": "css selector", "value": selector}
