@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from dpbench.kernels.batch import Batch
-from dpbench.kernels.contraction import EdgeRange, moments, project
+from dpbench.kernels.contraction import EdgeRange, moments, row_gradient
 from dpbench.kernels.embedding import embed
 from dpbench.kernels.environment import Environment
 from dpbench.kernels.layers import Layer, embed_value
@@ -110,17 +110,11 @@ def descriptor_adjoint(
     grad_x = grad_x + torch.nn.functional.pad(through_axis, (0, width))
     grad_x = grad_x / sum(config.descriptor.sel)
     parts: list[tuple[int, Tensor]] = []
-    for group, (g, dg) in zip(done.groups, done.features, strict=True):
-        rows = env.rows[group.edges]
-        block = grad_x[group.atoms]
-        direct = project(block, g, group.edge_range)
-        through_s = (rows * project(block, dg, group.edge_range)).sum(1, keepdim=True)
-        parts.append(
-            (
-                group.edges.start,
-                torch.cat([direct[:, :1] + through_s, direct[:, 1:]], dim=1),
-            )
+    for group, features in zip(done.groups, done.features, strict=True):
+        part = row_gradient(
+            grad_x[group.atoms], env.rows[group.edges], features, group.edge_range
         )
+        parts.append((group.edges.start, part))
     parts.sort(key=lambda part: part[0])
     return torch.cat([part for _, part in parts])
 

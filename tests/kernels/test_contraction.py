@@ -3,7 +3,13 @@
 import pytest
 import torch
 
-from dpbench.kernels.contraction import EdgeRange, moments, products, project, reference
+from dpbench.kernels.contraction import (
+    EdgeRange,
+    moments,
+    products,
+    reference,
+    row_gradient,
+)
 
 
 @pytest.fixture
@@ -22,10 +28,10 @@ def draw(*shape, dtype=torch.float64):
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 def test_compiled_products_equal_plain_torch(edges, dtype):
     rows, features = draw(9, 4, dtype=dtype), draw(9, 7, dtype=dtype)
-    moment = draw(4, 4, 7, dtype=dtype)
+    moment, slopes = draw(4, 4, 7, dtype=dtype), draw(9, 7, dtype=dtype) ** 2
     pairs = [
         (products._moments, reference.moments, (rows, features)),
-        (products._project, reference.project, (moment, features)),
+        (row_gradient, reference.row_gradient, (moment, rows, (features, slopes))),
         (products._spread, reference.spread, (rows, moment)),
     ]
     for compiled, plain, arguments in pairs:
@@ -46,9 +52,22 @@ def test_products_are_differentiated_right(edges):
     features = draw(9, 7).requires_grad_()
     moment = draw(4, 4, 7).requires_grad_()
     assert torch.autograd.gradcheck(lambda g: moments(draw(9, 4), g, edges), features)
+    slopes = (draw(9, 7) ** 2).requires_grad_()
     assert torch.autograd.gradcheck(
-        lambda x, g: project(x, g, edges), (moment, features)
+        lambda x, g, dg: row_gradient(x, draw(9, 4), (g, dg), edges),
+        (moment, features, slopes),
     )
+
+
+def test_plain_torch_has_the_same_adjoint(edges):
+    """The one that runs on GPUs."""
+    grad, rows, moment = draw(9, 4), draw(9, 4) + 1, draw(4, 4, 7).requires_grad_()
+    features = draw(9, 7).requires_grad_(), (draw(9, 7) ** 2).requires_grad_()
+    out = row_gradient(moment, rows, features, edges)
+    expected = torch.autograd.grad(out, (moment, *features), grad)
+    found = reference.row_gradient_adjoint(grad, moment, rows, features, edges)
+    for ours, theirs in zip(found, expected, strict=True):
+        torch.testing.assert_close(ours.detach(), theirs)
 
 
 def test_nan_is_not_hidden(edges):

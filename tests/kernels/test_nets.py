@@ -5,9 +5,8 @@ import itertools
 import pytest
 import torch
 
-from dpbench.kernels.embedding import blocks
 from dpbench.kernels.activations import ACTIVATIONS
-from dpbench.kernels.embedding import embed
+from dpbench.kernels.embedding import blocks, embed
 from dpbench.kernels.layers import (
     Layer,
     embed_reference,

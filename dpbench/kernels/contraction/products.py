@@ -38,14 +38,25 @@ def moments(
     return result
 
 
-def project(
+def row_gradient(
     moment: Float[Tensor, "atom 4 M"],
-    features: Float[Tensor, "edge M"],
+    rows: Float[Tensor, "edge 4"],
+    features: tuple[Float[Tensor, "edge M"], Float[Tensor, "edge M"]],
     edges: EdgeRange,
 ) -> Float[Tensor, "edge 4"]:
-    """Return X[a] . G[e] of each edge."""
-    result: Tensor = _Project.apply(  # type: ignore[no-untyped-call]
-        moment, features, edges
+    """Return dE/dR of each edge from X = dE/dmoments.
+
+    dE/dR[e] = X[a] . G[e] + e_0 (R[e] . X[a] . G'[e]); the second part is what reaches
+    the first column of R through the embedding net. Rows are constants of the graph.
+
+    Args:
+        moment: X, by atom.
+        rows: R.
+        features: G and its derivative G' by the first column of R.
+        edges: Which edges belong to which atom.
+    """
+    result: Tensor = _RowGradient.apply(  # type: ignore[no-untyped-call]
+        moment, rows, *features, edges
     )
     return result
 
@@ -63,18 +74,46 @@ class _Moments(torch.autograd.Function):
         return None, _spread(rows, grads[0], ctx.edges), None
 
 
-class _Project(torch.autograd.Function):
+class _RowGradient(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, moment: Tensor, features: Tensor, edges: EdgeRange) -> Tensor:
-        ctx.save_for_backward(moment, features)
+    def forward(
+        ctx: Any,
+        moment: Tensor,
+        rows: Tensor,
+        values: Tensor,
+        slopes: Tensor,
+        edges: EdgeRange,
+    ) -> Tensor:
+        ctx.save_for_backward(moment, rows, values, slopes)
         ctx.edges = edges
-        return _project(moment, features, edges)
+        if values.device.type != "cpu":
+            return reference.row_gradient(moment, rows, (values, slopes), edges)
+        out = values.new_empty(len(values), 4)
+        moment, rows, values, slopes, starts, written = _numpy(
+            moment, rows, values, slopes, edges.starts, out
+        )
+        _compiled().row_gradient(moment, rows, (values, slopes), starts, written)
+        return out
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Any, ...]:
-        moment, features = ctx.saved_tensors
-        grad_moment = _moments(grads[0], features, ctx.edges)
-        return grad_moment, _spread(grads[0], moment, ctx.edges), None
+        moment, rows, values, slopes = ctx.saved_tensors
+        edges, grad = ctx.edges, grads[0]
+        if values.device.type != "cpu":
+            outs = reference.row_gradient_adjoint(
+                grad, moment, rows, (values, slopes), edges
+            )
+            return outs[0], None, outs[1], outs[2], None
+        outs = (
+            torch.zeros_like(moment),
+            torch.empty_like(values),
+            torch.empty_like(slopes),
+        )
+        arrays = _numpy(grad, moment, rows, values, slopes, edges.starts)
+        _compiled().row_gradient_adjoint(
+            *arrays[:3], (arrays[3], arrays[4]), arrays[5], tuple(_numpy(*outs))
+        )
+        return outs[0], None, outs[1], outs[2], None
 
 
 def _moments(rows: Tensor, features: Tensor, edges: EdgeRange) -> Tensor:
@@ -82,14 +121,6 @@ def _moments(rows: Tensor, features: Tensor, edges: EdgeRange) -> Tensor:
         return reference.moments(rows, features, edges)
     out = features.new_empty(len(edges.starts) - 1, 4, features.shape[1])
     _compiled().moments(*_numpy(rows, features, edges.starts, out))
-    return out
-
-
-def _project(moment: Tensor, features: Tensor, edges: EdgeRange) -> Tensor:
-    if features.device.type != "cpu":
-        return reference.project(moment, features, edges)
-    out = features.new_empty(len(features), 4)
-    _compiled().project(*_numpy(moment, features, edges.starts, out))
     return out
 
 
