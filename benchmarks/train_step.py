@@ -9,7 +9,7 @@ cached; both take an Adam step.
 
 Example:
     python benchmarks/train_step.py --data deepmd_water/data/data_0 \
-        --deepmd-python /opt/dp/env/bin/python --out step.json
+        --deepmd-python .cache/deepmd/bin/python --out step.json
 """
 
 import argparse
