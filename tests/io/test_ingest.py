@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import os
 import subprocess
@@ -7,7 +8,15 @@ import pytest
 
 from dpbench.errors import ConfigError, DatasetError, SourceError, WorkspaceError
 from dpbench.io.ingest import IngestOptions, ingest
-from dpbench.io.ingest_plan import bundles, name_of_paths, plan_sources
+from dpbench.io.ingest_plan import (
+    BUNDLE_BYTES,
+    bundle_size,
+    bundles,
+    name_of_paths,
+    plan_sources,
+)
+from dpbench.io.ingest_pool import available_cores, choose_workers
+from dpbench.io.parsed import SourceFiles
 from dpbench.store import objects
 from dpbench.store.dataset import open_dataset
 from dpbench.store.workspace import Workspace
@@ -298,3 +307,45 @@ def test_full_disk_is_one_line_and_leaves_nothing(tmp_path):
         assert open_dataset(workspace, "d").read(range(40)).nframes == 40
     finally:
         subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_no_path_is_a_clear_error(workspace):
+    with pytest.raises(ConfigError, match="no path was given"):
+        fake_ingest(workspace)
+
+
+def test_small_inputs_are_read_in_this_process_and_large_ones_in_workers(tmp_path):
+    write_source(tmp_path / "a.json")
+    write_source(tmp_path / "b.json", seed=1)
+    planned, _ = plan_sources(find("fake", [tmp_path]).sources, READERS, threads=1)
+    assert choose_workers(planned) == 0
+    large = [dataclasses.replace(source, n_bytes=10**9) for source in planned]
+    assert choose_workers(large) == available_cores()
+    assert choose_workers(large[:1]) == 0
+    assert bundle_size(large, workers=2) == BUNDLE_BYTES
+    assert bundle_size(planned, workers=2) < BUNDLE_BYTES
+
+
+def test_folder_is_one_source_of_all_its_files(tmp_path):
+    folder = tmp_path / "system"
+    write_source(folder / "set.000" / "x.npy")
+    write_source(folder / "type.raw")
+    one = SourceFiles(format="fake", paths=(folder,))
+    (before,), _ = plan_sources([one], READERS, threads=1)
+    assert before.n_files == 2
+    moved = folder.rename(tmp_path / "moved")
+    (after,), _ = plan_sources(
+        [SourceFiles(format="fake", paths=(moved,))], READERS, threads=1
+    )
+    assert after.id == before.id
+    (moved / "type.raw").write_text("changed")
+    (changed,), _ = plan_sources(
+        [SourceFiles(format="fake", paths=(moved,))], READERS, threads=1
+    )
+    assert changed.id != before.id
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    nothing = SourceFiles(format="fake", paths=(empty,))
+    assert plan_sources([nothing], READERS, threads=1)[1] == [
+        (str(empty), "cannot be read (no files)")
+    ]

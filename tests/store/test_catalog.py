@@ -11,7 +11,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import select, text
 
-from dpbench.errors import WorkspaceError
+from dpbench.errors import ConfigError, DatasetError, WorkspaceError
 from dpbench.store import catalog, objects
 from dpbench.store.catalog import migrate, tables
 from dpbench.store.catalog.engine import file_system_of, transaction
@@ -200,3 +200,37 @@ def test_registry_on_postgresql(tmp_path):
     catalog.rebuild(workspace)
     assert contents(workspace) == before
     assert not (workspace.root / "registry.db").exists()
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("no url at all", "is no SQLAlchemy URL"),
+        ("mysql+nosuchdriver://host/name", "driver is not installed"),
+    ],
+)
+def test_registry_that_cannot_be_named_or_driven_is_one_clear_error(
+    tmp_path, url, message
+):
+    (tmp_path / "ws").mkdir()
+    (tmp_path / "ws" / "dpbench.toml").write_text(f'registry = "{url}"')
+    with pytest.raises(ConfigError, match=message):
+        catalog.results(new_workspace(tmp_path))
+
+
+def test_registry_that_cannot_be_opened_is_one_clear_error(tmp_path):
+    workspace = new_workspace(tmp_path)
+    (workspace.root / "registry.db").mkdir()
+    with pytest.raises(WorkspaceError, match=r"registry\.db: unable to open"):
+        catalog.results(workspace)
+
+
+def test_missing_manifest_is_named(full):
+    manifest = next(full.stores.glob("*/segment.json"))
+    manifest.write_text("{")
+    with pytest.raises(DatasetError, match=r"segment\.json: is not JSON"):
+        catalog.rebuild(full)
+    manifest.unlink()
+    with pytest.raises(DatasetError, match=r"segment\.json: cannot be read"):
+        catalog.rebuild(full)
+    assert list_datasets(full)

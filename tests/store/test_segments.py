@@ -11,6 +11,7 @@ from dpbench.store.direct import MappedArray, ZarrArray, open_array
 from dpbench.store.segment_read import Segment
 from dpbench.store.segments import compositions, write_segment
 from tests.store.synthetic import (
+    commit,
     new_workspace,
     random_frames,
     segment_data,
@@ -170,3 +171,37 @@ def test_newer_segment_format_is_refused(segment, tmp_path):
     path.write_text(json.dumps(manifest))
     with pytest.raises(DatasetError, match="Update dpbench"):
         Segment(new_workspace(tmp_path), segment.folder.name)
+
+
+def test_chunks_out_of_order_are_left_to_zarr_python(tmp_path):
+    crc32c = pytest.importorskip("google_crc32c").value
+    values = np.arange(12.0).reshape(4, 3)
+    array = zarr.create_array(
+        tmp_path / "x",
+        shape=(4, 3),
+        chunks=(2, 3),
+        shards=(4, 3),
+        dtype="f8",
+        compressors=None,
+    )
+    array[:] = values
+    path = tmp_path / "x" / "c" / "0" / "0"
+    data = path.read_bytes()
+    half = 2 * 3 * 8
+    index = np.array([[half, half], [0, half]], dtype="<u8").tobytes()
+    swapped = data[half : 2 * half] + data[:half] + index
+    path.write_bytes(swapped + np.uint32(crc32c(swapped[-32:])).tobytes())
+    reader = open_array(tmp_path / "x", rows=4, shape=(3,))
+    assert isinstance(reader, ZarrArray)
+    out = np.empty((4, 3))
+    reader.copy(0, 4, out)
+    np.testing.assert_array_equal(out, values)
+
+
+def test_two_datasets_share_a_segment(tmp_path):
+    workspace = new_workspace(tmp_path)
+    for name in ("one", "two"):
+        commit(
+            workspace, name, segment_data(random_frames(0, [2]), [source_entry("a")])
+        )
+    assert len(list(workspace.stores.iterdir())) == 1

@@ -194,3 +194,16 @@ def test_splits_are_filed_and_found(version):
 def test_unknown_part_is_named(version):
     with pytest.raises(DatasetError, match="no part 'tset'; it has train"):
         make_split(version).part("tset")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"strategy": "random"}, "strategy 'random' is unknown"),
+        ({"fractions": {"train": 1.5}}, "numbers in 0 to 1"),
+        ({"fractions": {}}, "too few for the parts"),
+    ],
+)
+def test_faulty_options_are_refused(version, options, message):
+    with pytest.raises(DatasetError, match=message):
+        make_split(version, **options)
