@@ -36,7 +36,7 @@ def atomic_numbers(symbols: Iterable[str], *, where: str) -> tuple[int, ...]:
     for symbol in symbols:
         if symbol not in _NUMBERS:
             near = get_close_matches(symbol, _NUMBERS, n=1)
-            hint = f" -- did you mean '{near[0]}'?" if near else ""
+            hint = f" -- did you mean '{near[0]}'?" if near else "."
             raise SourceError(
                 f"{where}: unknown element '{symbol}'; expected a chemical symbol "
                 f"such as 'H' or 'Si'{hint} Rename it in the source."

@@ -82,7 +82,7 @@ def _check_code(code: str) -> None:
     if code in CODES:
         return
     if code.startswith(DPDATA_PREFIX):
-        from dpbench.io.readers.dpdata_formats import check_format
+        from dpbench.io.readers.dpdata_names import check_format
 
         check_format(code.removeprefix(DPDATA_PREFIX))
         return
@@ -188,7 +188,7 @@ class _Scanner:
             )
 
     def _add_dpdata_folder(self, root: Path) -> None:
-        from dpbench.io.readers.dpdata_formats import sources_in
+        from dpbench.io.readers.dpdata_names import sources_in
 
         for path in _walk(root, self._skipped):
             folder, _ = self._scan(path)

@@ -9,7 +9,8 @@ import pytest
 from dpbench.errors import SourceError
 from dpbench.io.discover import find_sources
 from dpbench.io.parsed import SourceFiles
-from dpbench.io.readers.dpdata_formats import check_format, labelled_formats, read
+from dpbench.io.readers.dpdata_formats import read
+from dpbench.io.readers.dpdata_names import check_format, labelled_formats
 from dpbench.io.readers.dpdata_text import GATES, gate_of, judge_text
 from dpbench.units import BOHR, HARTREE
 
@@ -263,6 +264,11 @@ def test_unconverged_abacus_calculation_is_quarantined(shared_data, tmp_path):
         "\n".join([*kept[:-3], " convergence has NOT been achieved!", *kept[-3:]])
     )
     assert reasons(parse("abacus/scf", folder)) == ["unconverged"]
+
+
+def test_unconverged_steps_of_vasp_are_quarantined_not_left_out(samples):
+    source = parse("vasp/outcar", samples / "poscars" / "OUTCAR.ch4.unconverged")
+    assert reasons(source) == ["unconverged", "unconverged", ""]
 
 
 CUT = {

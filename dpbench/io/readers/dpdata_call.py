@@ -120,6 +120,8 @@ def _systems(name: str, path: str) -> list[dict[str, Any]]:
         found = plugin.from_labeled_system(
             path, md=name != "fhi_aims/scf", convergence_check=False
         )
+    elif name.rpartition("/")[2] in ("outcar", "movement", "mlmd"):
+        found = plugin.from_labeled_system(path, convergence_check=False)
     else:
         found = plugin.from_labeled_system(path)
     systems = list(found) if isinstance(found, list | tuple) else [found]

@@ -7,9 +7,8 @@ Source: dpdata 1.1 documentation, https://docs.deepmodeling.com/projects/dpdata.
 
 import re
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +19,9 @@ from dpbench.elements import atomic_numbers
 from dpbench.errors import SourceError
 from dpbench.frames import Frames, concatenate, uniform
 from dpbench.io.gate import judge
-from dpbench.io.grouping import Folder
 from dpbench.io.parsed import ParsedSource, Quarantine, SourceFiles
-from dpbench.io.readers.dpdata_call import XYZ_FORMATS, call_plugin, plugins
+from dpbench.io.readers.dpdata_call import call_plugin
+from dpbench.io.readers.dpdata_names import PREFIX, check_format
 from dpbench.io.readers.dpdata_text import (
     Verdict,
     before_last_step,
@@ -31,10 +30,7 @@ from dpbench.io.readers.dpdata_text import (
     is_complete,
     judge_text,
 )
-from dpbench.io.sniff import Kind
 from dpbench.io.text import read_text
-
-_PREFIX = "dpdata:"
 
 _STEP_BY_STEP = re.compile(
     r"abacus/.*(md|relax)|siesta/aimd_output|gaussian/md|fhi_aims/(md|output)|openmx/md"
@@ -68,7 +64,7 @@ def read(files: SourceFiles) -> ParsedSource:
         SourceError: If the format is unknown, dpdata cannot read it, or there is no
             frame in it.
     """
-    name = files.format.removeprefix(_PREFIX)
+    name = files.format.removeprefix(PREFIX)
     check_format(name)
     path = _entry(name, files.main)
     name = _fitting(name, path)
@@ -93,7 +89,7 @@ def read(files: SourceFiles) -> ParsedSource:
     return ParsedSource(
         code=gate_of(name).code,
         code_version=verdict.code_version,
-        format=f"{_PREFIX}{name}",
+        format=f"{PREFIX}{name}",
         frames=frames,
         step=np.arange(frames.nframes, dtype=np.int32),
         n_scf=np.full(frames.nframes, -1, dtype=np.int16),
@@ -107,83 +103,6 @@ def read(files: SourceFiles) -> ParsedSource:
         complete=verdict.is_complete,
         notes=tuple(notes),
     )
-
-
-def check_format(name: str) -> None:
-    """Check that dpdata reads labelled frames of a format.
-
-    Raises:
-        SourceError: If it does not; the nearest names are told.
-    """
-    known = labelled_formats()
-    if name in known:
-        return
-    near = get_close_matches(name, known, n=3)
-    hint = f" -- did you mean {' or '.join(near)}?" if near else ""
-    near = [
-        other for other in known if other.partition("/")[0] == name.partition("/")[0]
-    ]
-    raise SourceError(
-        f"format 'dpdata:{name}': dpdata reads no energies and forces of that name; "
-        f"expected one of {', '.join(near or known)}{hint}"
-    )
-
-
-def labelled_formats() -> tuple[str, ...]:
-    """Names of all formats from which dpdata reads energies and forces."""
-    return tuple(sorted(plugins()))
-
-
-def sources_in(name: str, folder: Folder) -> list[SourceFiles]:
-    """Return the sources of a dpdata format in one folder, told by content or name."""
-    return [
-        SourceFiles(format=f"{_PREFIX}{name}", paths=(path,))
-        for path in _paths_in(name, folder)
-    ]
-
-
-_KINDS: dict[str, Kind] = {
-    "vasp/outcar": Kind.OUTCAR,
-    "outcar": Kind.OUTCAR,
-    "vasp/xml": Kind.VASPRUN,
-    "xml": Kind.VASPRUN,
-    "siesta/output": Kind.SIESTA,
-    "siesta/aimd_output": Kind.SIESTA,
-    "fhi_aims/scf": Kind.FHI_AIMS,
-    "fhi_aims/md": Kind.FHI_AIMS,
-    "fhi_aims/output": Kind.FHI_AIMS,
-    "gaussian/log": Kind.GAUSSIAN,
-    "gaussian/md": Kind.GAUSSIAN,
-    "orca/spout": Kind.ORCA,
-    "psi4/out": Kind.PSI4,
-    "pwmat/movement": Kind.PWMAT_MOVEMENT,
-    "movement": Kind.PWMAT_MOVEMENT,
-    "qe/pw/scf": Kind.QE_OUTPUT,
-    "cp2k/output": Kind.CP2K_LOG,
-    **dict.fromkeys(XYZ_FORMATS, Kind.EXTXYZ),
-}
-_SUFFIXES = {"gaussian/fchk": ".fchk", "ase/traj": ".traj", "n2p2": "input.data"}
-
-
-def _paths_in(name: str, folder: Folder) -> Iterator[Path]:
-    # imported here because discover calls this module
-    from dpbench.io.discover import abacus_calculation
-
-    if name.startswith("abacus/"):
-        if abacus_calculation(folder) == name.rpartition("/")[2]:
-            yield folder.path
-    elif name.endswith("lmdb"):
-        if "data.mdb" in folder.kinds:
-            yield folder.path
-    elif name.startswith("deepmd"):
-        if "type.raw" in folder.kinds:
-            yield folder.path
-    elif name in _KINDS:
-        yield from (folder.path / file for file in folder.names(_KINDS[name]))
-    elif name in _SUFFIXES:
-        for file in folder.kinds:
-            if file.endswith(_SUFFIXES[name]):
-                yield folder.path / file
 
 
 def _entry(name: str, path: Path) -> Path:
@@ -247,13 +166,31 @@ def _call(name: str, path: Path) -> _Loaded:
     """Let dpdata read, and turn what it hands out into frames."""
     systems, notes = call_plugin(name, path)
     blocks = [_block(name, system, path) for system in systems if _count(system)]
+    reasons = [reason for _, reasons in blocks for reason in reasons]
     return _Loaded(
         frames=concatenate([frames for frames, _ in blocks]),
-        reasons=[reason for _, reasons in blocks for reason in reasons],
+        reasons=_worse(reasons, _told_unconverged(notes, len(reasons))),
         energy_given=_given(systems, "energies"),
         force_given=_given(systems, "forces"),
         notes=notes,
     )
+
+
+def _told_unconverged(notes: Sequence[str], nframes: int) -> list[Quarantine]:
+    """(frame), UNCONVERGED for the frames that dpdata names in a warning.
+
+    It counts steps from 1, those without labels too: if it skipped any, it cannot be
+    told which frames are meant, and all are.
+    """
+    text = "\n".join(notes)
+    named = re.findall(r"unconverged: \[([\d, ]+)\]; but", text)
+    steps = {int(word) for group in named for word in group.split(",")}
+    if steps and (max(steps) > nframes or "cannot find labels" in text):
+        return [Quarantine.UNCONVERGED] * nframes
+    return [
+        Quarantine.UNCONVERGED if index + 1 in steps else Quarantine.NONE
+        for index in range(nframes)
+    ]
 
 
 def _array(system: dict[str, Any], key: str) -> NDArray[np.float64] | None:

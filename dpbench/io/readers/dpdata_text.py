@@ -124,7 +124,7 @@ _QE = Gate(
 _VASP = Gate(
     code="vasp",
     end=r"General timing and accounting",
-    failed="",  # dpdata leaves unconverged steps out by itself
+    failed="",  # dpdata counts the steps of each SCF and names the bad ones
     begin=r"Iteration\s+\d+\(\s+1\)",
     version=r"(?m)^\s*vasp\.(\S+)",
 )
