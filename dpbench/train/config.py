@@ -237,6 +237,10 @@ class RunSettings:
     keep_checkpoints: int = 3
     """Newest checkpoints that stay on disk."""
 
+    refit_bias: bool = True
+    """After the last step, fit the energy bias once more to what the model leaves of
+    the training energies. Forces and virials do not change."""
+
     split: str | None = None
     """Digest, or the start of one, of the split; by default the dataset's own."""
 

@@ -219,7 +219,7 @@ TRAINING: dict[str, Rule] = {
     },
     "ckpt_keep_ratio": _ABSENT,
     "enable_ema": _ABSENT,
-    "change_bias_after_training": _ABSENT,
+    "change_bias_after_training": Taken(field="refit_bias", default=False),
     "zero_stage": Only(values=(0,)),
     "acc_freq": Only(values=(1,)),
     "mixed_precision": _ABSENT,

@@ -261,8 +261,14 @@ def _file(workspace: Workspace, session: Session, target: Path) -> str:
     """Write the model, and register it and the run; return the model's digest."""
     state = session.state
     provenance = session.provenance | end_provenance(state, state.rows)
-    save_model(target, session.model, provenance)
-    digest = model_digest(session.model)
+    model = session.model
+    if session.config.training.refit_bias:
+        model = session.refit_bias(model)
+        before = session.model.statistics.energy_bias
+        shift = (model.statistics.energy_bias - before).tolist()
+        provenance["bias_shift"] = dict(zip(model.type_map, shift, strict=True))
+    save_model(target, model, provenance)
+    digest = model_digest(model)
     filed = {
         "format": 1,
         "created_at": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -18,6 +18,7 @@ from dpbench.models.potential import DeepPotential
 from dpbench.store.dataset import DatasetVersion, open_dataset
 from dpbench.store.splits import Split, default_split, find_split, list_splits
 from dpbench.store.workspace import Workspace
+from dpbench.train.bias import refit_energy_bias
 from dpbench.train.budget import Length, choose_length, make_plan, measure_costs
 from dpbench.train.config import TrainConfig, parse_batch_size
 from dpbench.train.history import Errors
@@ -61,6 +62,8 @@ class Session:
     """Batch of a step."""
     validate: Callable[[DeepPotential], Errors]
     """Score on the validation frames."""
+    refit_bias: Callable[[DeepPotential], DeepPotential]
+    """Fit the energy bias once more to the training energies."""
     provenance: dict[str, Any]
     """What the model file will say."""
     notes: tuple[str, ...]
@@ -83,6 +86,7 @@ class _Pipeline:
 
     make_batch: Callable[[int], Batch]
     score: Callable[[DeepPotential], Errors]
+    refit_bias: Callable[[DeepPotential], DeepPotential]
     order: BatchOrder
 
 
@@ -140,6 +144,7 @@ def begin(
         plan=plan,
         make_batch=pipeline.make_batch,
         validate=pipeline.score,
+        refit_bias=pipeline.refit_bias,
         provenance=provenance | plan_provenance(plan, length),
         notes=notes,
     )
@@ -193,6 +198,7 @@ def go_on(workspace: Workspace, name: str | Path, *, device: torch.device) -> Se
         plan=Plan(**plan),
         make_batch=pipeline.make_batch,
         validate=pipeline.score,
+        refit_bias=pipeline.refit_bias,
         provenance=told,
         notes=tuple(notes),
     )
@@ -338,4 +344,9 @@ def _pipeline(config: TrainConfig, data: _Data, model: DeepPotential) -> _Pipeli
     def score(model: DeepPotential) -> Errors:
         return validate(model, map(validation_maker, groups))
 
-    return _Pipeline(make_batch=make_batch, score=score, order=order)
+    return _Pipeline(
+        make_batch=make_batch,
+        score=score,
+        refit_bias=partial(refit_energy_bias, cache=data.train, make_batch=train_maker),
+        order=order,
+    )
