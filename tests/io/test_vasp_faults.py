@@ -162,11 +162,62 @@ def test_machine_learned_steps_are_no_dft(read):
     assert parsed.frames.energy[1] == STEPS[1]["energy"]
 
 
-def test_the_learned_block_beside_a_dft_step_is_no_second_frame(read):
-    text = outcar_head() + outcar_step(1, STEPS[0])
-    learned = outcar_step(1, STEPS[1], learned=True)
-    text += f"{'-' * 39} Iteration      1(   9)  {'-' * 39}\n" + learned + TAIL
-    assert read(outcar=text).frames.energy.tolist() == [float(STEPS[0]["energy"])]
+@pytest.mark.parametrize("order", ["before", "behind"])
+def test_the_learned_block_beside_a_dft_step_is_no_second_frame(read, order):
+    text = outcar_head()
+    for number, step in enumerate(STEPS[:2], start=1):
+        learned = {**step, "energy": step["energy"] + 0.1, "force": step["force"] * 0.9}
+        blocks = [
+            outcar_step(number, learned, learned=True),
+            outcar_step(number, step),
+        ]
+        text += "".join(blocks if order == "before" else blocks[::-1])
+    parsed = read(outcar=text + TAIL, xml=vasprun(STEPS[:2]))
+    assert reasons(parsed) == ["", ""]
+    assert parsed.step.tolist() == [1, 2]
+    assert parsed.frames.energy[1] == STEPS[1]["energy"]
+
+
+def test_a_run_of_learned_steps_alone_is_no_dft(read):
+    steps = "".join(
+        f"{'-' * 41} Ionic step {i:8d}  {'-' * 43}\n" + outcar_step(i, s, learned=True)
+        for i, s in enumerate(STEPS, start=1)
+    )
+    parsed = read(outcar=outcar_head() + steps + TAIL)
+    assert reasons(parsed) == ["not_dft"] * 4
+    assert_array_equal(parsed.frames.coord[:3], STEPS[0]["coord"])
+
+
+def with_pstress(steps, *, extra: float = 0.0) -> str:
+    """Return a vasprun.xml whose totals hold p V, as under PSTRESS = 100 kbar."""
+    text = vasprun(steps)
+    for step in steps:
+        energy = float(step["energy"])
+        total = energy + 100 * KBAR * 120.0 + extra
+        old = f'  <energy>\n   <i name="e_fr_energy">{energy:16.8f}'
+        assert text.count("\n" + old) == 1
+        new = old.replace(f"{energy:16.8f}", f"{total:16.8f}")
+        text = text.replace("\n" + old, "\n" + new)
+    tag = '<i name="PSTRESS">    100.00000000</i>'
+    return text.replace(" <parameters>", f" <parameters>\n  {tag}")
+
+
+def test_an_enthalpy_is_not_taken_for_the_energy(read):
+    energies = [float(step["energy"]) for step in STEPS]
+    alone = read(xml=with_pstress(STEPS))
+    assert alone.frames.energy.tolist() == energies
+    assert "totals of 4 steps are enthalpies" in alone.notes[0]
+    both = read(outcar=outcar(STEPS), xml=with_pstress(STEPS))
+    assert both.frames.energy.tolist() == energies
+    assert reasons(both) == [""] * 4
+
+
+def test_an_energy_that_cannot_be_told_from_an_enthalpy_needs_outcar(read):
+    xml = with_pstress(STEPS, extra=-0.75)
+    assert reasons(read(xml=xml)) == ["no_energy"] * 4
+    both = read(outcar=outcar(STEPS), xml=xml)
+    assert reasons(both) == [""] * 4
+    assert both.frames.energy[0] == STEPS[0]["energy"]
 
 
 @pytest.mark.parametrize(
@@ -201,7 +252,7 @@ def test_vasprun_at_the_last_iteration_is_unconverged_unless_outcar_knows(read):
     assert reasons(read(outcar=six, xml=xml)) == [""]
 
 
-@pytest.mark.parametrize("label", ["force", "energy", "coord"])
+@pytest.mark.parametrize("label", ["force", "energy", "coord", "stress"])
 def test_two_files_that_contradict_each_other_are_a_mismatch(read, label):
     steps = made_up_steps(4)
     steps[2][label] = steps[2][label] + 0.5

@@ -28,6 +28,9 @@ ENERGY_TOLERANCE = 2e-5
 FORCE_TOLERANCE = 2e-5
 """eV/Å; OUTCAR prints six decimals, and sums a drift correction in another order."""
 
+STRESS_TOLERANCE = 0.05
+"""kbar; OUTCAR prints the upper triangle of what may lack symmetry a little."""
+
 BOX_TOLERANCE = 1e-7
 """Å; OUTCAR prints nine decimals, vasprun.xml eight."""
 
@@ -124,6 +127,8 @@ def _merge(outcar: VaspRun, xml: VaspRun, notes: list[str]) -> VaspRun:
             fields[name][rows] = values[rows]
     for name in ("n_scf", "step"):
         fields[name][: outcar.nframes] = getattr(outcar, name)
+    silent = np.isnan(fields["energy"][: outcar.nframes])
+    fields["energy"][: outcar.nframes][silent] = outcar.energy[silent]
     gap = np.abs(outcar.box[:n_both] - fields["box"][:n_both])
     closer = gap.max(axis=(1, 2), initial=0.0) < BOX_TOLERANCE
     fields["box"][:n_both][closer] = outcar.box[:n_both][closer]
@@ -172,6 +177,7 @@ def _agree(first: VaspRun, second: VaspRun, index: int) -> bool:
     pairs: tuple[tuple[str, float], ...] = (
         ("energy", ENERGY_TOLERANCE),
         ("force", FORCE_TOLERANCE),
+        ("stress", STRESS_TOLERANCE),
         ("box", 10 * BOX_TOLERANCE),
     )
     for name, tolerance in pairs:

@@ -54,8 +54,9 @@ def read_outcar(path: Path) -> VaspRun:
         SourceError: If the file is no OUTCAR, or tells no atoms.
     """
     data = read_bytes(path)
-    first = data.find(b"Iteration")
-    head = data[: first if first >= 0 else len(data)].decode("utf-8", "replace")
+    marks = [data.find(mark) for mark in (b"Iteration", b"Ionic step", _FORCES)]
+    start = min((at for at in marks if at >= 0), default=len(data))
+    head = data[:start].decode("utf-8", "replace")
     if not re.match(r"\s*vasp\.\d", head):
         raise SourceError(
             f"{path}: does not begin with VASP's version; expected an OUTCAR. Give the "
@@ -63,10 +64,12 @@ def read_outcar(path: Path) -> VaspRun:
         )
     settings = outcar_settings(head)
     z = _atoms(head, settings["TITEL"], path)
-    start = max(first - 60, 0)
     complete = data.find(_END, max(len(data) - 100_000, 0)) >= 0
-    steps = list(_steps(data, start, settings))
+    steps = list(_steps(data, settings))
     coord, force, whole = _tables(steps, len(z))
+    keep = [i for i in range(len(steps)) if not _is_twin(i, steps, coord)]
+    steps, coord, force = [steps[i] for i in keep], coord[keep], force[keep]
+    whole = [whole[i] for i in keep]
     # A table that stops inside the step was overwritten there.
     verdict = [
         Quarantine.TRUNCATED
@@ -111,10 +114,25 @@ def _atoms(head: str, titles: list[str], path: Path) -> tuple[int, ...]:
     return atomic_numbers(symbols, where=f"{path}: TITEL")
 
 
-def _steps(data: bytes, start: int, settings: dict[str, Any]) -> Iterator[_Step]:
+def _is_twin(index: int, steps: list[_Step], coord: NDArray[np.float64]) -> bool:
+    """Whether a machine-learned block stands beside the DFT one of the same step.
+
+    Training prints both; their positions are the same to the last digit.
+    """
+    if steps[index].verdict is not Quarantine.NOT_DFT:
+        return False
+    return any(
+        steps[other].verdict is not Quarantine.NOT_DFT
+        and bool((coord[other] == coord[index]).all())
+        for other in (index - 1, index + 1)
+        if 0 <= other < len(steps)
+    )
+
+
+def _steps(data: bytes, settings: dict[str, Any]) -> Iterator[_Step]:
     """Walk over the ionic steps; each ends with its total free energy."""
-    has_ml = data.find(_ML_TOTEN, start) >= 0
-    number = last_dft = 0
+    has_ml = data.find(_ML_TOTEN) >= 0
+    start = number = 0
     while True:
         stop, is_ml = _next_total(data, start, has_ml=has_ml)
         line_end = data.find(b"\n", stop) if stop >= 0 else -1
@@ -127,11 +145,8 @@ def _steps(data: bytes, start: int, settings: dict[str, Any]) -> Iterator[_Step]
         step = _step(
             data, (start, stop), settings, data[stop:line_end], number + 1, is_ml=is_ml
         )
+        yield step
         number = step.number
-        # Training prints a machine-learned block beside the DFT one of the same step.
-        if not (is_ml and number == last_dft):
-            yield step
-        last_dft = last_dft if is_ml else number
         start = line_end
 
 

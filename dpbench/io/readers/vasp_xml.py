@@ -13,11 +13,13 @@ from numpy.typing import NDArray
 
 from dpbench.elements import atomic_numbers
 from dpbench.errors import SourceError
+from dpbench.io.gate import volumes
 from dpbench.io.parsed import Quarantine
 from dpbench.io.readers.fixed_point import columns_of, numbers_of, parse_rows, to_float
 from dpbench.io.readers.vasp_run import VaspRun, element_of
 from dpbench.io.readers.vasp_settings import hubbard, kpoints
 from dpbench.io.text import open_binary
+from dpbench.units import KBAR
 
 _LARGE = ("eigenvalues", "projected", "dos")
 """Large parts of a calculation that no label comes from."""
@@ -123,41 +125,61 @@ def _run(
     box = _stack([step.box for step in steps], 3)
     fractional = _stack([step.position for step in steps], natoms)
     n_scf = np.array([step.n_scf for step in steps], dtype=np.int16)
+    energy, notes = _energies(steps, box, settings.get("PSTRESS") or 0.0)
+    unclear = [
+        bool(step.energy) and np.isnan(e) for step, e in zip(steps, energy, strict=True)
+    ]
     return VaspRun(
         format="vasp/xml",
         z=z,
         coord=cartesian(fractional, box),
         box=box,
-        energy=np.array([to_float(s.energy.encode()) for s in steps], dtype=np.float64),
+        energy=energy,
         force=_stack([step.force for step in steps], natoms),
         stress=_stack([step.stress for step in steps], 3),
         n_scf=np.where(n_scf > 0, n_scf, -1).astype(np.int16),
         step=np.arange(1, n + 1, dtype=np.int32),
         verdict=tuple(
-            _verdict(i, step, settings, n_whole=n_whole) for i, step in enumerate(steps)
+            Quarantine.NO_ENERGY
+            if unclear[i] and "*" not in step.energy
+            else _verdict(i, step, settings, n_whole=n_whole)
+            for i, step in enumerate(steps)
         ),
         complete=complete,
         settings=settings,
-        notes=_energy_notes(steps),
+        notes=notes,
     )
 
 
-def _energy_notes(steps: Sequence[_Step]) -> tuple[str, ...]:
-    """Say where the energy of a step is not that of its last iteration.
+def _energies(
+    steps: Sequence[_Step], box: NDArray[np.float64], pstress: float
+) -> tuple[NDArray[np.float64], tuple[str, ...]]:
+    """Take the free energy of each step, eV, and say where that was no plain matter.
 
-    A dispersion correction is added after the loop, and rightly so; some versions of
-    VASP are said to print a wrong total there.
+    The total of a step holds what is added after the electronic loop: a dispersion
+    correction, rightly, but with PSTRESS the term p V too, and the forces are not the
+    derivative of that enthalpy.
     """
-    pairs = [
-        (to_float(s.energy.encode()), to_float(s.last_scf.encode())) for s in steps
-    ]
-    gaps = [abs(total - last) for total, last in pairs]
-    large = [gap for gap in gaps if gap > _SAME_ENERGY]
-    if not large:
-        return ()
-    return (
-        f"energies of {len(large)} steps differ from that of the last electronic "
-        f"iteration, by up to {max(large):.6g} eV (dispersion?); the step's is taken",
+    total = np.array([to_float(s.energy.encode()) for s in steps], dtype=np.float64)
+    last = np.array([to_float(s.last_scf.encode()) for s in steps], dtype=np.float64)
+    gap = total - last
+    differs = np.abs(gap) > _SAME_ENERGY
+    if not differs.any():
+        return total, ()
+    if not pstress:
+        return total, (
+            f"energies of {differs.sum()} steps differ from that of the last electronic"
+            f" iteration, by up to {np.abs(gap[differs]).max():.6g} eV (dispersion?); "
+            "the step's is taken",
+        )
+    work = pstress * KBAR * volumes(np.where(np.isfinite(box), box, 0.0))
+    is_enthalpy = differs & (np.abs(gap - work) < _SAME_ENERGY + 1e-5 * np.abs(work))
+    unclear = differs & np.logical_not(is_enthalpy)
+    energy = np.where(is_enthalpy, last, np.where(unclear, np.nan, total))
+    return energy, (
+        f"PSTRESS = {pstress:g} kbar: totals of {is_enthalpy.sum()} steps are "
+        "enthalpies, the energy of the last iteration is taken; "
+        f"{unclear.sum()} steps hold other terms too and are told by OUTCAR alone",
     )
 
 
@@ -282,7 +304,7 @@ def _finish(settings: dict[str, Any]) -> None:
     for tag in ("NELM", "ISPIN", "ISMEAR", "ISIF", "IVDW"):
         if re.fullmatch(r"-?[0-9]{1,9}", tags.get(tag, "")):
             settings[tag] = int(tags[tag])
-    for tag in ("EDIFF", "SIGMA", "AEXX", "HFSCREEN"):
+    for tag in ("EDIFF", "SIGMA", "AEXX", "HFSCREEN", "PSTRESS"):
         if tag in tags:
             settings[tag] = _finite(tags[tag])
     settings["ENCUT"] = _finite(used.get("ENMAX", given.get("ENCUT", "")))
