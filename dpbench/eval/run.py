@@ -16,6 +16,7 @@ from dpbench.eval.facts import (
     provenance_chain,
     split_facts,
 )
+from dpbench.eval.fidelity import compare_with_reference
 from dpbench.eval.fingerprint import (
     Hardware,
     Software,
@@ -85,12 +86,17 @@ def evaluate(
     model, provenance = load_model(model_path)
     facts = model_facts(model, model_path, provenance, name=options.name)
     precision = options.precision or model.config.precision
+    reference = None
+    if precision != "float64":
+        exact = model.to(options.device, torch.float64)
+        reference = NativeEvaluator(exact, device=options.device)
     model = model.to(options.device, getattr(torch, precision))
     training = find_training(workspace, provenance)
     parts = parts_to_evaluate(workspace, training, dataset)
     session = _Session(
         workspace=workspace,
         evaluator=NativeEvaluator(model, device=options.device),
+        reference=reference,
         model=facts,
         provenance=provenance,
         training=training,
@@ -109,6 +115,7 @@ class _Session:
 
     workspace: Workspace
     evaluator: AbstractEvaluator
+    reference: AbstractEvaluator | None
     model: ModelFacts
     provenance: Mapping[str, Any]
     training: Training | None
@@ -183,13 +190,17 @@ class _Session:
 
     def _accuracy(self, part: Part) -> Accuracy:
         kept, seconds = predict(self.evaluator, part.version, part.indices)
-        return score(
+        scored = score(
             kept,
             part.version,
             baseline=self._baseline(part),
             file=keep(self.workspace, kept),
             wall_time_s=seconds,
         )
+        if self.reference is None:
+            return scored
+        fidelity = compare_with_reference(kept, part.version, self.reference)
+        return replace(scored, fidelity=fidelity)
 
     def _baseline(self, part: Part) -> FittedBaseline:
         """Fit to the training frames; where they are not here, to the scored ones."""

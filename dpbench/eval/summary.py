@@ -59,7 +59,21 @@ def _accuracy_lines(accuracy: Accuracy) -> list[str]:
         )
         for metric in accuracy.metrics
     ]
-    return ["", *table_lines(("Accuracy", "value", "unit", "composition-only"), rows)]
+    heads = ("Accuracy", "value", "unit", "composition-only")
+    return ["", *table_lines(heads, rows), *fidelity_lines(accuracy)]
+
+
+def fidelity_lines(accuracy: Accuracy) -> list[str]:
+    """Say how far a fast mode is from float64; nothing for float64 itself."""
+    found = accuracy.fidelity
+    if found is None:
+        return []
+    return [
+        f"  against {found.reference} ({found.nframes} frames): force off by "
+        f"{number(found.force_mae_component_mev_per_ang)} meV/Å in the mean, "
+        f"{number(found.force_max_component_mev_per_ang)} at most; energy by "
+        f"{number(found.energy_max_per_atom_mev)} meV/atom at most"
+    ]
 
 
 def _stability_lines(stability: Stability) -> list[str]:

@@ -58,6 +58,22 @@ class PredictionFile:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Fidelity:
+    """How far a fast mode is from the same weights in float64 by the reference."""
+
+    reference: str
+    """Backend and precision of the reference."""
+    nframes: int
+    """Frames compared: the first of the evaluated ones."""
+    energy_max_per_atom_mev: float | None
+    """Largest difference of energies, meV/atom."""
+    force_mae_component_mev_per_ang: float | None
+    """Mean absolute difference of force components, meV/Å."""
+    force_max_component_mev_per_ang: float | None
+    """Largest difference of force components, meV/Å."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Accuracy:
     """Result of the task ``accuracy``."""
 
@@ -74,6 +90,8 @@ class Accuracy:
     predictions: PredictionFile | None
     wall_time_s: float
     """Time of the prediction stage, seconds."""
+    fidelity: Fidelity | None = None
+    """None where the row is itself the float64 reference."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

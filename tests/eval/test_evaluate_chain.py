@@ -150,6 +150,11 @@ def test_a_model_is_the_same_model_in_either_precision(trained):
     low, high = (value(record, FORCE) for record in records)
     assert low != high
     assert low == pytest.approx(high, rel=1e-3)
+    assert records[0].accuracy.fidelity is None
+    fidelity = records[1].accuracy.fidelity
+    assert fidelity.reference == "dpbench, float64"
+    assert 0 < fidelity.force_mae_component_mev_per_ang < 1.0
+    assert fidelity.force_max_component_mev_per_ang < 10.0
 
 
 def test_a_model_that_answers_nan_is_marked_and_listed(trained, tmp_path):

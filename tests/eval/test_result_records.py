@@ -45,7 +45,7 @@ def payload_with(**changes):
         (payload_with(schema_version="1"), "expected int"),
         (payload_with(nframes=None), "expected int"),
         (payload_with(accuracy=None, stability=None, throughput=None), "no task"),
-        (payload_with(mode="full"), "expected one of"),
+        (payload_with(mode="quick"), "expected one of"),
         ({"schema": "dpbench.result"}, "missing key"),
         ([], "expected a table"),
     ],

@@ -74,7 +74,18 @@ def _accuracy_card(accuracy: Accuracy) -> Markup:
     if rows:
         heads = ("Element", *_THREE_HEADS[1:])
         by_element = [tag("h4", "Forces by element"), grid(heads, rows, numbers_from=1)]
-    return _card("Accuracy", metric_grid(accuracy.metrics), *by_element)
+    found = accuracy.fidelity
+    note = None
+    if found is not None:
+        note = tag(
+            "p",
+            f"Against {found.reference}, {found.nframes} frames: force off by "
+            f"{number(found.force_mae_component_mev_per_ang)} meV/Å in the mean, "
+            f"{number(found.force_max_component_mev_per_ang)} at most; energy by "
+            f"{number(found.energy_max_per_atom_mev)} meV/atom at most.",
+            class_="note",
+        )
+    return _card("Accuracy", metric_grid(accuracy.metrics), note, *by_element)
 
 
 def _source_card(accuracy: Accuracy) -> Markup:

@@ -117,27 +117,7 @@ def _model_rows(table: Table, row: Row) -> Markup:
     main = tag(
         "tr",
         _rank_cell(row.rank),
-        tag(
-            "th",
-            tag(
-                "button",
-                record.model.name,
-                type="button",
-                class_="open",
-                aria_expanded="false",
-                aria_controls=f"details-{row.id}",
-            ),
-            tag(
-                "span",
-                f"trained on {trained_on} · ",
-                tag("code", record.model.digest.split(":")[-1][:8]),
-                class_="under",
-            ),
-            *_badges(row),
-            scope="row",
-            data_value=record.model.name,
-            class_="model",
-        ),
+        _model_cell(row, trained_on),
         *(
             _number_cell(c, row.metrics.get(c.metric), _note(c, row), table)
             for c in COLUMNS
@@ -172,6 +152,31 @@ def _model_rows(table: Table, row: Row) -> Markup:
         hidden="",
     )
     return join(main, details)
+
+
+def _model_cell(row: Row, trained_on: str) -> Markup:
+    record = row.record
+    return tag(
+        "th",
+        tag(
+            "button",
+            record.model.name,
+            type="button",
+            class_="open",
+            aria_expanded="false",
+            aria_controls=f"details-{row.id}",
+        ),
+        tag(
+            "span",
+            f"trained on {trained_on} · ",
+            tag("code", record.model.digest.split(":")[-1][:8]),
+            class_="under",
+        ),
+        *_badges(row),
+        scope="row",
+        data_value=record.model.name,
+        class_="model",
+    )
 
 
 def _rank_cell(rank: int | None) -> Markup:
