@@ -113,7 +113,8 @@ def _systems(name: str, path: str) -> list[dict[str, Any]]:
         parts = plugin.from_multi_systems(path)
         return [plugin.from_labeled_system(part) for part in parts]
     if name.endswith("mixed"):
-        found = plugin.from_labeled_system_mix(path)
+        parts = plugin.from_multi_systems(path)
+        found = [s for part in parts for s in plugin.from_labeled_system_mix(part)]
     elif name.startswith("fhi_aims/"):
         # unconverged frames are wanted, to be quarantined by our own gate
         plugin = plugins()["fhi_aims/output"]()
