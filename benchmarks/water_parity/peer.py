@@ -1,7 +1,7 @@
 """Train DeePMD-kit on water with several seeds, and score each model on data_3.
 
 Example:
-    python benchmarks/water_parity/peer.py --dp /opt/dp/env/bin/dp \
+    python benchmarks/water_parity/peer.py --dp .cache/deepmd/bin/dp \
         --data deepmd_water/data --out runs --seeds 1 2 3 4 5
 """
 
