@@ -159,6 +159,7 @@ def test_forces_with_dispersion_are_taken_not_those_without(shared_data):
         np.linalg.norm(peer["forces"][0], axis=1),
         atol=1e-12,
     )
+    assert parsed.theory["dispersion"] == "unnamed"
     # dpdata turned the cell; ours is as printed, with a negative off-diagonal
     assert parsed.frames.box[0, 1, 0] == -0.298112781
 

@@ -27,6 +27,9 @@ _ABORT = b"aborting "
 reached\", \"... EDIFF was not reached\", \"hard stop encountered!  aborting job\"."""
 _END = b"General timing and accounting"
 _ITERATION = re.compile(rb"Iteration\s+(\d+|\*+)\(\s*(\d+|\*+)\s*\)")
+_DISPERSION = (b"w/o vdW", b"Edisp (eV)", b"vdW energy (eV)")
+"""Marks of a dispersion correction, where no tag that names it is printed."""
+
 _VOIGT = ((0, 0), (1, 1), (2, 2), (0, 1), (1, 2), (2, 0))
 """Order of the stress components on the ``in kB`` line."""
 
@@ -64,6 +67,11 @@ def read_outcar(path: Path) -> VaspRun:
         )
     settings = outcar_settings(head)
     z = _atoms(head, settings["TITEL"], path)
+    end = data.find(b"LOOP+", start)
+    settings["UNNAMED_VDW"] = any(
+        data.find(mark, start, end if end >= 0 else len(data)) >= 0
+        for mark in _DISPERSION
+    )
     complete = data.find(_END, max(len(data) - 100_000, 0)) >= 0
     steps = list(_steps(data, settings))
     coord, force, whole = _tables(steps, len(z))

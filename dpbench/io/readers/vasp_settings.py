@@ -233,7 +233,9 @@ def _dispersion(settings: dict[str, Any]) -> str | None:
     if settings.get("LUSE_VDW"):
         return "vdW-DF"
     ivdw = settings.get("IVDW") or (1 if settings.get("LVDW") else 0)
-    return _IVDW.get(ivdw, f"IVDW {ivdw}") if ivdw else None
+    if ivdw:
+        return _IVDW.get(ivdw, f"IVDW {ivdw}")
+    return "unnamed" if settings.get("UNNAMED_VDW") else None
 
 
 def _spin(settings: dict[str, Any]) -> str | None:
