@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dpbench.cli.context import Context, pass_context
-from dpbench.errors import DpbenchError, SourceError
+from dpbench.errors import SourceError
 
 if TYPE_CHECKING:
     from dpbench.io.ingest import Progress
@@ -89,7 +89,7 @@ def ingest_command(
                 progress=progress,
                 options=options,
             )
-    except DpbenchError:
+    except BaseException:  # Ctrl-C too; nothing is swallowed
         workspace.remove_if_empty()
         raise
     if as_json:

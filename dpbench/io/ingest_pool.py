@@ -2,8 +2,10 @@
 
 import logging
 import os
+import signal
+import threading
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from dpbench.io.ingest_plan import Bundle, PlannedSource, ReaderTable
@@ -79,8 +81,8 @@ def _run_in_dask(
         "distributed.diagnostics.nvml": False,
     }
     stack.enter_context(dask.config.set(settings))
-    cluster = stack.enter_context(
-        LocalCluster(
+    with _children_deaf_to_interrupts():
+        cluster = LocalCluster(
             n_workers=workers,
             threads_per_worker=1,
             processes=True,
@@ -89,7 +91,7 @@ def _run_in_dask(
             memory_limit=None,
             local_directory=str(staging),
         )
-    )
+    stack.enter_context(cluster)
     client = stack.enter_context(Client(cluster))
 
     def submit(task: Bundle) -> "Future[TaskResult]":
@@ -117,6 +119,19 @@ def _run_in_dask(
         else:
             yield number, _died(task)
         future.release()
+
+
+@contextmanager
+def _children_deaf_to_interrupts() -> Iterator[None]:
+    """Start processes that leave Ctrl-C to this one, which then stops them."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may choose what a signal does
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _died(task: Bundle) -> TaskResult:

@@ -66,8 +66,10 @@ class Workspace:
 
     def remove_if_empty(self) -> None:
         """Remove the folders again if nothing was ever written into them."""
+        if any(not path.is_dir() for path in self.root.rglob("*")):
+            return
         for folder in (self.objects, self.runs, self.stores, self.root):
-            with suppress(OSError):  # rmdir refuses a folder that holds anything
+            with suppress(OSError):  # another process may be about to write
                 folder.rmdir()
 
     @property

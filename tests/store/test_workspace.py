@@ -81,3 +81,13 @@ def test_only_one_of_two_can_claim_a_version(in_tmp):
     assert not write_exclusively(in_tmp / "1", b"second")
     assert (in_tmp / "1").read_bytes() == b"first"
     assert [path.name for path in in_tmp.iterdir()] == ["1"]
+
+
+def test_only_a_workspace_without_any_file_is_removed(in_tmp):
+    workspace = Workspace.find(create=True)
+    (workspace.root / "registry.db").write_text("")
+    workspace.remove_if_empty()
+    assert workspace.stores.is_dir()
+    (workspace.root / "registry.db").unlink()
+    workspace.remove_if_empty()
+    assert not workspace.root.exists()
