@@ -85,7 +85,7 @@ def tick_text(value: float, step_of: Sequence[float]) -> str:
 def left_margin(y: Scale) -> float:
     """Pixels that the vertical label and the ticks of ``y`` take."""
     ticks = y.ticks()
-    return 30 + 6.4 * max((len(tick_text(t, ticks)) for t in ticks), default=0)
+    return 36 + 6.8 * max((len(tick_text(t, ticks)) for t in ticks), default=0)
 
 
 def frame(x: Scale, y: Scale, *, x_label: str, y_label: str) -> Markup:

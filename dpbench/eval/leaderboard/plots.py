@@ -8,7 +8,7 @@ from dpbench.eval.leaderboard.axes import Scale, frame, left_margin, padded, pic
 from dpbench.eval.leaderboard.columns import number
 from dpbench.eval.leaderboard.markup import Markup, join, tag
 
-LABEL_GAP = 15
+LABEL_GAP = 18
 """Pixels that two labels need between their base lines."""
 
 LABEL_LENGTH = 28
@@ -111,7 +111,7 @@ def _point_labels(
     labels = []
     for point in sorted(points, key=lambda p: (y(p.error), p.row_id)):
         text = shortened(point.name, LABEL_LENGTH)
-        span = 6.6 * len(text)
+        span = 7.2 * len(text)
         left = x(point.speed) + span + 12 > width
         start = x(point.speed) - 10 - span if left else x(point.speed) + 10
         at = y(point.error) - 8
