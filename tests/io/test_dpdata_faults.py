@@ -10,6 +10,7 @@ from dpbench.io.parsed import SourceFiles
 from dpbench.io.readers.dpdata_formats import read
 from dpbench.io.readers.dpdata_names import labelled_formats
 from dpbench.io.readers.dpdata_text import GATES, gate_of, judge_text
+from dpbench.units import BOHR, HARTREE
 
 
 def parse(name, path):
@@ -107,6 +108,66 @@ def test_unconverged_abacus_calculation_is_quarantined(shared_data, tmp_path):
         "\n".join([*kept[:-3], " convergence has NOT been achieved!", *kept[-3:]])
     )
     assert reasons(parse("abacus/scf", folder)) == ["unconverged"]
+
+
+@pytest.fixture
+def abacus_run(samples, tmp_path):
+    """A copy of an ABACUS trajectory of 11 steps that may be written."""
+    folder = tmp_path / "run"
+    shutil.copytree(samples / "abacus.md.newversion", folder)
+    for path in folder.rglob("*"):
+        path.chmod(0o755)
+    return folder
+
+
+def test_unconverged_step_of_abacus_is_quarantined_not_left_out(abacus_run):
+    log = abacus_run / "OUT.Sn_nve" / "running_md.log"
+    lines = log.read_text().split("\n")
+    energies = [i for i, line in enumerate(lines) if "final etot is" in line]
+    whole = parse("abacus/md", abacus_run)
+    lines[energies[2]] = " !! convergence has not been achieved"
+    log.write_text("\n".join(lines))
+    source = parse("abacus/md", abacus_run)
+    assert reasons(source) == ["", "", "unconverged"] + [""] * 8
+    assert np.isnan(source.frames.energy[2])
+    np.testing.assert_array_equal(source.frames.energy[3:], whole.frames.energy[3:])
+
+
+def test_abacus_run_killed_before_it_dumped_its_last_step_keeps_the_others(abacus_run):
+    dump = abacus_run / "OUT.Sn_nve" / "MD_dump"
+    text = dump.read_text()
+    dump.write_text(text[: text.rindex("MDSTEP")])
+    source = parse("abacus/md", abacus_run)
+    assert reasons(source) == [""] * 10
+
+
+def test_orca_output_is_read_and_an_unconverged_one_quarantined(tmp_path):
+    text = """Program Version 5.0.3
+CARTESIAN COORDINATES (ANGSTROEM)
+---------------------------------
+  H      0.000000    0.000000    0.000000
+  F      0.000000    0.000000    0.920000
+
+        *  SCF CONVERGED AFTER   8 CYCLES         *
+FINAL SINGLE POINT ENERGY      -100.400000000000
+------------------
+CARTESIAN GRADIENT
+------------------
+
+   1   H   :    0.000000000    0.000000000   -0.010000000
+   2   F   :    0.000000000    0.000000000    0.010000000
+
+                  ****ORCA TERMINATED NORMALLY****
+"""
+    path = tmp_path / "hf.out"
+    path.write_text(text)
+    source = parse("orca/spout", path)
+    assert reasons(source) == [""]
+    assert source.code_version == "5.0.3"
+    np.testing.assert_allclose(source.frames.energy, -100.4 * HARTREE, rtol=1e-8)
+    np.testing.assert_allclose(source.frames.force[0, 2], 0.01 * HARTREE / BOHR)
+    path.write_text(text.replace("SCF CONVERGED", "SCF NOT CONVERGED"))
+    assert reasons(parse("orca/spout", path)) == ["unconverged"]
 
 
 def test_unconverged_steps_of_vasp_are_quarantined_not_left_out(samples):

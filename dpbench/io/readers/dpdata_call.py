@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from dpbench.errors import SourceError
+from dpbench.io.readers.dpdata_abacus import geometry, trajectory
 from dpbench.io.text import COMPRESSED_SUFFIXES, read_bytes
 
 XYZ_FORMATS = ("extxyz", "mace/xyz", "nequip/xyz", "gpumd/xyz", "quip/gap/xyz")
@@ -108,6 +109,8 @@ def _readable(name: str, path: Path) -> Iterator[Path]:
 
 def _systems(name: str, path: str) -> list[dict[str, Any]]:
     """Return dpdata's dictionaries, one a composition or a frame."""
+    if name.startswith("abacus/") and name.endswith("/md"):
+        return [trajectory(path)]
     plugin = plugins()[name]()
     if name in _SPLIT:
         parts = plugin.from_multi_systems(path)
@@ -131,19 +134,5 @@ def _systems(name: str, path: str) -> list[dict[str, Any]]:
         and name.endswith("/scf")
         and not systems[0]["coords"].size
     ):
-        return _abacus_geometry(path)
+        return geometry(path)
     return systems
-
-
-def _abacus_geometry(path: str) -> list[dict[str, Any]]:
-    """Return the atoms of an ABACUS calculation that dpdata found no labels in.
-
-    So it can be quarantined with its reason; a folder that was never run holds none.
-    """
-    from dpdata.formats.abacus import scf as untyped
-
-    scf: Any = untyped
-    inputs = Path(path, "INPUT").read_text(encoding="utf-8").split("\n")
-    if not Path(scf.get_path_out(path, inputs)).is_file():
-        return []
-    return [scf.get_frame_from_stru(scf.get_geometry_in(path, inputs))]

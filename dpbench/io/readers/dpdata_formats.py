@@ -229,7 +229,8 @@ def _block(
             "atoms; expected (frame, atom, 3). Check that the output is whole."
         )
     nframes = len(coord)
-    reasons = [Quarantine.NONE] * nframes
+    failed = system.get("unconverged", [False] * nframes)
+    reasons = [Quarantine.UNCONVERGED if f else Quarantine.NONE for f in failed]
     rows: dict[str, tuple[int, ...]] = {
         "cells": (3, 3),
         "energies": (),

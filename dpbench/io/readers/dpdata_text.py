@@ -58,7 +58,7 @@ _ABACUS = Gate(
     begin=r"(?m)STEP OF (?:MOLECULAR DYNAMICS|ION RELAXATION|RELAXATION)",
     version=r"(?m)^\s*(?:Version:(?: Parallel,)?|ABACUS)\s+v?(\d\S*)",
 )
-# dpdata leaves out the unconverged steps of trajectories, which have no energy
+# the unconverged steps of trajectories have no energy, and are told by that
 _ABACUS_STEPS = replace(_ABACUS, failed="")
 _SIESTA = Gate(
     code="siesta",
