@@ -120,7 +120,7 @@ class DatasetVersion:
         parts = [segment.facts[rows] for segment, rows in pairs]
         return np.concatenate([*parts, np.zeros(0, dtype=layout.FACTS_DTYPE)])
 
-    @property
+    @cached_property
     def natoms(self) -> NDArray[np.int64]:
         """(frame), number of atoms of each frame."""
         return self.facts["natoms"].astype(np.int64)
@@ -137,7 +137,7 @@ class DatasetVersion:
         step: NDArray[np.int32] = self.facts["step"]
         return step
 
-    @property
+    @cached_property
     def source_of(self) -> NDArray[np.int32]:
         """(frame), index of each frame's source into ``sources``."""
         counts = [len(segment.manifest["sources"]) for segment in self.segments]

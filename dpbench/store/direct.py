@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dpbench.errors import DatasetError
+from dpbench.store.mapping import map_file
 
 INDEX_ENTRY = 16
 """Bytes of one (offset, length) pair of a shard's index."""
@@ -167,12 +168,9 @@ def _map_shard(
 ) -> NDArray[np.uint8] | None:
     """Map the data of a shard if its chunks lie in order without gaps, else None."""
     try:
-        mapped = np.memmap(path, dtype=np.uint8, mode="r")
+        data = map_file(path)
     except OSError as error:
         raise _missing(path, error) from error
-    except ValueError as error:  # numpy's word for an empty file
-        raise _damaged(path, "is empty") from error
-    data = mapped.view(np.ndarray)  # a memmap is slower to slice
     tail = total * INDEX_ENTRY + CRC_SIZE
     if len(data) < tail:
         raise _damaged(path, f"has {len(data)} bytes, too few for its index")
