@@ -61,3 +61,5 @@ def test_missing_systems_are_named(workspace, in_tmp):
         ingest_systems(workspace, stated(["data/x"], []), path)
     with pytest.raises(ConfigError, match="names no systems"):
         ingest_systems(workspace, stated([], []), path)
+    with pytest.raises(ConfigError, match="part of an HDF5 file"):
+        ingest_systems(workspace, stated(["data/all.hdf5#/a"], []), path)
