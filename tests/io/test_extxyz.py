@@ -239,14 +239,15 @@ def test_faulty_frame_is_quarantined_and_its_neighbours_are_kept(tmp_path, fault
     assert source.frames.energy[2] == -1.5
 
 
-@pytest.mark.parametrize("size", range(len(GOOD) + 4, 2 * len(GOOD) - 1))
-def test_file_that_ends_inside_a_frame_keeps_the_whole_ones(tmp_path, size):
-    source = written(tmp_path, (GOOD + GOOD)[:size])
-    assert reasons(source)[0] == ""
-    assert reasons(source)[1:] in ([], ["truncated"])
-    assert not source.complete
-    if size > len(GOOD) + GOOD.index("Si ") + len("Si 0.0 0.0 0.0 0.1 0.2 0.3\n"):
-        assert reasons(source)[1:] == ["truncated"]
+def test_file_that_ends_inside_a_frame_keeps_the_whole_ones(tmp_path):
+    first_atom = GOOD.index("O 1.0")
+    for size in range(4, len(GOOD) - 1):
+        source = written(tmp_path, GOOD + GOOD[:size])
+        assert reasons(source)[0] == ""
+        assert reasons(source)[1:] in ([], ["truncated"])
+        assert not source.complete
+        if size >= first_atom:
+            assert reasons(source)[1:] == ["truncated"]
 
 
 def test_missing_last_line_end_is_no_fault(tmp_path):

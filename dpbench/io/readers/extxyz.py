@@ -6,6 +6,7 @@ Source: the extended XYZ specification (https://github.com/libAtoms/extxyz).
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import chain
 
 import numpy as np
@@ -180,7 +181,7 @@ def _read_head(comment: str) -> _Head:
         faults.append(f"Properties '{pairs['properties'][:60]}' cannot be used")
         columns = _default_columns()
     choice = choose_labels(tuple(pairs), columns.forces)
-    box, pbc, fault = _cell(pairs)
+    box, pbc, fault = _cell(pairs.get("lattice"), pairs.get("pbc"))
     faults += [fault] if fault else []
     tensors = []
     for key in (choice.virial, choice.stress):
@@ -208,18 +209,21 @@ def _default_columns() -> Columns:
     return columns
 
 
+@lru_cache(maxsize=64)
 def _cell(
-    pairs: dict[str, str],
+    lattice: str | None, given: str | None
 ) -> tuple[NDArray[np.float64], tuple[bool, bool, bool], str]:
-    """Return the box (3, 3), the periodicity, and what is wrong with them."""
-    given = pairs.get("pbc")
+    """Return the box (3, 3), the periodicity, and what is wrong with them.
+
+    Kept for the next frame: in most files the cell does not change.
+    """
     flags = None if given is None else read_flags(given)
     if given is not None and flags is None:
         return _NO_MATRIX, _OPEN, f"pbc '{given[:20]}' is neither one nor three flags"
-    if "lattice" not in pairs:
+    if lattice is None:
         fault = "pbc without Lattice" if flags is not None and any(flags) else ""
         return _NO_MATRIX, _OPEN, fault
-    box = read_lattice(pairs["lattice"])
+    box = read_lattice(lattice)
     if box is None:
         return _NO_MATRIX, _OPEN, "Lattice is not nine numbers in a row"
     if flags is None:

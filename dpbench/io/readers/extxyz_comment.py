@@ -84,15 +84,21 @@ def read_pairs(comment: str) -> dict[str, str]:
     """
     pairs = {}
     for key, value in _PAIR.findall(comment):
-        name = _bare(key)
-        plain = name.lower()
-        name = plain if plain in ("lattice", "properties", "pbc") else name
-        pairs[name] = _bare(value) if value else "T"
+        pairs[_key(key)] = _bare(value) if value else "T"
     return pairs
+
+
+@lru_cache(maxsize=1024)
+def _key(word: str) -> str:
+    name = _bare(word)
+    plain = name.lower()
+    return plain if plain in ("lattice", "properties", "pbc") else name
 
 
 def _bare(word: str) -> str:
     """Take quotes or braces from a word; brackets stay, they tell nested arrays."""
+    if word[0] not in "\"'{":
+        return word
     if len(word) >= 2 and word[0] in "\"'" and word[-1] == word[0]:
         return _ESCAPED.sub(r"\1", word[1:-1])
     if len(word) >= 2 and word[0] == "{" and word[-1] == "}":
