@@ -61,8 +61,8 @@ def _locate(path: str, config_path: Path) -> Path:
     if "#" in path:
         raise ConfigError(
             f"{config_path}: system {path} is a part of an HDF5 file; expected a "
-            "folder, other kinds are not supported here yet. Ingest the file with 'dpbench ingest "
-            "deepmd', then name the dataset with --dataset."
+            "folder, other kinds are not supported here yet. Ingest the file with "
+            "'dpbench ingest deepmd', then name the dataset with --dataset."
         )
     for root in (Path.cwd(), config_path.absolute().parent):
         if (root / path).exists():
