@@ -5,7 +5,8 @@ sides take turns, so that whatever else the machine does hits all of them alike.
 same frame, net, precision and loss on each side: 192 atoms of water, batch 1,
 se_e2_a [25, 50, 100] x 16 with sel [46, 92], fitting 240-240-240. A side does what a
 step of its trainer does: DeePMD-kit builds the neighbour list in it, dpbench has it
-cached; both take an Adam step.
+cached; both take an Adam step. On a busy machine trust the CPU time: wall time counts
+waiting too.
 
 Example:
     python benchmarks/train_step.py --data deepmd_water/data/data_0 \
@@ -70,7 +71,7 @@ def compare(args: argparse.Namespace, precision: str) -> dict[str, Any]:
     versions = {
         name: json.loads(side.stdout.readline()) for name, side in sides.items()
     }
-    samples: dict[str, list[float]] = {name: [] for name in sides}
+    samples: dict[str, list[tuple[float, float]]] = {name: [] for name in sides}
     for _ in range(args.rounds):
         for name, side in sides.items():
             side.stdin.write("go\n")
@@ -80,20 +81,28 @@ def compare(args: argparse.Namespace, precision: str) -> dict[str, Any]:
         side.stdin.close()
         side.wait()
     result: dict[str, Any] = {
-        name: {
-            **versions[name],
-            "median_ms": statistics.median(times),
-            "quartiles_ms": statistics.quantiles(times, n=4)[::2],
-            "fastest_ms": min(times),
-            "samples_ms": [round(t, 2) for t in times],
-        }
+        name: versions[name]
+        | {"wall": spread([w for w, _ in times]), "cpu": spread([c for _, c in times])}
         for name, times in samples.items()
     }
     for name in list(result):
         if name != "dpbench":
-            ratio = result[name]["median_ms"] / result["dpbench"]["median_ms"]
-            result[f"{name} / dpbench"] = ratio
+            result[f"{name} / dpbench"] = {
+                clock: result[name][clock]["median_ms"]
+                / result["dpbench"][clock]["median_ms"]
+                for clock in ("wall", "cpu")
+            }
     return result
+
+
+def spread(times: list[float]) -> dict[str, Any]:
+    """Return median, quartiles, fastest and all samples, ms."""
+    return {
+        "median_ms": statistics.median(times),
+        "quartiles_ms": statistics.quantiles(times, n=4)[::2],
+        "fastest_ms": min(times),
+        "samples_ms": [round(t, 2) for t in times],
+    }
 
 
 def start(args: argparse.Namespace, name: str, python: str, precision: str) -> Any:
@@ -114,7 +123,7 @@ def start(args: argparse.Namespace, name: str, python: str, precision: str) -> A
 
 
 def serve(args: argparse.Namespace) -> None:
-    """Be one side: step when told to, and print milliseconds."""
+    """Be one side: step when told to; print wall and CPU milliseconds."""
     import torch
 
     torch.set_num_threads(1)
@@ -126,9 +135,10 @@ def serve(args: argparse.Namespace) -> None:
     for _ in sys.stdin:
         times = []
         for _ in range(args.steps):
-            started = time.perf_counter()
+            started, used = time.perf_counter(), time.process_time()
             step()
-            times.append(1e3 * (time.perf_counter() - started))
+            wall, cpu = time.perf_counter() - started, time.process_time() - used
+            times.append((1e3 * wall, 1e3 * cpu))
         print(json.dumps(times), flush=True)
 
 
