@@ -6,7 +6,6 @@ part of one, else it is reported as skipped with the reason.
 """
 
 import glob
-import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from dpbench.errors import ConfigError, SourceError
+from dpbench.io.folders import folder_sources, list_folder, walk
 from dpbench.io.grouping import MAIN_KINDS, Folder, group, natural_key
 from dpbench.io.parsed import SourceFiles
 from dpbench.io.readers import CODES, DPDATA_PREFIX
@@ -175,7 +175,7 @@ class _Scanner:
             self._add_dpdata_folder(root)
             return
         before = len(self._sources) + len(self._skipped)
-        for path in _walk(root, self._skipped):
+        for path in walk(root, self._skipped):
             folder, sources = self._scan(path)
             for source in sources:
                 if self._wants(source) and _holds_systems(source):
@@ -190,7 +190,7 @@ class _Scanner:
     def _add_dpdata_folder(self, root: Path) -> None:
         from dpbench.io.readers.dpdata_names import sources_in
 
-        for path in _walk(root, self._skipped):
+        for path in walk(root, self._skipped):
             folder, _ = self._scan(path)
             for source in sources_in(self._code.removeprefix(DPDATA_PREFIX), folder):
                 self._keep(source)
@@ -204,8 +204,8 @@ class _Scanner:
     def _scan(self, path: Path) -> tuple[Folder, list[SourceFiles]]:
         key = path.resolve()
         if key not in self._folders:
-            folder = _list_folder(path)
-            self._folders[key] = (folder, [*_folder_sources(folder), *group(folder)])
+            folder = list_folder(path)
+            self._folders[key] = (folder, [*folder_sources(folder), *group(folder)])
         return self._folders[key]
 
     def _wants(self, source: SourceFiles) -> bool:
@@ -258,86 +258,6 @@ def _is_expected(folder: Folder, name: str, code: str) -> bool:
 
 def _with_article(kind: Kind) -> str:
     return f"is an {kind}" if kind.value[0] in "aeiouAEIOU" else f"is a {kind}"
-
-
-def _walk(root: Path, skipped: dict[Path, str]) -> Iterator[Path]:
-    """Yield a folder and all below it; hidden ones left out, link loops cut.
-
-    A folder that cannot be listed is entered into ``skipped``.
-    """
-    seen: set[tuple[int, int]] = set()
-    stack = [root]
-    while stack:
-        path = stack.pop()
-        try:
-            facts = path.stat()
-            entries = list(os.scandir(path))
-        except OSError as error:
-            skipped[path] = f"cannot be listed ({error.strerror})."
-            continue
-        if (facts.st_dev, facts.st_ino) in seen:
-            continue
-        seen.add((facts.st_dev, facts.st_ino))
-        yield path
-        below = [
-            path / entry.name
-            for entry in entries
-            if entry.is_dir() and not entry.name.startswith(".")
-        ]
-        stack += sorted(below, key=natural_key, reverse=True)
-
-
-def _list_folder(path: Path) -> Folder:
-    files, folders = [], []
-    for entry in os.scandir(path):
-        if entry.name.startswith("."):
-            continue
-        if entry.is_dir():
-            folders.append(Path(entry.name))
-        elif entry.is_file():
-            files.append(Path(entry.name))
-    return Folder(
-        path=path,
-        kinds={
-            file.name: sniff(path / file) for file in sorted(files, key=natural_key)
-        },
-        subfolders=tuple(f.name for f in sorted(folders, key=natural_key)),
-    )
-
-
-def _folder_sources(folder: Folder) -> list[SourceFiles]:
-    """Sources that are a folder: a deepmd system, an LMDB, an ABACUS task."""
-    sets = [n for n in folder.subfolders if n.startswith("set.")]
-    sets = [n for n in sets if (folder.path / n / "coord.npy").is_file()]
-    if sets:
-        mixed = (folder.path / sets[0] / "real_atom_types.npy").is_file()
-        name = "deepmd/mixed" if mixed else "deepmd/npy"
-    elif {"type.raw", "coord.raw"} <= folder.kinds.keys():
-        name = "deepmd/raw"
-    elif "data.mdb" in folder.kinds:
-        name = "dpdata:deepmd/lmdb"
-    elif abacus_calculation(folder) is not None:
-        name = f"dpdata:abacus/{abacus_calculation(folder)}"
-    else:
-        return []
-    return [SourceFiles(format=name, paths=(folder.path,))]
-
-
-def abacus_calculation(folder: Folder) -> str | None:
-    """Return scf, relax or md if the folder is an ABACUS task, else None."""
-    if "INPUT" not in folder.kinds or not any(
-        name.startswith("OUT.") for name in folder.subfolders
-    ):
-        return None
-    try:
-        text = (folder.path / "INPUT").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return None
-    if "INPUT_PARAMETERS" not in text:
-        return None
-    found = re.search(r"(?m)^\s*calculation\s+(\S+)", text)
-    word = found[1] if found else "scf"
-    return {"md": "md", "relax": "relax", "cell-relax": "relax"}.get(word, "scf")
 
 
 def _holds_systems(source: SourceFiles) -> bool:

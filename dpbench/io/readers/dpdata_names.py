@@ -5,6 +5,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from dpbench.errors import SourceError
+from dpbench.io.folders import abacus_calculation
 from dpbench.io.grouping import Folder
 from dpbench.io.parsed import SourceFiles
 from dpbench.io.readers.dpdata_call import XYZ_FORMATS, plugins
@@ -71,9 +72,6 @@ _SUFFIXES = {"gaussian/fchk": ".fchk", "ase/traj": ".traj", "n2p2": "input.data"
 
 
 def _paths_in(name: str, folder: Folder) -> Iterator[Path]:
-    # imported here because discover calls this module
-    from dpbench.io.discover import abacus_calculation
-
     if name.startswith("abacus/"):
         if abacus_calculation(folder) == name.rpartition("/")[2]:
             yield folder.path

@@ -11,6 +11,7 @@ Each is the adjoint of the others, so forces and their derivatives need nothing 
 ``row_gradient`` is what forces need, in one pass.
 """
 
-from dpbench.kernels.contraction.products import EdgeRange, moments, row_gradient
+from dpbench.kernels.contraction.edges import EdgeRange
+from dpbench.kernels.contraction.products import moments, row_gradient
 
 __all__ = ["EdgeRange", "moments", "row_gradient"]
