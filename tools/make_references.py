@@ -43,6 +43,7 @@ def cli_reference() -> str:
 def walk_commands() -> Iterator[tuple[str, click.Context]]:
     """Yield (``dpbench dataset show``, its click context) for every command."""
     settings: Any = {"terminal_width": 88, "max_content_width": 88}
+    settings |= cli.context_settings
     root = click.Context(cli, info_name="dpbench", **settings)
     yield "dpbench", root
     for name in cli.list_commands(root):
