@@ -22,7 +22,8 @@ from dpbench.errors import SourceError
     ],
 )
 def test_constants_are_codata_2018(ours, independent):
-    assert ours == pytest.approx(independent, rel=1e-9)
+    # ASE derives Hartree from e, m_e and eps0, which is good to 1.1e-9
+    assert ours == pytest.approx(independent, rel=2e-9)
 
 
 def test_amu_gives_velocities_in_angstrom_per_picosecond():
