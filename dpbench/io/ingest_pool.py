@@ -17,6 +17,9 @@ SMALL_BYTES = 128_000_000
 Numbered = tuple[tuple[int, ...], TaskResult]
 """Position of a task in the order of the version, and its result."""
 
+LOOPBACK = "127.0.0.1:0"
+"""Where Dask's HTTP servers listen: this machine only, on any free port."""
+
 
 def run_tasks(
     tasks: Sequence[Bundle],
@@ -87,6 +90,10 @@ def _run_in_dask(
             threads_per_worker=1,
             processes=True,
             dashboard_address=None,
+            # Even without dashboards there are HTTP servers: keep them off the network,
+            # and off one fixed port, so that two ingests can run at once.
+            scheduler_kwargs={"dashboard_address": LOOPBACK},
+            worker_dashboard_address=LOOPBACK,
             silence_logs=logging.CRITICAL,
             memory_limit=None,
             local_directory=str(staging),
