@@ -7,9 +7,13 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dpbench.io.ingest_plan import Bundle, PlannedSource, ReaderTable
 from dpbench.io.ingest_task import TaskResult, failure, run_task
+
+if TYPE_CHECKING:
+    from distributed import LocalCluster
 
 SMALL_BYTES = 128_000_000
 """Below this size, parsing here is done about when worker processes have started."""
@@ -73,7 +77,7 @@ def _run_in_dask(
 ) -> Iterator[Numbered]:
     # Imported here: distributed takes a second to import, and small inputs need none.
     import dask
-    from distributed import Client, Future, KilledWorker, LocalCluster, as_completed
+    from distributed import Client, Future, KilledWorker, as_completed
 
     settings = {
         "distributed.worker.multiprocessing-method": "spawn",
@@ -84,21 +88,7 @@ def _run_in_dask(
         "distributed.diagnostics.nvml": False,
     }
     stack.enter_context(dask.config.set(settings))
-    with _children_deaf_to_interrupts():
-        cluster = LocalCluster(
-            n_workers=workers,
-            threads_per_worker=1,
-            processes=True,
-            dashboard_address=None,
-            # Even without dashboards there are HTTP servers: keep them off the network,
-            # and off one fixed port, so that two ingests can run at once.
-            scheduler_kwargs={"dashboard_address": LOOPBACK},
-            worker_dashboard_address=LOOPBACK,
-            silence_logs=logging.CRITICAL,
-            memory_limit=None,
-            local_directory=str(staging),
-        )
-    stack.enter_context(cluster)
+    cluster = stack.enter_context(_start_cluster(workers, staging))
     client = stack.enter_context(Client(cluster))
 
     def submit(task: Bundle) -> "Future[TaskResult]":
@@ -126,6 +116,25 @@ def _run_in_dask(
         else:
             yield number, _died(task)
         future.release()
+
+
+def _start_cluster(workers: int, staging: Path) -> "LocalCluster":
+    from distributed import LocalCluster
+
+    with _children_deaf_to_interrupts():
+        return LocalCluster(
+            n_workers=workers,
+            threads_per_worker=1,
+            processes=True,
+            dashboard_address=None,
+            # Even without dashboards there are HTTP servers: keep them off the network,
+            # and off one fixed port, so that two ingests can run at once.
+            scheduler_kwargs={"dashboard_address": LOOPBACK},
+            worker_dashboard_address=LOOPBACK,
+            silence_logs=logging.CRITICAL,
+            memory_limit=None,
+            local_directory=str(staging),
+        )
 
 
 @contextmanager
