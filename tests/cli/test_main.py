@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -107,7 +108,7 @@ def test_interrupt_ends_with_130(monkeypatch):
 
 
 def test_closed_pipe_is_quiet():
-    script = f"{sys.executable} -m dpbench --help | true"
+    script = f"{shlex.quote(sys.executable)} -m dpbench --help | true"
     done = subprocess.run(
         ["bash", "-c", script], capture_output=True, text=True, check=False, timeout=60
     )
