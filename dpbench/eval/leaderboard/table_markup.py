@@ -1,5 +1,7 @@
 """One table of the page: its rows, and the plots of accuracy against speed."""
 
+from collections import Counter
+
 from dpbench.eval.leaderboard.board import BASELINE_NAME, BaselineRow, Row, Table
 from dpbench.eval.leaderboard.columns import (
     COLUMNS,
@@ -306,8 +308,12 @@ def _baseline_row(table: Table, row: BaselineRow) -> Markup:
 def _pareto_figures(table: Table) -> Markup | None:
     machines: dict[str, list[Point]] = {}
     labels: dict[str, str] = {}
+    rows_of = Counter(row.record.model.name for row in table.rows)
     for row in table.rows:
-        point = _point(row)
+        name = row.record.model.name
+        # A model that stands here in two precisions needs both told.
+        told = f"{name} {row.record.precision}" if rows_of[name] > 1 else name
+        point = _point(row, told)
         if point is not None:
             hardware = row.record.hardware
             machines.setdefault(hardware.id, []).append(point)
@@ -334,13 +340,13 @@ def _pareto_figures(table: Table) -> Markup | None:
     return tag("div", *figures, class_="figures")
 
 
-def _point(row: Row) -> Point | None:
+def _point(row: Row, name: str) -> Point | None:
     error, speed = row.metrics.get(ERROR), row.metrics.get(SPEED)
     if error is None or speed is None or not error.value or not speed.value:
         return None
     return Point(
         row_id=row.id,
-        name=row.record.model.name,
+        name=name,
         speed=speed.value,
         error=error.value,
         error_low=error.ci_low if error.ci_low is not None else error.value,
