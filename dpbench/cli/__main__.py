@@ -8,6 +8,8 @@ import os
 import sys
 from collections.abc import MutableMapping, Sequence
 
+from dpbench.cores import available_cores
+
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
     "MKL_NUM_THREADS",
@@ -76,13 +78,6 @@ def threads_asked(arguments: Sequence[str]) -> str | None:
             found = argument.partition("=")[2]
     is_count = found is not None and found.isdecimal() and int(found) > 0
     return found if is_count else None
-
-
-def available_cores() -> int:
-    """Count the cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 if __name__ == "__main__":

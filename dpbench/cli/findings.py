@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import dpbench
-from dpbench.cli.__main__ import available_cores
+from dpbench.cores import available_cores
 from dpbench.errors import WorkspaceError
 
 PACKAGES = ("numpy", "torch", "numba", "zarr", "dask", "sqlalchemy", "ase", "dpdata")

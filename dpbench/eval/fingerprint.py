@@ -12,6 +12,7 @@ from pathlib import Path
 
 import dpbench
 from dpbench.config import canonical_json
+from dpbench.cores import available_cores
 
 PACKAGES = ("numpy", "torch", "numba", "ase", "zarr", "dask", "h5py")
 """Packages whose versions can move a number."""
@@ -82,7 +83,7 @@ def hardware_fingerprint(*, device: str = "cpu") -> Hardware:
     gpus: tuple[str, ...] = ()
     if device.startswith("cuda"):
         gpus = (torch.cuda.get_device_name(device),)
-    logical = len(os.sched_getaffinity(0)) if _has_affinity() else os.cpu_count() or 1
+    logical = available_cores()
     cores = _physical_cores() or logical
     system = f"{platform.system()} {platform.release()}"
     identity = {
@@ -132,10 +133,6 @@ def software_fingerprint() -> Software:
         packages=packages,
         environment={n: os.environ[n] for n in VARIABLES if n in os.environ},
     )
-
-
-def _has_affinity() -> bool:
-    return hasattr(os, "sched_getaffinity")
 
 
 def _cpu_model() -> str:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from dpbench.cores import available_cores
 from dpbench.errors import ConfigError, SourceError
 from dpbench.io.discover import Discovery, find_sources
 from dpbench.io.ingest_plan import (
@@ -21,7 +22,7 @@ from dpbench.io.ingest_plan import (
     name_of_paths,
     plan_sources,
 )
-from dpbench.io.ingest_pool import available_cores, choose_workers, run_tasks
+from dpbench.io.ingest_pool import choose_workers, run_tasks
 from dpbench.io.ingest_report import IngestProgress, IngestReport
 from dpbench.io.ingest_run import IngestRun
 from dpbench.store.references import check_name

@@ -1,7 +1,6 @@
 """Running the tasks of an ingest, here or in Dask worker processes."""
 
 import logging
-import os
 import signal
 import threading
 from collections.abc import Iterator, Sequence
@@ -9,6 +8,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dpbench.cores import available_cores
 from dpbench.io.ingest_plan import Bundle, PlannedSource, ReaderTable
 from dpbench.io.ingest_task import TaskResult, failure, run_task
 
@@ -58,13 +58,6 @@ def choose_workers(sources: Sequence[PlannedSource]) -> int:
     """Return as many processes as there are cores, or none where there is little."""
     is_small = sum(source.n_bytes for source in sources) < SMALL_BYTES
     return 0 if is_small or len(sources) == 1 else available_cores()
-
-
-def available_cores() -> int:
-    """Count the cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _run_in_dask(

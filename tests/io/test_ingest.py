@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from dpbench.cores import available_cores
 from dpbench.errors import ConfigError, DatasetError, SourceError, WorkspaceError
 from dpbench.io.ingest import IngestOptions, ingest
 from dpbench.io.ingest_plan import (
@@ -15,7 +16,7 @@ from dpbench.io.ingest_plan import (
     name_of_paths,
     plan_sources,
 )
-from dpbench.io.ingest_pool import available_cores, choose_workers
+from dpbench.io.ingest_pool import choose_workers
 from dpbench.io.parsed import SourceFiles
 from dpbench.store import objects
 from dpbench.store.dataset import open_dataset
