@@ -16,15 +16,14 @@ import time
 from pathlib import Path
 
 import numpy as np
-
-HERE = Path(__file__).resolve().parent
+from inputs import SEEDS, write_input
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="holds data_0 ...")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3, 4, 5])
+    parser.add_argument("--seeds", type=int, nargs="+", default=SEEDS)
     args = parser.parse_args()
     for seed in args.seeds:
         folder = args.out / f"dpbench-seed{seed}"
@@ -35,13 +34,7 @@ def main() -> None:
 
 def train_and_score(args: argparse.Namespace, seed: int, folder: Path) -> dict:
     """Run ``dpbench train`` in ``folder`` and score its model on all of data_3."""
-    folder.mkdir(parents=True, exist_ok=True)
-    text = (HERE / "input.json").read_text()
-    config = json.loads(text.replace("DATA", str(args.data.resolve())))
-    for section in (config["model"]["descriptor"], config["model"]["fitting_net"]):
-        section["seed"] = seed
-    config["training"]["seed"] = seed
-    (folder / "input.json").write_text(json.dumps(config, indent=1))
+    write_input(folder, args.data, seed)
     command = [sys.executable, "-m", "dpbench.cli", "--threads", "1"]
     command += ["train", "--config", "input.json", "--device", "cpu"]
     started = time.monotonic()

@@ -7,7 +7,7 @@ are dpbench's own.
 
 Example:
     python benchmarks/water_parity/paired.py --dp .cache/deepmd/bin/dp \
-        --data deepmd_water/data --out runs --seeds 1000 2000 3000 4000 5000
+        --data deepmd_water/data --out runs
 """
 
 import argparse
@@ -17,6 +17,7 @@ import subprocess
 import time
 from pathlib import Path
 
+from inputs import SEEDS
 from ours import read_curve, score
 
 from dpbench.models.checkpoint import save_model
@@ -37,7 +38,7 @@ def main() -> None:
     parser.add_argument("--dp", required=True, help="the `dp` program")
     parser.add_argument("--data", type=Path, required=True, help="holds data_0 ...")
     parser.add_argument("--out", type=Path, required=True, help="as of peer.py")
-    parser.add_argument("--seeds", type=int, nargs="+", required=True)
+    parser.add_argument("--seeds", type=int, nargs="+", default=SEEDS)
     args = parser.parse_args()
     for seed in args.seeds:
         folder = args.out / f"paired-seed{seed}"

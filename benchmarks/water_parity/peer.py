@@ -2,7 +2,7 @@
 
 Example:
     python benchmarks/water_parity/peer.py --dp .cache/deepmd/bin/dp \
-        --data deepmd_water/data --out runs --seeds 1 2 3 4 5
+        --data deepmd_water/data --out runs
 """
 
 import argparse
@@ -13,7 +13,8 @@ import subprocess
 import time
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
+from inputs import SEEDS, write_input
+
 NFRAMES = 80  # of data_3: all of them are scored
 
 
@@ -22,7 +23,7 @@ def main() -> None:
     parser.add_argument("--dp", required=True, help="the `dp` program")
     parser.add_argument("--data", type=Path, required=True, help="holds data_0 ...")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3, 4, 5])
+    parser.add_argument("--seeds", type=int, nargs="+", default=SEEDS)
     parser.add_argument("--backend", choices=["tf", "pt"], default="tf")
     args = parser.parse_args()
     for seed in args.seeds:
@@ -34,13 +35,7 @@ def main() -> None:
 
 def train_and_score(args: argparse.Namespace, seed: int, folder: Path) -> dict:
     """Run ``dp train``, ``dp freeze`` and ``dp test`` in ``folder``."""
-    folder.mkdir(parents=True, exist_ok=True)
-    text = (HERE / "input.json").read_text()
-    config = json.loads(text.replace("DATA", str(args.data.resolve())))
-    for section in (config["model"]["descriptor"], config["model"]["fitting_net"]):
-        section["seed"] = seed
-    config["training"]["seed"] = seed
-    (folder / "input.json").write_text(json.dumps(config, indent=1))
+    write_input(folder, args.data, seed)
     started = time.monotonic()
     run(args, folder, "train", "input.json")
     seconds = time.monotonic() - started
