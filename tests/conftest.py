@@ -85,12 +85,33 @@ def deepmd_python() -> str:
     return python
 
 
+@pytest.fixture(scope="session")
+def services_python() -> Path:
+    """The interpreter of an environment that has moto and mlcroissant."""
+    python = Path(os.environ.get("DPBENCH_SERVICES_PYTHON", ""))
+    if not python.is_file():
+        absent("services", "DPBENCH_SERVICES_PYTHON names no interpreter")
+    return python
+
+
+@pytest.fixture(scope="session")
+def postgres_programs() -> Path:
+    """The folder of PostgreSQL's initdb and pg_ctl."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    on_path = shutil.which("initdb")
+    if not found and on_path is None:
+        absent("postgres", "PostgreSQL's initdb is not installed")
+    return Path(on_path).resolve().parent if on_path else found[-1].parent
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what needs more than Python from the fixtures that it asks for."""
     needs = {
         "shared_data": pytest.mark.shared_data,
         "chromium": pytest.mark.browser,
         "deepmd_python": pytest.mark.deepmd,
+        "services_python": pytest.mark.services,
+        "postgres_programs": pytest.mark.postgres,
     }
     for item in items:
         for fixture, mark in needs.items():

@@ -53,7 +53,10 @@ def walk_commands() -> Iterator[tuple[str, click.Context]]:
         context = click.Context(command, info_name=name, parent=root, **settings)
         yield f"dpbench {name}", context
         if isinstance(command, click.Group):
-            for sub, subcommand in command.commands.items():
+            for sub in command.list_commands(context):
+                subcommand = command.get_command(context, sub)
+                if subcommand is None:
+                    continue
                 child = click.Context(
                     subcommand, info_name=sub, parent=context, **settings
                 )

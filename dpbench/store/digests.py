@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from dpbench.frames import Frames
+from dpbench.frames import ATOM_FIELDS, Frames
 
 SCHEME = "dpb1"
 """Version of the way digests are made; it starts every digest that is written."""
@@ -25,6 +25,12 @@ PER_FRAME = 1 + 9 + 3 + 1 + 9
 
 PER_ATOM = 1 + 3 + 3
 """Numbers of an atom: z, coord, force."""
+
+STRUCTURE = ("z", "coord", "box", "pbc")
+"""What makes a structure, in the order in which it is digested."""
+
+CONTENT = (*STRUCTURE, "energy", "force", "virial")
+"""What makes a frame, in the order in which it is digested."""
 
 
 def frame_digests(
@@ -48,7 +54,25 @@ def frame_digests(
         of_state = np.flatnonzero(states == state)
         for count in np.unique(natoms[of_state]):
             group = of_state[natoms[of_state] == count]
-            _digest_group(frames, group, prefix=prefix, out=digests)
+            _digest_group(frames, group, prefix=prefix, fields=CONTENT, out=digests)
+    return digests
+
+
+def structure_digests(frames: Frames) -> NDArray[np.uint8]:
+    """Digest every frame without its labels: natoms, z, coord, box and pbc.
+
+    Two frames of equal structure digest and other frame digest are one structure that
+    was labelled twice, or at two levels of theory.
+
+    Returns:
+        (frame, 32) bytes.
+    """
+    digests = np.empty((frames.nframes, DIGEST_SIZE), dtype=np.uint8)
+    prefix = hashlib.sha256(f"{SCHEME}:structure\0".encode())
+    natoms = frames.natoms
+    for count in np.unique(natoms):
+        group = np.flatnonzero(natoms == count)
+        _digest_group(frames, group, prefix=prefix, fields=STRUCTURE, out=digests)
     return digests
 
 
@@ -84,6 +108,7 @@ def _digest_group(
     group: NDArray[np.intp],
     *,
     prefix: "hashlib._Hash",
+    fields: Sequence[str],
     out: NDArray[np.uint8],
 ) -> None:
     """Digest frames of equal natoms: one row of numbers each, hashed row by row."""
@@ -92,7 +117,7 @@ def _digest_group(
     block_size = max(1, 4_000_000 // (PER_FRAME + PER_ATOM * natoms))
     for start in range(0, len(group), block_size):
         index = group[start : start + block_size]
-        rows = _number_rows(frames, index, natoms)
+        rows = _number_rows(frames, index, natoms, fields)
         for frame_idx, row in zip(index, rows, strict=True):
             content = prefix.copy()
             content.update(row.data)
@@ -100,27 +125,16 @@ def _digest_group(
 
 
 def _number_rows(
-    frames: Frames, index: NDArray[np.intp], natoms: int
+    frames: Frames, index: NDArray[np.intp], natoms: int, fields: Sequence[str]
 ) -> NDArray[np.float64]:
     """Write frames of equal natoms as rows of canonical little-endian float64."""
     nframes = len(index)
-    rows = np.empty((nframes, PER_FRAME + PER_ATOM * natoms), dtype="<f8")
     atoms = frames.atom_offset[index][:, None] + np.arange(natoms)
-    columns = (
-        np.full(nframes, natoms),
-        frames.z[atoms],
-        frames.coord[atoms],
-        frames.box[index],
-        frames.pbc[index],
-        frames.energy[index],
-        frames.force[atoms],
-        frames.virial[index],
-    )
-    at = 0
-    for column in columns:
-        flat = column.reshape(nframes, -1)
-        rows[:, at : at + flat.shape[1]] = flat
-        at += flat.shape[1]
+    columns = [np.full((nframes, 1), natoms, dtype="<f8")]
+    for name in fields:
+        picked = getattr(frames, name)[atoms if name in ATOM_FIELDS else index]
+        columns.append(picked.reshape(nframes, -1).astype("<f8"))
+    rows = np.concatenate(columns, axis=1)
     rows += 0.0  # -0.0 becomes 0.0
     rows[np.isnan(rows)] = np.nan  # every NaN becomes the same bits
     return rows

@@ -13,7 +13,8 @@ from click.testing import CliRunner
 
 from dpbench.cli.__main__ import THREAD_VARIABLES, main, set_threads, threads_asked
 from dpbench.cli.context import Context, pass_context
-from dpbench.cli.main import COMMANDS, LazyGroup, cli
+from dpbench.cli.lazy import LazyGroup
+from dpbench.cli.main import COMMANDS, RootGroup, cli
 from dpbench.errors import DatasetError
 
 
@@ -36,7 +37,11 @@ def command_paths():
         command = cli.get_command(click.Context(cli), name)
         paths.append((name, command))
         if isinstance(command, click.Group):
-            paths += [(f"{name} {sub}", c) for sub, c in command.commands.items()]
+            inside = click.Context(command)
+            paths += [
+                (f"{name} {sub}", command.get_command(inside, sub))
+                for sub in command.list_commands(inside)
+            ]
     return paths
 
 
@@ -48,11 +53,11 @@ def failing_group(error):
     def fail(context):
         raise error
 
-    class Failing(LazyGroup):
+    class Failing(RootGroup):
         def get_command(self, ctx, cmd_name):
             return fail
 
-    return Failing("dpbench")
+    return Failing("dpbench", table={})
 
 
 def test_help_imports_no_numerical_package():
@@ -159,7 +164,7 @@ def test_global_options_work_before_and_after_the_command(tmp_path, monkeypatch)
     def show(context):
         seen.append(context)
 
-    monkeypatch.setattr("dpbench.cli.main._is_there", lambda name: True)
+    monkeypatch.setattr(LazyGroup, "_is_there", lambda *_: True)
     monkeypatch.setattr("importlib.import_module", lambda name: _Module(show))
     monkeypatch.setitem(COMMANDS, "show", ("m:show", "Show."))
     for arguments in (
@@ -214,7 +219,7 @@ def test_sigint_stops_a_running_command(tmp_path):
         "@click.command('wait')\n"
         "def wait():\n"
         "    print('ready', flush=True); time.sleep(30)\n"
-        "m.LazyGroup.get_command = lambda self, ctx, name: wait\n"
+        "m.RootGroup.get_command = lambda self, ctx, name: wait\n"
         "import sys; sys.exit(main(['wait']))"
     )
     with subprocess.Popen(

@@ -92,7 +92,7 @@ def find_command(words):
     command = cli.get_command(click.Context(cli), words[0])
     rest = words[1:]
     if isinstance(command, click.Group) and rest and not rest[0].startswith("-"):
-        return command.commands.get(rest[0]), rest[1:]
+        return command.get_command(click.Context(command), rest[0]), rest[1:]
     return command, rest
 
 

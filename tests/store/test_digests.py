@@ -1,12 +1,18 @@
 import hashlib
 import struct
+from dataclasses import replace
 
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dpbench.frames import concatenate, uniform
-from dpbench.store.digests import frame_digests, repeated, version_digest
+from dpbench.store.digests import (
+    frame_digests,
+    repeated,
+    structure_digests,
+    version_digest,
+)
 from tests.store.synthetic import random_frames
 
 COUNTS = st.lists(st.integers(1, 6), min_size=1, max_size=12)
@@ -88,3 +94,13 @@ def test_repeated_marks_all_but_the_first_of_equal_frames(known, new):
         expected.append(value in seen)
         seen.add(value)
     assert found.tolist() == expected
+
+
+def test_structure_digest_knows_no_labels_and_every_atom():
+    frames = random_frames(3, [4, 5, 4])
+    same = replace(frames, energy=frames.energy + 1, force=frames.force * 2)
+    moved = replace(frames, coord=frames.coord + np.eye(1, 3))
+    digests = structure_digests(frames)
+    assert (structure_digests(same) == digests).all()
+    assert (structure_digests(moved) != digests).any(axis=1).all()
+    assert len(np.unique(digests, axis=0)) == 3

@@ -1,88 +1,13 @@
-"""``dpbench dataset``: look at datasets and split them."""
-
-import json
-from typing import Any
+"""``dpbench dataset split``."""
 
 import click
 
 from dpbench.cli.context import Context, pass_context
+from dpbench.cli.dataset.text import as_text
 from dpbench.errors import ConfigError
 
 
-@click.group("dataset")
-def dataset_group() -> None:
-    """Look at datasets and split them.
-
-    \b
-    Example:
-        dpbench dataset list
-    """
-
-
-@dataset_group.command("list")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@pass_context
-def list_command(context: Context, as_json: bool) -> None:
-    """List the datasets of the workspace.
-
-    \b
-    Example:
-        dpbench dataset list
-    """
-    from dpbench.cli.dataset_text import datasets_text
-    from dpbench.store.summary import list_datasets
-
-    rows = list_datasets(context.workspace())
-    click.echo(_json(rows) if as_json else datasets_text(rows))
-
-
-@dataset_group.command("show")
-@click.argument("name")
-@click.option("--quarantined", is_flag=True, help="List the frames that were kept out.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@pass_context
-def show_command(
-    context: Context, name: str, *, quarantined: bool, as_json: bool
-) -> None:
-    """Show what a dataset is made of; NAME is e.g. water or water-v2.
-
-    \b
-    Example:
-        dpbench dataset show water-v2
-    """
-    from dpbench.cli.dataset_text import quarantine_text, version_text
-    from dpbench.store.dataset import open_dataset
-    from dpbench.store.summary import describe, describe_quarantine
-
-    version = open_dataset(context.workspace(), name)
-    if quarantined:
-        rows = describe_quarantine(version)
-        click.echo(_json(rows) if as_json else quarantine_text(version.label, rows))
-        return
-    facts = describe(version)
-    click.echo(_json(facts) if as_json else version_text(facts))
-
-
-@dataset_group.command("stats")
-@click.argument("name")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@pass_context
-def stats_command(context: Context, name: str, as_json: bool) -> None:
-    """Measure a dataset: energies, forces, distances, volumes.
-
-    \b
-    Example:
-        dpbench dataset stats water
-    """
-    from dpbench.cli.dataset_text import statistics_text
-    from dpbench.io.dataset_stats import statistics
-    from dpbench.store.dataset import open_dataset
-
-    facts = statistics(open_dataset(context.workspace(), name))
-    click.echo(_json(facts) if as_json else statistics_text(facts))
-
-
-@dataset_group.command("split")
+@click.command("split")
 @click.argument("name")
 @click.option(
     "--strategy",
@@ -124,7 +49,7 @@ def split_command(
     Example:
         dpbench dataset split water --hold-out test='*_900K*' --seed 1
     """
-    from dpbench.cli.dataset_text import split_text
+    from dpbench.cli.dataset.text import split_text
     from dpbench.store.dataset import open_dataset
     from dpbench.store.splits import make_split, save_split
 
@@ -149,7 +74,7 @@ def split_command(
         "sizes": split.sizes,
         "parameters": split.parameters,
     }
-    click.echo(_json(facts) if as_json else split_text(facts))
+    click.echo(as_text(facts) if as_json else split_text(facts))
 
 
 def _fractions(text: str | None) -> dict[str, float] | None:
@@ -175,7 +100,3 @@ def _pair(text: str, option: str, form: str) -> tuple[str, str]:
     if not equals or not value:
         raise ConfigError(f"{option} {text}: expected {form}.")
     return check_part(part), value
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, indent=2)

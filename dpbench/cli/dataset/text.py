@@ -1,5 +1,6 @@
 """How ``dpbench dataset`` words what it found."""
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -7,6 +8,11 @@ Rows = Sequence[Mapping[str, Any]]
 
 MOST_COMPOSITIONS = 12
 """Compositions that ``show`` names; ``--json`` has them all."""
+
+
+def as_text(value: Any) -> str:
+    """Word a value for ``--json``."""
+    return json.dumps(value, indent=2)
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
