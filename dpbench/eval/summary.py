@@ -2,9 +2,10 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from dpbench.eval.leaderboard.columns import number, with_spread
+from dpbench.eval.leaderboard.columns import with_spread
 from dpbench.eval.record import Record
 from dpbench.eval.task_results import Accuracy, Stability, Throughput
+from dpbench.eval.web.numbers import number
 from dpbench.metrics.definitions import METRICS, MetricValue
 
 

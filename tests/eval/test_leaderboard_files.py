@@ -9,9 +9,6 @@ import pytest
 
 from dpbench.errors import EvaluationError
 from dpbench.eval.leaderboard import write_board
-from dpbench.eval.leaderboard.axes import linear_ticks, log_ticks, tick_text
-from dpbench.eval.leaderboard.columns import number, spread_text
-from dpbench.eval.leaderboard.markup import Markup, join, tag
 from dpbench.eval.leaderboard.plots import (
     Point,
     pareto_front,
@@ -19,6 +16,9 @@ from dpbench.eval.leaderboard.plots import (
     parity_plot,
     trace_plot,
 )
+from dpbench.eval.web.axes import linear_ticks, log_ticks, tick_text
+from dpbench.eval.web.markup import Markup, join, tag
+from dpbench.eval.web.numbers import number, spread_text
 from tests.eval.synthetic_records import exploded, synthetic_record, with_digests
 
 HOSTILE = '<script>alert(1)</script> & "x" \' | `y` [z](u) </td>'

@@ -1,12 +1,11 @@
 """What a row unfolds to: plots, every number, the chain to the sources, the record."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 
 from dpbench.eval.leaderboard.board import Row
-from dpbench.eval.leaderboard.columns import number, with_spread
-from dpbench.eval.leaderboard.markup import Markup, join, tag
+from dpbench.eval.leaderboard.columns import with_spread
 from dpbench.eval.leaderboard.plots import parity_plot, trace_plot
 from dpbench.eval.record import Record, record_to_payload
 from dpbench.eval.task_results import (
@@ -16,6 +15,9 @@ from dpbench.eval.task_results import (
     StabilityRun,
     Throughput,
 )
+from dpbench.eval.web.markup import Markup, join, tag
+from dpbench.eval.web.numbers import number
+from dpbench.eval.web.tables import grid
 from dpbench.metrics.definitions import METRICS, MetricValue
 
 SOURCES_SHOWN = 50
@@ -125,31 +127,6 @@ def metric_grid(metrics: Iterable[MetricValue]) -> Markup:
         for metric in metrics
     ]
     return grid(("Metric", "Value", "n"), rows, numbers_from=1)
-
-
-def grid(
-    heads: Sequence[str], rows: Iterable[Sequence[str]], *, numbers_from: int
-) -> Markup:
-    """Draw a small table; columns from ``numbers_from`` on are set right."""
-    head = tag(
-        "tr",
-        *(
-            tag("th", text, scope="col", class_="num" if i >= numbers_from else None)
-            for i, text in enumerate(heads)
-        ),
-    )
-    body = (
-        tag(
-            "tr",
-            *(
-                tag("td", text, class_="num" if i >= numbers_from else None)
-                for i, text in enumerate(row)
-            ),
-        )
-        for row in rows
-    )
-    table = tag("table", tag("thead", head), tag("tbody", *body))
-    return tag("div", table, class_="scroll", tabindex="0")
 
 
 def _stability_card(stability: Stability) -> Markup:

@@ -5,28 +5,18 @@ from importlib.resources import files
 
 from dpbench.eval.leaderboard.board import Board
 from dpbench.eval.leaderboard.columns import COLUMNS
-from dpbench.eval.leaderboard.details import grid
-from dpbench.eval.leaderboard.markup import Markup, tag
 from dpbench.eval.leaderboard.table_markup import table_section
+from dpbench.eval.web.document import LOGO, THEME_BUTTON, document
+from dpbench.eval.web.markup import Markup, tag
+from dpbench.eval.web.tables import grid
 from dpbench.metrics.definitions import METRICS
 
 
 def render_page(board: Board) -> str:
     """Write the page: a pure function of the board."""
     assets = files("dpbench.eval.leaderboard") / "assets"
-    style = Markup((assets / "style.css").read_text(encoding="utf-8"))
-    script = Markup((assets / "app.js").read_text(encoding="utf-8"))
-    head = tag(
-        "head",
-        tag("meta", charset="utf-8"),
-        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        tag("meta", name="color-scheme", content="light dark"),
-        tag("link", rel="icon", href="data:,"),
-        tag("title", "dpbench leaderboard"),
-        tag("style", style),
-    )
-    body = tag(
-        "body",
+    return document(
+        "dpbench leaderboard",
         tag("a", "Skip to the tables", href="#tables", class_="skip"),
         _header(board),
         tag(
@@ -43,9 +33,8 @@ def render_page(board: Board) -> str:
             ),
             _reading_help(),
         ),
-        tag("script", script),
+        script=(assets / "app.js").read_text(encoding="utf-8"),
     )
-    return "<!doctype html>\n" + tag("html", head, body, lang="en") + "\n"
 
 
 def _header(board: Board) -> Markup:
@@ -61,7 +50,7 @@ def _header(board: Board) -> Markup:
         "header",
         tag(
             "div",
-            _LOGO,
+            LOGO,
             tag(
                 "div",
                 tag("h1", "dpbench leaderboard"),
@@ -74,22 +63,8 @@ def _header(board: Board) -> Markup:
             class_="brand",
         ),
         tag("p", summary, class_="summary"),
-        tag(
-            "button",
-            "Dark",
-            id="theme",
-            type="button",
-            aria_pressed="false",
-            title="Switch between light and dark",
-        ),
+        THEME_BUTTON,
     )
-
-
-_LOGO = Markup(
-    '<svg viewBox="0 0 40 40" class="logo" aria-hidden="true">'
-    '<circle cx="20" cy="20" r="18.5"/><path d="M9 13c3 20 7 20 11 8s7-9 11-2"/>'
-    '<circle cx="14" cy="28" r="3.2" class="atom"/></svg>'
-)
 
 
 def _toolbar(board: Board) -> Markup:

@@ -4,9 +4,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dpbench.eval.leaderboard.axes import Scale, frame, left_margin, padded, picture
-from dpbench.eval.leaderboard.columns import number
-from dpbench.eval.leaderboard.markup import Markup, join, tag
+from dpbench.eval.web.axes import Scale, frame, left_margin, padded, picture
+from dpbench.eval.web.markup import Markup, join, tag
+from dpbench.eval.web.numbers import number
 
 LABEL_GAP = 18
 """Pixels that two labels need between their base lines."""

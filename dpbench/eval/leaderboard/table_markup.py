@@ -3,16 +3,11 @@
 from collections import Counter
 
 from dpbench.eval.leaderboard.board import BASELINE_NAME, BaselineRow, Row, Table
-from dpbench.eval.leaderboard.columns import (
-    COLUMNS,
-    Column,
-    half_width,
-    number,
-    spread_text,
-)
+from dpbench.eval.leaderboard.columns import COLUMNS, Column, half_width
 from dpbench.eval.leaderboard.details import row_details
-from dpbench.eval.leaderboard.markup import Markup, join, tag
 from dpbench.eval.leaderboard.plots import Point, pareto_plot
+from dpbench.eval.web.markup import Markup, join, tag
+from dpbench.eval.web.numbers import number, spread_text
 from dpbench.metrics.definitions import MetricValue
 
 ERROR = "force_rmse_component_mev_per_ang"

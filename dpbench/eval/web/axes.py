@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from dpbench.eval.leaderboard.markup import Markup, join, tag
+from dpbench.eval.web.markup import Markup, join, tag
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

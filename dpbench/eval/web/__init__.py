@@ -1,0 +1,1 @@
+"""What all pages that dpbench writes share: markup, plots, numbers, one style."""
