@@ -32,7 +32,7 @@ def document(title: str, *content: Markup, script: str = "") -> str:
     """
     assets = files("dpbench.eval.web") / "assets"
     style = Markup((assets / "style.css").read_text(encoding="utf-8"))
-    theme = Markup((assets / "theme.js").read_text(encoding="utf-8"))
+    theme = (assets / "theme.js").read_text(encoding="utf-8")
     head = tag(
         "head",
         tag("meta", charset="utf-8"),
@@ -42,6 +42,5 @@ def document(title: str, *content: Markup, script: str = "") -> str:
         tag("title", title),
         tag("style", style),
     )
-    scripts = (tag("script", theme), tag("script", Markup(script)) if script else None)
-    body = tag("body", *content, *scripts)
+    body = tag("body", *content, tag("script", Markup(theme + script)))
     return "<!doctype html>\n" + tag("html", head, body, lang="en") + "\n"
