@@ -4,23 +4,35 @@
 the sha256 of those bytes, so that an object can neither change nor be mistaken.
 ``objects/refs/NAME/NUMBER`` names the object of version NUMBER of dataset NAME, and
 making that file is the one moment at which a version comes to be.
+
+With a remote store the same keys lie below its URL. Objects are then copied into the
+workspace as they are read; references are always asked for.
 """
 
 import hashlib
 import json
 from collections.abc import Iterator
-from pathlib import Path
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path, PurePosixPath
 from typing import Any, Literal, get_args
 
 from dpbench.config import canonical_json
 from dpbench.errors import DatasetError
 from dpbench.store.files import disk_errors, write_atomically, write_exclusively
+from dpbench.store.remote import RemoteStore, remote_of
 from dpbench.store.workspace import Workspace
 
-Kind = Literal["version", "split", "theory", "model", "run", "result"]
+Kind = Literal["version", "split", "theory", "model", "run", "result", "event"]
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
 """All kinds of objects."""
+
+REFERENCES = "references.json"
+"""File beside the copies: what each remote reference says, by its tag."""
+
+REQUESTS = 16
+"""References that are asked for at the same time."""
 
 
 def digest_of(payload: dict[str, Any]) -> str:
@@ -40,10 +52,14 @@ def put(workspace: Workspace, kind: Kind, payload: dict[str, Any]) -> str:
         ValueError: If the payload holds NaN or infinity; absent values are null.
     """
     digest = digest_of(payload)
-    path = _path(workspace, kind, digest)
+    data = canonical_json(payload)
+    remote = remote_of(workspace)
+    if remote is not None:
+        remote.create(_key(kind, digest), data)  # one that is there says the same
+    path = workspace.truth / _key(kind, digest)
     with disk_errors(path):
         if not path.exists():
-            write_atomically(path, canonical_json(payload))
+            write_atomically(path, data)
     return digest
 
 
@@ -52,8 +68,12 @@ def get(workspace: Workspace, kind: Kind, digest: str) -> dict[str, Any]:
 
     Raises:
         DatasetError: If it is missing or damaged.
+        WorkspaceError: If a remote store cannot be reached.
     """
-    path = _path(workspace, kind, digest)
+    remote = remote_of(workspace)
+    if remote is not None:
+        return _loads(_copied(workspace, remote, _key(kind, digest)))
+    path = workspace.truth / _key(kind, digest)
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -66,12 +86,15 @@ def get(workspace: Workspace, kind: Kind, digest: str) -> dict[str, Any]:
             f"{path}: the content does not fit its name; the file is damaged. "
             "Restore it from a copy of the workspace."
         )
-    payload: dict[str, Any] = json.loads(data)
-    return payload
+    return _loads(data)
 
 
 def digests(workspace: Workspace, kind: Kind) -> list[str]:
     """List the objects of a kind, sorted, without reading them."""
+    remote = remote_of(workspace)
+    if remote is not None:
+        paths = [PurePosixPath(key) for key in remote.keys(f"objects/{kind}")]
+        return sorted(path.stem for path in paths if path.suffix == ".json")
     return sorted(p.stem for p in (workspace.objects / kind).glob("??/[!.]*.json"))
 
 
@@ -93,20 +116,40 @@ def claim_version(workspace: Workspace, name: str, *, number: int, digest: str) 
     Raises:
         WorkspaceError: If the reference cannot be written.
     """
+    remote = remote_of(workspace)
+    if remote is not None:
+        key = _reference_key(name, number)
+        # An answer that got lost makes the client ask again: then the one who was
+        # first is this process itself.
+        return remote.create(key, digest.encode()) or _is_ours(remote, key, digest)
     path = reference_path(workspace, name, number)
     with disk_errors(path):
         return write_exclusively(path, digest.encode())
 
 
+def release_version(workspace: Workspace, name: str, *, number: int) -> None:
+    """Take back a claim of this process whose version could not be indexed.
+
+    Only where all writers share one lock, which the caller holds: elsewhere another
+    machine may have built on the version, so it stays and is indexed later.
+    """
+    if workspace.is_alone:
+        reference_path(workspace, name, number).unlink(missing_ok=True)
+
+
 def reference_path(workspace: Workspace, name: str, number: int) -> Path:
     """Return where the reference of a version is, or would be."""
-    return workspace.objects / "refs" / name / str(number)
+    return workspace.truth / _reference_key(name, number)
 
 
 def version_numbers(workspace: Workspace, name: str) -> list[int]:
     """List the versions of a dataset, oldest first; empty if there is no such."""
-    folder = workspace.objects / "refs" / name
-    return sorted(int(p.name) for p in folder.glob("*") if p.name.isdigit())
+    remote = remote_of(workspace)
+    if remote is not None:
+        names = remote.names(f"objects/refs/{name}")
+    else:
+        names = [p.name for p in (workspace.objects / "refs" / name).glob("*")]
+    return sorted(int(number) for number in names if number.isdigit())
 
 
 def version_digest(workspace: Workspace, name: str, number: int) -> str:
@@ -115,28 +158,116 @@ def version_digest(workspace: Workspace, name: str, number: int) -> str:
     Raises:
         DatasetError: If the reference cannot be read.
     """
+    remote = remote_of(workspace)
+    if remote is not None:
+        key = _reference_key(name, number)
+        data = remote.read(key)
+        if data is None:
+            raise _no_reference(f"{remote.url}/{key}", "no such object", name, number)
+        return data.decode().strip()
     path = reference_path(workspace, name, number)
     try:
         return path.read_text().strip()
     except OSError as error:
-        raise DatasetError(
-            f"{path}: cannot be read ({error.strerror}); expected the reference of "
-            f"{name}-v{number}. Restore it from a copy of the workspace."
-        ) from error
+        raise _no_reference(str(path), error.strerror or "", name, number) from error
 
 
 def dataset_names(workspace: Workspace) -> list[str]:
     """List the datasets by name."""
+    remote = remote_of(workspace)
+    if remote is not None:
+        return sorted({_parts(key)[0] for key in remote.tags("objects/refs")})
     folder = workspace.objects / "refs"
     return sorted(p.name for p in folder.glob("*") if any(p.glob("[0-9]*")))
 
 
 def all_versions(workspace: Workspace) -> Iterator[tuple[str, int, str]]:
     """Yield (dataset, number, object digest) of every version."""
+    remote = remote_of(workspace)
+    if remote is not None:
+        yield from _remote_versions(workspace, remote)
+        return
     for name in dataset_names(workspace):
         for number in version_numbers(workspace, name):
             yield name, number, version_digest(workspace, name, number)
 
 
-def _path(workspace: Workspace, kind: Kind, digest: str) -> Path:
-    return workspace.objects / kind / digest[:2] / f"{digest}.json"
+def _loads(data: bytes) -> dict[str, Any]:
+    payload: dict[str, Any] = json.loads(data)
+    return payload
+
+
+def _key(kind: Kind, digest: str) -> str:
+    return f"objects/{kind}/{digest[:2]}/{digest}.json"
+
+
+def _reference_key(name: str, number: int) -> str:
+    return f"objects/refs/{name}/{number}"
+
+
+def _copied(workspace: Workspace, remote: RemoteStore, key: str) -> bytes:
+    """Read a remote object, from the copy if it is whole; make the copy if not."""
+    path = workspace.truth / key
+    digest = path.stem
+    with suppress(OSError):
+        data = path.read_bytes()
+        if hashlib.sha256(data).hexdigest() == digest:
+            return data
+    fresh = remote.read(key)
+    where = f"{remote.url}/{key}"
+    if fresh is None:
+        raise DatasetError(
+            f"{where}: there is no such object; expected it because another one names "
+            "it. Restore it from a copy of the store."
+        )
+    if hashlib.sha256(fresh).hexdigest() != digest:
+        raise DatasetError(
+            f"{where}: the content does not fit its name; the object is damaged. "
+            "Restore it from a copy of the store."
+        )
+    with disk_errors(path):
+        write_atomically(path, fresh)
+    return fresh
+
+
+def _remote_versions(
+    workspace: Workspace, remote: RemoteStore
+) -> list[tuple[str, int, str]]:
+    """List (dataset, number, object digest) by one listing, asking for new ones only.
+
+    What a reference says is remembered with the tag that the listing gives it.
+    """
+    tags = remote.tags("objects/refs")
+    path = workspace.truth / REFERENCES
+    known: dict[str, list[str]] = {}
+    with suppress(OSError, ValueError):
+        known = json.loads(path.read_bytes())
+    unknown = [key for key, tag in tags.items() if known.get(key, [None])[0] != tag]
+    with ThreadPoolExecutor(max_workers=REQUESTS) as pool:
+        contents = list(pool.map(remote.read, unknown))
+    for key, data in zip(unknown, contents, strict=True):
+        if data is None:
+            where = f"{remote.url}/{key}"
+            raise _no_reference(where, "it has just gone", *_parts(key))
+        known[key] = [tags[key], data.decode().strip()]
+    if unknown:
+        with disk_errors(path):
+            write_atomically(path, canonical_json({key: known[key] for key in tags}))
+    return sorted((*_parts(key), known[key][1]) for key in tags)
+
+
+def _parts(key: str) -> tuple[str, int]:
+    """Take dataset and number from a reference's key."""
+    path = PurePosixPath(key)
+    return path.parent.name, int(path.name)
+
+
+def _is_ours(remote: RemoteStore, key: str, digest: str) -> bool:
+    return remote.read(key) == digest.encode()
+
+
+def _no_reference(where: str, found: str, name: str, number: int) -> DatasetError:
+    return DatasetError(
+        f"{where}: cannot be read ({found}); expected the reference of "
+        f"{name}-v{number}. Restore it from a copy of the workspace."
+    )
