@@ -1,0 +1,1 @@
+"""Judging frames: twins, outliers, units, trajectories, equations of state."""
