@@ -21,15 +21,18 @@ from dpbench.store.catalog.engine import transaction
 from dpbench.store.catalog.index import catch_up, index_version
 from dpbench.store.dataset import DatasetVersion
 from dpbench.store.digests import repeated, version_digest
-from dpbench.store.files import disk_errors
-from dpbench.store.manifest import read_manifest_in, segment_folder
+from dpbench.store.manifest import read_manifest_in
 from dpbench.store.masks import to_ranges
-from dpbench.store.segments import move_into_place
-from dpbench.store.theory import fingerprint, refuse_mixture
+from dpbench.store.staging import publish, upload_early
+from dpbench.store.theory import Conflict, Level, fingerprint, refuse_mixture
+from dpbench.store.theory_levels import levels_of
 from dpbench.store.workspace import Workspace
 
 ROLES = ("data", "quarantine")
 """Roles of segments, and keys of a version's payload."""
+
+CLAIM_TRIES = 20
+"""Times that a commit to a remote store starts again after another machine's."""
 
 Facts = NDArray[Any]
 Entry = dict[str, Any]
@@ -90,7 +93,36 @@ def commit_version(
         DatasetError: If levels of theory would mix, or the dataset is damaged.
         WorkspaceError: If the disk or the registry cannot be written.
     """
-    claimed: Path | None = None
+    upload_early(workspace, _news_of(workspace, name, content))
+    for _ in range(CLAIM_TRIES if workspace.is_remote else 1):
+        try:
+            return _commit_once(
+                workspace,
+                name,
+                content,
+                created_at=created_at,
+                note=note,
+                allow_mixed_theory=allow_mixed_theory,
+            )
+        except _TakenError as error:
+            taken = error  # by a machine with another registry: go on from its version
+    raise taken
+
+
+class _TakenError(WorkspaceError):
+    """Another process has made the version of that number."""
+
+
+def _commit_once(
+    workspace: Workspace,
+    name: str,
+    content: NewContent,
+    *,
+    created_at: str,
+    note: str,
+    allow_mixed_theory: bool,
+) -> Outcome:
+    claimed: int | None = None
     try:
         with transaction(workspace, write=True) as connection:
             catch_up(connection, workspace)
@@ -100,15 +132,17 @@ def commit_version(
                 return Outcome(
                     version=head, is_new=False, n_added=0, n_repeated=draft.n_repeated
                 )
-            if not allow_mixed_theory:
-                known = list(head.theories.values()) if head else []
-                refuse_mixture(name, [*known, *draft.theories])
-            payload = draft.payload(name, created_at=created_at, note=note)
+            mixed = refuse_mixture(
+                name, draft.levels(content.staging), allow=allow_mixed_theory
+            )
+            payload = draft.payload(
+                name, created_at=created_at, note=note, mixed_theory=mixed
+            )
             claimed = _publish(workspace, content, draft, payload)
             version = _index(workspace, connection, payload)
     except BaseException:
         if claimed is not None:
-            claimed.unlink(missing_ok=True)
+            objects.release_version(workspace, name, number=claimed)
         raise
     return Outcome(
         version=version,
@@ -141,12 +175,32 @@ class _Draft:
         """Whether any frame is new."""
         return bool(self.segments)
 
-    def payload(self, name: str, *, created_at: str, note: str) -> dict[str, Any]:
+    def levels(self, staging: Path) -> tuple[Level, ...]:
+        """Return the distinct levels of theory of the sources of good frames."""
+        head = self._head
+        segments = head.segments if head else ()
+        sources = [source for s in segments for source in s.manifest["sources"]]
+        there = {entry["id"] for entry in self.entries["data"]}
+        for name in self.segments:
+            if name in there:
+                sources += read_manifest_in(staging / name)["sources"]
+        known = dict(head.theories) if head else {}
+        return levels_of(sources, known | {fingerprint(t): t for t in self.theories})
+
+    def payload(
+        self,
+        name: str,
+        *,
+        created_at: str,
+        note: str,
+        mixed_theory: Sequence[Conflict] = (),
+    ) -> dict[str, Any]:
         """Write the version's object."""
         head = self._head
         data = np.concatenate([_no_facts(), *self.facts["data"]])
         kept_out = np.concatenate([_no_facts(), *self.facts["quarantine"]])
         known = list(head.theories) if head else []
+        mixture = [c.to_json() for c in mixed_theory]
         return {
             "format": layout.FORMAT,
             "dataset": name,
@@ -160,6 +214,7 @@ class _Draft:
             "theories": sorted({*known, *map(fingerprint, self.theories)}),
             "created_at": created_at,
             "note": note,
+            **({"mixed_theory": mixture} if mixture else {}),
         }
 
     def _take_head(self, head: DatasetVersion) -> None:
@@ -206,23 +261,28 @@ class _Draft:
 
 def _publish(
     workspace: Workspace, content: NewContent, draft: _Draft, payload: dict[str, Any]
-) -> Path:
-    """Put everything in its place, the version's reference last."""
-    with disk_errors(workspace.stores):
-        for segment_id in draft.segments:
-            target = segment_folder(workspace, segment_id)
-            if not target.exists():
-                move_into_place(content.staging / segment_id, target)
+) -> int:
+    """Put everything in its place, the version's reference last; return its number."""
+    for segment_id in draft.segments:
+        publish(workspace, content.staging / segment_id)
     for theory in draft.theories:
         objects.put(workspace, "theory", theory)
     digest = objects.put(workspace, "version", payload)
-    name, number = payload["dataset"], payload["number"]
+    name, number = payload["dataset"], int(payload["number"])
     if not objects.claim_version(workspace, name, number=number, digest=digest):
-        raise WorkspaceError(
+        raise _TakenError(
             f"{name}-v{number}: another process has made it without this registry's "
             "lock; expected one registry a workspace. Run the ingest again."
         )
-    return objects.reference_path(workspace, name, number)
+    return number
+
+
+def _news_of(workspace: Workspace, name: str, content: NewContent) -> list[Path]:
+    """List the staged segments that a version of now would name."""
+    if not workspace.is_remote:
+        return []
+    draft = _Draft(newest_version(workspace, name), content)
+    return [content.staging / segment_id for segment_id in draft.segments]
 
 
 def _index(

@@ -108,7 +108,9 @@ def test_contradicting_levels_of_theory_are_refused_unless_allowed(tmp_path):
     other = segment_data(
         random_frames(1, [2]), [source_entry("b", theory=fingerprint(pbe))]
     )
-    with pytest.raises(DatasetError, match="functional is 'LDA-PZ' in some and 'PBE'"):
+    with pytest.raises(
+        DatasetError, match=r"functional: LDA-PZ in 1 source, .* but PBE"
+    ):
         commit(workspace, "w", other, theories=[pbe])
     assert objects.version_numbers(workspace, "w") == [1]
     mixed = commit(workspace, "w", other, theories=[pbe], allow_mixed_theory=True)
@@ -118,13 +120,19 @@ def test_contradicting_levels_of_theory_are_refused_unless_allowed(tmp_path):
     ]
 
 
-def test_undeclared_and_rightly_differing_theories_go_together(tmp_path):
+def test_rightly_differing_theories_go_together_and_undeclared_ones_do_not(tmp_path):
     workspace = new_workspace(tmp_path)
     commit(workspace, "w", piece("a", random_frames(0, [2])))
-    for i, theory in enumerate([{}, {**THEORY, "kpoints": {"mesh": [2, 2, 2]}}]):
-        source = source_entry(f"b{i}", theory=fingerprint(theory))
-        data = segment_data(random_frames(i + 1, [2]), [source])
-        assert commit(workspace, "w", data, theories=[theory]).is_new
+    finer = {**THEORY, "kpoints": {"mesh": [2, 2, 2]}}
+    for name, theory in (("b0", finer), ("b1", {})):
+        source = source_entry(name, theory=fingerprint(theory))
+        data = segment_data(random_frames(1, [2]), [source])
+        if theory:
+            assert commit(workspace, "w", data, theories=[theory]).is_new
+            continue
+        with pytest.raises(DatasetError, match="undeclared in 1 source"):
+            commit(workspace, "w", data, theories=[theory])
+        assert commit(workspace, "u", data, theories=[theory]).is_new
 
 
 def test_staging_of_a_dead_process_is_swept_and_of_a_living_one_is_not(tmp_path):

@@ -1,0 +1,103 @@
+from math import ceil, inf, pi
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dpbench.store.theory_kpoints import (
+    agree,
+    conflicts,
+    reciprocal_lengths,
+    spacing_range,
+    spacings,
+)
+
+
+def cubic(divisions, side):
+    """An N x N x N mesh of a cubic cell of ``side`` Å."""
+    return {"mesh": [divisions] * 3, "reciprocal": [2 * pi / side] * 3}
+
+
+def test_reciprocal_lengths_are_those_of_the_reciprocal_cell():
+    rng = np.random.default_rng(0)
+    box = rng.normal(size=(3, 3)) + 3 * np.eye(3)
+    expected = np.linalg.norm(2 * pi * np.linalg.inv(box), axis=0)
+    found = reciprocal_lengths(box, np.ones(3, dtype=bool))
+    assert found == pytest.approx(expected, rel=1e-4)
+    slab = reciprocal_lengths(box, np.array([True, True, False]))
+    assert slab[2] is None
+    assert reciprocal_lengths(np.full((3, 3), np.nan), np.zeros(3, dtype=bool)) is None
+
+
+def test_spacing_is_two_pi_over_n_times_a():
+    assert spacings(cubic(4, 5.0)) == pytest.approx([2 * pi / (4 * 5.0)] * 3)
+
+
+@given(
+    spacing=st.floats(0.1, 1.0),
+    sides=st.lists(st.floats(2.0, 30.0), min_size=2, max_size=2),
+)
+def test_two_cubic_cells_meshed_at_one_spacing_agree(spacing, sides):
+    a, b = (cubic(max(1, ceil(2 * pi / side / spacing)), side) for side in sides)
+    assert agree(a, b)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "expected"),
+    [
+        (cubic(4, 4.05), cubic(4, 4.5), True),
+        (cubic(2, 5.4), cubic(3, 5.4), False),
+        (cubic(4, 5.4), cubic(2, 10.8), True),
+        (cubic(4, 5.4), cubic(6, 5.6), False),
+        (cubic(1, 5.4), cubic(2, 5.5), True),
+        (cubic(1, 5.4), cubic(4, 5.5), False),
+        (cubic(1, 15.0), cubic(4, 4.05), True),
+        (cubic(1, 10.0), cubic(8, 4.05), False),
+        (cubic(1, 12.4), cubic(1, 30.0), True),
+    ],
+)
+def test_meshes_are_compared_by_the_spacing_they_stand_for(one, other, expected):
+    assert agree(one, other) is expected
+    assert agree(other, one) is expected
+    assert bool(conflicts([one, other])) is not expected
+
+
+def test_vacuum_needs_one_division_and_a_short_axis_more():
+    slab = {"mesh": [4, 4, 1], "reciprocal": [1.55, 1.55, 0.25]}
+    flat = {"mesh": [4, 4, 1], "reciprocal": [1.55, 1.55, 1.57]}
+    bulk = {"mesh": [4, 4, 4], "reciprocal": [1.5, 1.5, 1.5]}
+    assert agree(slab, bulk)
+    assert not agree(flat, bulk)
+
+
+def test_range_of_gamma_alone_has_no_end():
+    assert spacing_range(cubic(1, 2 * pi)) == (1.0, inf)
+    assert spacing_range({"count": 76}) is None
+    assert spacing_range({"mesh": [2, 2, 2]}) is None
+
+
+def test_a_declared_spacing_is_held_against_meshes():
+    declared = {"spacing": 0.3}
+    assert agree(declared, cubic(4, 5.4))
+    assert not agree(declared, cubic(2, 5.4))
+    assert agree(declared, {"mesh": [2, 2, 2]})
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(1, 6), st.floats(3.0, 12.0)), min_size=2, max_size=12
+    )
+)
+def test_conflicts_are_found_as_if_all_were_compared_with_all(meshes):
+    values = [cubic(n, side) for n, side in meshes]
+    values += [cubic(meshes[0][0] + 1, meshes[0][1])]
+    every = {
+        (i, j)
+        for i in range(len(values))
+        for j in range(i + 1, len(values))
+        if not agree(values[i], values[j])
+    }
+    found = set(conflicts(values))
+    assert found <= every
+    assert bool(found) == bool(every)
