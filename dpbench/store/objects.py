@@ -130,10 +130,11 @@ def claim_version(workspace: Workspace, name: str, *, number: int, digest: str) 
 def release_version(workspace: Workspace, name: str, *, number: int) -> None:
     """Take back a claim of this process whose version could not be indexed.
 
-    Only where all writers share one lock, which the caller holds: elsewhere another
-    machine may have built on the version, so it stays and is indexed later.
+    All writers of a folder share one lock, which the caller holds. Those of a remote
+    store need not, so another may have built on the version: there it stays, and is
+    indexed later.
     """
-    if workspace.is_alone:
+    if not workspace.is_remote:
         reference_path(workspace, name, number).unlink(missing_ok=True)
 
 

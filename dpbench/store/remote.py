@@ -83,7 +83,9 @@ class RemoteStore:
 
         with self._errors(key):
             try:
-                for block in obstore.get(self._store, key).stream():
+                blocks = obstore.get(self._store, key).stream()
+                yield b""  # it is there, even if it is empty
+                for block in blocks:
                     yield bytes(block)
             except FileNotFoundError as error:
                 if "NoSuchBucket" in str(error):
@@ -120,6 +122,17 @@ class RemoteStore:
         with self._errors(prefix):
             pages = obstore.list(self._store, prefix)
             return sorted(entry["path"] for page in pages for entry in page)
+
+    def remove(self, key: str) -> None:
+        """Remove an object that nothing names.
+
+        Raises:
+            WorkspaceError: If the store cannot be reached or written.
+        """
+        import obstore
+
+        with self._errors(key):
+            obstore.delete(self._store, key)
 
     def tags(self, prefix: str) -> dict[str, str]:
         """List the numbered objects below a folder, by key, each with its tag.
@@ -196,7 +209,7 @@ def _open(url: str, options: tuple[tuple[str, Option], ...]) -> RemoteStore:
         "timeout": REQUEST_TIMEOUT,
         **{key: given.pop(key) for key in CLIENT_OPTIONS & given.keys()},
     }
-    service: dict[str, Any] = dict(given)
+    service: Any = dict(given)
     if url.startswith("s3"):
         # The client sends a sha256 with every put, and the server compares it.
         service = {"checksum_algorithm": "sha256", **service}

@@ -19,7 +19,6 @@ from dpbench.config import canonical_json
 from dpbench.elements import SYMBOLS
 from dpbench.frames import Frames
 from dpbench.store import layout, manifest
-from dpbench.store.digests import SCHEME
 from dpbench.store.files import (
     disk_errors,
     fsync_folder,
@@ -233,7 +232,7 @@ def _write_manifest(
         "n_frames": data.frames.nframes,
         "n_atoms": int(data.frames.atom_offset[-1]),
         "bytes": sum((folder / file).stat().st_size for file in files),
-        "storage_digest": storage_digest(files),
+        "storage_digest": manifest.storage_digest(files),
         "files": files,
         "compositions": list(names),
         "reasons": list(reasons),
@@ -241,9 +240,3 @@ def _write_manifest(
     }
     text = json.dumps(content, indent=1, sort_keys=True, allow_nan=False)
     (folder / manifest.NAME).write_text(text + "\n")
-
-
-def storage_digest(files: Mapping[str, str]) -> str:
-    """Digest {path: sha256}: says whether the files are those that were written."""
-    content = canonical_json(dict(files))
-    return f"{SCHEME}:{hashlib.sha256(content).hexdigest()}"

@@ -3,11 +3,15 @@
 import fcntl
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from dpbench.store.files import disk_errors, remove_tree
+from dpbench.store.manifest import read_manifest, segment_folder
+from dpbench.store.remote import remote_of
+from dpbench.store.remote_segments import adopt, upload
+from dpbench.store.segments import move_into_place
 from dpbench.store.workspace import Workspace
 
 
@@ -35,6 +39,40 @@ def staging_folder(workspace: Workspace) -> Iterator[Path]:
         remove_tree(folder)
         lock.unlink(missing_ok=True)
         os.close(descriptor)
+
+
+def publish(workspace: Workspace, folder: Path) -> None:
+    """Put a staged segment where versions may name it.
+
+    Args:
+        workspace: Where to; a remote one keeps a copy.
+        folder: The sealed segment, named by its id.
+
+    Raises:
+        WorkspaceError: If the disk or the object store cannot be written.
+        DatasetError: If the store has a segment of that name that is damaged.
+    """
+    target = segment_folder(workspace, folder.name)
+    remote = remote_of(workspace)
+    if remote is not None:
+        upload(remote, folder)
+        read_manifest(workspace, folder.name)
+        adopt(folder, target)
+    elif not target.exists():
+        with disk_errors(workspace.stores):
+            move_into_place(folder, target)
+
+
+def upload_early(workspace: Workspace, folders: Iterable[Path]) -> None:
+    """Upload staged segments before the registry's lock is taken: it may take hours.
+
+    Raises:
+        WorkspaceError: If the object store cannot be written.
+    """
+    remote = remote_of(workspace)
+    if remote is not None:
+        for folder in folders:
+            upload(remote, folder)
 
 
 def sweep(workspace: Workspace) -> list[Path]:

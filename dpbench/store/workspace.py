@@ -131,11 +131,6 @@ class Workspace:
         return self.config.stores is not None
 
     @property
-    def is_alone(self) -> bool:
-        """Whether all who write here share one registry, and so one lock."""
-        return not self.is_remote and self.config.index is None
-
-    @property
     def truth(self) -> Path:
         """Folder of objects and segments, or of the copies of remote ones.
 

@@ -61,7 +61,7 @@ def registry_url(workspace: Workspace) -> URL:
         ConfigError: If ``dpbench.toml`` names no usable URL.
     """
     if workspace.config.registry is None:
-        return URL.create("sqlite", database=str(workspace.root / "registry.db"))
+        return URL.create("sqlite", database=str(workspace.truth / "registry.db"))
     try:
         return make_url(workspace.config.registry)
     except ArgumentError as error:
