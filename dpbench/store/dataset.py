@@ -1,5 +1,6 @@
 """Opening versions of datasets, and reading their frames in any order."""
 
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -11,13 +12,20 @@ from numpy.typing import NDArray
 
 from dpbench.elements import symbols_of
 from dpbench.errors import DatasetError
-from dpbench.frames import ATOM_FIELDS, FRAME_FIELDS, Frames, empty, offsets
+from dpbench.frames import Frames, empty, offsets
 from dpbench.store import layout, objects
 from dpbench.store.formulas import elements_of
+from dpbench.store.gather_buffer import FrameBuffer
+from dpbench.store.gather_runs import read_runs
+from dpbench.store.gather_version import VersionGather
 from dpbench.store.masks import kept_rows
 from dpbench.store.references import DatasetReference, parse_reference
 from dpbench.store.segment_read import Segment
 from dpbench.store.workspace import Workspace
+
+LOOK_EVERY = 1.0
+"""Seconds between two looks at the lengths of mapped files; or longer, so that looking
+takes no more than a hundredth of the time."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -88,6 +96,7 @@ class DatasetVersion:
         self.label = f"{self.name}-v{self.number}"
         self.digest: str = payload["digest"]
         self.nframes: int = payload["n_frames"]
+        self._next_look = time.monotonic() + LOOK_EVERY
         self.theories: dict[str, dict[str, Any]] = {
             key: objects.get(workspace, "theory", key) for key in payload["theories"]
         }
@@ -137,6 +146,18 @@ class DatasetVersion:
         step: NDArray[np.int32] = self.facts["step"]
         return step
 
+    @property
+    def charge(self) -> NDArray[np.float64]:
+        """(frame), total charge of each frame, e; NaN where its source tells none."""
+        charge: NDArray[np.float64] = self.facts["charge"]
+        return charge
+
+    @property
+    def multiplicity(self) -> NDArray[np.int16]:
+        """(frame), spin multiplicity 2S + 1 of each frame; -1 = unknown."""
+        multiplicity: NDArray[np.int16] = self.facts["multiplicity"]
+        return multiplicity
+
     @cached_property
     def source_of(self) -> NDArray[np.int32]:
         """(frame), index of each frame's source into ``sources``."""
@@ -178,25 +199,77 @@ class DatasetVersion:
         numbers = {z for formula in self.compositions for z in elements_of(formula)}
         return symbols_of(sorted(numbers))
 
-    def read(self, indices: Sequence[int] | NDArray[np.integer]) -> Frames:
+    @cached_property
+    def is_mapped(self) -> bool:
+        """Whether all frames lie in mapped files: any frame is as near as the next.
+
+        False where a segment is remote, compressed or laid out otherwise: then frames
+        are read in blocks. Segments whose files are not here do not count.
+        """
+        return all(map(_is_mapped_or_missing, self.segments))
+
+    @cached_property
+    def _gather(self) -> VersionGather:
+        """What reads into buffers."""
+        where = np.concatenate(
+            [
+                np.zeros(0, dtype=np.int64),
+                *(
+                    segment.atom_offset[rows]
+                    for segment, rows in zip(self.segments, self._rows, strict=True)
+                ),
+            ]
+        )
+        return VersionGather(
+            self.segments,
+            segment=self._segment_of,
+            row=self._row_of,
+            atom=where,
+            natoms=self.natoms,
+        )
+
+    def read(
+        self,
+        indices: Sequence[int] | NDArray[np.integer],
+        out: FrameBuffer | None = None,
+    ) -> Frames:
         """Read frames, in the order of ``indices``, repeated ones repeatedly.
 
         Args:
             indices: Frame indices in version order, 0 to ``nframes`` - 1.
+            out: Where to put them, for batch after batch: the frames are then views of
+                the buffer, and change with the next read into it. This way is
+                compiled, and loads numba; it gives the same numbers.
 
         Raises:
             DatasetError: If an index is out of bounds, or a file missing or damaged.
         """
-        index = np.asarray(indices, dtype=np.int64).reshape(-1)
+        index = np.ascontiguousarray(indices, dtype=np.int64).reshape(-1)
         if len(index) == 0:
             return empty()
+        self._look_at_files()
+        if out is not None:
+            frames = self._gather.read(index, out)
+            if frames is not None:
+                return frames
         low, high = int(index.min()), int(index.max())
         if low < 0 or high >= self.nframes:
             raise DatasetError(
                 f"{self.label}: frame {low if low < 0 else high} was asked for; "
                 f"expected 0 to {self.nframes - 1}. Use the split of this version."
             )
-        return _gather(self.segments, self._segment_of[index], self._row_of[index])
+        which, rows = self._segment_of[index], self._row_of[index]
+        return read_runs(self.segments, which, rows, out=out)
+
+    def _look_at_files(self) -> None:
+        """Look from time to time whether mapped files are still whole."""
+        started = time.monotonic()
+        if started < self._next_look:
+            return
+        for segment in self.segments:
+            segment.check_files()
+        took = time.monotonic() - started
+        self._next_look = started + max(LOOK_EVERY, 100 * took)
 
     def blocks(self, size: int) -> Iterator[tuple[NDArray[np.int64], Frames]]:
         """Yield (frame indices, frames) in version order, ``size`` frames at a time."""
@@ -214,7 +287,7 @@ class DatasetVersion:
         counts = [len(r) for r in rows]
         which = np.repeat(np.arange(len(counts)), counts)
         at = np.concatenate([*rows, np.zeros(0, dtype=np.int64)])
-        frames = _gather(segments, which, at) if len(at) else empty()
+        frames = read_runs(segments, which, at) if len(at) else empty()
         reasons, paths, steps = [], [], []
         for segment, kept in zip(segments, rows, strict=True):
             sources = segment.manifest["sources"]
@@ -298,55 +371,8 @@ def _unknown_dataset(workspace: Workspace, name: str) -> str:
     return f"{name}: there is no such dataset in {workspace.root}; {has}{hint}"
 
 
-def _gather(
-    segments: Sequence[Segment], which: NDArray[np.int64], rows: NDArray[np.int64]
-) -> Frames:
-    """Copy rows of segments behind each other, run by run of neighbouring rows."""
-    is_break = (np.diff(which) != 0) | (np.diff(rows) != 1)
-    starts = np.concatenate([[0], np.flatnonzero(is_break) + 1])
-    stops = np.append(starts[1:], len(rows))
-    natoms = np.empty(len(rows), dtype=np.int64)
-    used = np.unique(which).tolist()
-    for number in used:
-        mine = which == number
-        natoms[mine] = segments[number].facts["natoms"][rows[mine]]
-    offset = offsets(natoms)
-    arrays = _allocate([segments[number] for number in used], offset)
-    coord, force, z = (arrays[name] for name in ("coord", "force", "z"))
-    per_frame = [(name, arrays[name]) for name in FRAME_FIELDS]
-    runs = zip(
-        which[starts].tolist(),
-        rows[starts].tolist(),
-        starts.tolist(),
-        stops.tolist(),
-        offset[starts].tolist(),
-        offset[stops].tolist(),
-        strict=True,
-    )
-    for number, row, start, stop, first, last in runs:
-        segment = segments[number]
-        readers = segment.arrays
-        atom = int(segment.atom_offset[row])
-        end = atom + last - first
-        readers["coord"].copy(atom, end, coord[first:last])
-        readers["force"].copy(atom, end, force[first:last])
-        readers["z"].copy(atom, end, z[first:last])
-        row_end = row + stop - start
-        for name, out in per_frame:
-            readers[name].copy(row, row_end, out[start:stop])
-    return Frames(atom_offset=offset, **arrays)
-
-
-def _allocate(
-    segments: Sequence[Segment], offset: NDArray[np.int64]
-) -> dict[str, NDArray[Any]]:
-    """Make the arrays that ``_gather`` fills; float32 only if all segments are."""
-    arrays: dict[str, NDArray[Any]] = {}
-    for table, rows in (
-        (ATOM_FIELDS, int(offset[-1])),
-        (FRAME_FIELDS, len(offset) - 1),
-    ):
-        for name, shape in table.items():
-            dtype = np.result_type(*{s.arrays[name].dtype for s in segments})
-            arrays[name] = np.empty((rows, *shape), dtype=dtype)
-    return arrays
+def _is_mapped_or_missing(segment: Segment) -> bool:
+    try:
+        return segment.is_mapped
+    except DatasetError:
+        return True  # reading its frames says what is wrong; nobody may ever do so

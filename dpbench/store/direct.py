@@ -6,9 +6,10 @@ file. What is not laid out so (another codec, another writer) goes through zarr-
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,10 @@ CRC_SIZE = 4
 """Bytes of the checksum behind a shard's index."""
 
 
+NO_CHUNK = np.uint64(2**64 - 1)
+"""Offset and length of a chunk that a shard does not hold."""
+
+
 class RowReader(Protocol):
     """Copies ranges of rows of one array."""
 
@@ -33,47 +38,92 @@ class RowReader(Protocol):
         """Copy rows ``start:stop``, which must exist, into ``out``."""
 
 
+@final
 class MappedArray:
     """One array whose shards are mapped into memory."""
 
-    __slots__ = ("_shard_rows", "_views", "dtype", "rows")
+    __slots__ = ("dtype", "files", "rows", "shard_rows", "views")
 
-    def __init__(self, views: Sequence[NDArray[Any]], *, shard_rows: int) -> None:
-        """Hold the views, one for each shard; all but the last have shard_rows rows."""
-        self._views = tuple(views)
-        self._shard_rows = shard_rows
+    def __init__(
+        self,
+        views: Sequence[NDArray[Any]],
+        *,
+        shard_rows: int,
+        files: Sequence[tuple[Path, int]] = (),
+    ) -> None:
+        """Hold the views, one for each shard; all but the last have shard_rows rows.
+
+        Args:
+            views: Rows of each shard.
+            shard_rows: Rows of a shard.
+            files: (file, bytes) of the shards, as they were when they were mapped.
+        """
+        self.views = tuple(views)
+        self.shard_rows = shard_rows
+        self.files = tuple(files)
         self.dtype = views[0].dtype
         self.rows = sum(len(view) for view in views)
 
     def copy(self, start: int, stop: int, out: NDArray[Any]) -> None:
         """Copy rows ``start:stop``, which must exist, into ``out``."""
-        size = self._shard_rows
+        size = self.shard_rows
         shard = start // size
         begin = shard * size
         if stop <= begin + size:
-            out[:] = self._views[shard][start - begin : stop - begin]
+            out[:] = self.views[shard][start - begin : stop - begin]
             return
         middle = begin + size
         self.copy(start, middle, out[: middle - start])
         self.copy(middle, stop, out[middle - start :])
 
 
+@final
 class ZarrArray:
-    """One array read through zarr-python: any codec, slowly."""
+    """One array read through zarr-python: any codec, any store, slowly."""
 
-    __slots__ = ("_array", "dtype", "rows")
+    __slots__ = ("_array", "_where", "dtype", "rows", "shape")
 
-    def __init__(self, folder: Path) -> None:
-        """Open the array."""
+    def __init__(self, store: Any, path: str = "") -> None:
+        """Open the array.
+
+        Args:
+            store: A folder, or a store of zarr-python.
+            path: Path of the array in it.
+
+        Raises:
+            DatasetError: If it is missing or damaged.
+        """
         import zarr
 
-        self._array = zarr.open_array(folder, mode="r", zarr_format=3)
+        self._where = f"{store}/{path}" if path else str(store)
+        with self._errors():
+            self._array = zarr.open_array(store, path=path, mode="r", zarr_format=3)
         self.dtype = np.dtype(self._array.dtype)
-        self.rows = int(self._array.shape[0])
+        self.shape: tuple[int, ...] = tuple(self._array.shape)
+        self.rows = self.shape[0] if self.shape else 0
 
     def copy(self, start: int, stop: int, out: NDArray[Any]) -> None:
-        """Copy rows ``start:stop``, which must exist, into ``out``."""
-        out[:] = self._array[start:stop]
+        """Copy rows ``start:stop``, which must exist, into ``out``.
+
+        Raises:
+            DatasetError: If a file is missing or damaged.
+        """
+        with self._errors():
+            out[:] = self._array[start:stop]
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except DatasetError:
+            raise
+        # Each codec and each store raises errors of its own.
+        except Exception as error:
+            raise DatasetError(
+                f"{self._where}: cannot be read ({type(error).__name__}: {error}); "
+                "expected an array of a segment. Restore the segment from a copy, or "
+                "ingest its sources again."
+            ) from error
 
 
 def open_array(folder: Path, *, rows: int, shape: tuple[int, ...]) -> RowReader:
@@ -88,20 +138,17 @@ def open_array(folder: Path, *, rows: int, shape: tuple[int, ...]) -> RowReader:
         DatasetError: If a file is missing, cut or damaged.
     """
     meta = _read_metadata(folder)
-    if list(meta["shape"]) != [rows, *shape]:
-        raise DatasetError(
-            f"{folder}: has shape {meta['shape']}; expected {[rows, *shape]}. "
-            "Restore the segment from a copy, or ingest its sources again."
-        )
+    if meta["shape"] != [rows, *shape]:
+        raise _wrong_shape(folder, meta["shape"], [rows, *shape])
     try:
         layout = _plain_layout(meta)
+        dtype = np.dtype(meta["data_type"]).newbyteorder("<")
     except (KeyError, IndexError, TypeError, AttributeError):
         layout = None  # a form that we do not write: zarr-python decides
-    if layout is None:
+    if layout is None or dtype.kind not in "biuf":
         return ZarrArray(folder)
     chunk_rows, shard_rows = layout
-    dtype = np.dtype(meta["data_type"]).newbyteorder("<")
-    views = []
+    views, files = [], []
     for number, start in enumerate(range(0, rows, shard_rows)):
         path = folder.joinpath("c", str(number), *("0" for _ in shape))
         needed = -(-min(rows - start, shard_rows) // chunk_rows)
@@ -114,9 +161,49 @@ def open_array(folder: Path, *, rows: int, shape: tuple[int, ...]) -> RowReader:
         )
         if data is None:
             return ZarrArray(folder)
+        files.append((path, data.nbytes))
         view = data.view(dtype).reshape(-1, *shape)
         views.append(view[: min(rows - start, shard_rows)])
-    return MappedArray(views, shard_rows=shard_rows)
+    return MappedArray(views, shard_rows=shard_rows, files=files)
+
+
+def open_remote_array(
+    store: Any, path: str, *, rows: int, shape: tuple[int, ...]
+) -> RowReader:
+    """Open one array of a segment in another store than a folder.
+
+    Args:
+        store: A store of zarr-python.
+        path: Path of the array in it.
+        rows: Rows that the segment must have.
+        shape: Shape of one row.
+
+    Raises:
+        DatasetError: If it is missing or damaged.
+    """
+    array = ZarrArray(store, path)
+    if array.shape != (rows, *shape):
+        raise _wrong_shape(path, list(array.shape), [rows, *shape])
+    return array
+
+
+def check_files(arrays: Iterable[RowReader]) -> None:
+    """Look whether every mapped file is as long as when it was mapped.
+
+    To read behind the end of a file that was cut since kills the process. Segments
+    never change; this names what a disk or a person did to one.
+
+    Raises:
+        DatasetError: If a file has become shorter, or is gone.
+    """
+    for array in arrays:
+        for path, size in array.files if isinstance(array, MappedArray) else ():
+            try:
+                found = path.stat().st_size
+            except OSError as error:
+                raise _missing(path, error) from error
+            if found < size:
+                raise _damaged(path, f"has {found} bytes, and had {size} or more")
 
 
 def _read_metadata(folder: Path) -> dict[str, Any]:
@@ -153,6 +240,8 @@ def _plain_layout(meta: dict[str, Any]) -> tuple[int, int] | None:
         == {"name": "default", "configuration": {"separator": "/"}}
         and not meta.get("storage_transformers")
         and shard[1:] == chunk[1:] == shape[1:]
+        and chunk[0] > 0
+        and shard[0] > 0
         and shard[0] % chunk[0] == 0
     )
     return (chunk[0], shard[0]) if is_plain else None
@@ -175,6 +264,8 @@ def _map_shard(
     if len(data) < tail:
         raise _damaged(path, f"has {len(data)} bytes, too few for its index")
     index = data[-tail:-CRC_SIZE].copy().view("<u8").reshape(total, 2)[:needed]
+    if (index == NO_CHUNK).any():
+        return None  # a chunk of fill values, which zarr-python makes up
     ends = index.sum(axis=1, dtype=np.uint64)
     if (ends > len(data) - tail).any() or (index[:, 1] != chunk_bytes).any():
         raise _damaged(path, f"has {len(data)} bytes, which do not fit its index")
@@ -182,6 +273,13 @@ def _map_shard(
     if (index[:, 0] != expected).any():
         return None
     return data[: needed * chunk_bytes]
+
+
+def _wrong_shape(where: object, found: object, expected: object) -> DatasetError:
+    return DatasetError(
+        f"{where}: has shape {found}; expected {expected}. Restore the segment from a "
+        "copy, or ingest its sources again."
+    )
 
 
 def _missing(path: Path, error: OSError) -> DatasetError:

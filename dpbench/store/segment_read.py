@@ -1,5 +1,6 @@
 """An open segment: its manifest and facts at once, its arrays when first needed."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,17 @@ from numpy.typing import NDArray
 from dpbench.errors import DatasetError
 from dpbench.frames import ATOM_FIELDS, FRAME_FIELDS
 from dpbench.store import layout
-from dpbench.store.direct import RowReader, open_array
+from dpbench.store.direct import (
+    MappedArray,
+    RowReader,
+    check_files,
+    open_array,
+    open_remote_array,
+)
 from dpbench.store.files import sha256_of_file
-from dpbench.store.manifest import read_manifest, segment_folder
+from dpbench.store.manifest import read_manifest, segment_folder, segment_key
+from dpbench.store.remote import remote_of
+from dpbench.store.remote_segments import arrays_of
 from dpbench.store.workspace import Workspace
 
 
@@ -24,6 +33,8 @@ class Segment:
 
     def __init__(self, workspace: Workspace, segment_id: str) -> None:
         """Open the manifest; DatasetError if it is missing or damaged."""
+        self.id = segment_id
+        self.workspace = workspace
         self.folder: Path = segment_folder(workspace, segment_id)
         self.manifest: dict[str, Any] = read_manifest(workspace, segment_id)
         if self.manifest["format"] > layout.FORMAT:
@@ -69,6 +80,24 @@ class Segment:
         return self._arrays
 
     @property
+    def is_mapped(self) -> bool:
+        """Whether every array is mapped into memory, so that any frame is near.
+
+        Raises:
+            DatasetError: If a file is missing, cut or damaged.
+        """
+        return all(isinstance(array, MappedArray) for array in self.arrays.values())
+
+    def check_files(self) -> None:
+        """Look whether the files of opened arrays are as long as they were.
+
+        Raises:
+            DatasetError: If one has become shorter, or is gone.
+        """
+        if self._arrays is not None:
+            check_files(self._arrays.values())
+
+    @property
     def atom_offset(self) -> NDArray[np.int64]:
         """(frame + 1), first atom row of each frame."""
         if self._offset is None:
@@ -89,7 +118,7 @@ class Segment:
     def _read_facts(self) -> NDArray[Any]:
         path = self.folder / layout.FACTS
         try:
-            facts: NDArray[Any] = np.load(path, allow_pickle=False)
+            facts = layout.as_facts(np.load(path, allow_pickle=False))
         except (OSError, ValueError, EOFError) as error:
             raise DatasetError(
                 f"{path}: cannot be read ({error}); expected the facts of "
@@ -97,7 +126,8 @@ class Segment:
                 "its sources again."
             ) from error
         is_whole = facts.dtype == layout.FACTS_DTYPE and facts.shape == (self.nframes,)
-        if not is_whole or facts["natoms"].sum() != self.manifest["n_atoms"]:
+        natoms = facts["natoms"] if is_whole else np.zeros(1, dtype=np.int64)
+        if natoms.min() <= 0 or natoms.sum() != self.manifest["n_atoms"]:
             raise DatasetError(
                 f"{path}: does not fit the manifest's {self.nframes} frames; the file "
                 "is damaged. Restore the segment from a copy, or ingest its sources "
@@ -106,13 +136,28 @@ class Segment:
         return facts
 
     def _open_arrays(self) -> dict[str, RowReader]:
-        group = self.folder / layout.GROUP
         natoms = int(self.manifest["n_atoms"])
-        arrays = {
-            name: open_array(group / "atoms" / name, rows=natoms, shape=shape)
-            for name, shape in ATOM_FIELDS.items()
+        rows = dict.fromkeys(ATOM_FIELDS, natoms) | dict.fromkeys(
+            FRAME_FIELDS, self.nframes
+        )
+        open_one = self._opener()
+        return {
+            name: open_one(f"{_group_of(name)}/{name}", rows=rows[name], shape=s)
+            for name, s in (ATOM_FIELDS | FRAME_FIELDS).items()
         }
-        for name, shape in FRAME_FIELDS.items():
-            path = group / "frames" / name
-            arrays[name] = open_array(path, rows=self.nframes, shape=shape)
-        return arrays
+
+    def _opener(self) -> Callable[..., RowReader]:
+        """Return what opens an array by its path in the Zarr group."""
+        group = self.folder / layout.GROUP
+        remote = remote_of(self.workspace)
+        if remote is None or group.exists():
+            return lambda path, **given: open_array(group / path, **given)
+        store = arrays_of(remote, self.manifest)
+        prefix = f"{segment_key(self.id)}/{layout.GROUP}"
+        return lambda path, **given: open_remote_array(
+            store, f"{prefix}/{path}", **given
+        )
+
+
+def _group_of(name: str) -> str:
+    return "atoms" if name in ATOM_FIELDS else "frames"
