@@ -1,7 +1,7 @@
-"""Dealing trajectories to the parts of a split."""
+"""Groups of frames that a split must not part."""
 
-import hashlib
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import PurePath
@@ -14,38 +14,34 @@ from dpbench.store.dataset import DatasetVersion, SourceRecord
 
 Index = NDArray[np.int64]
 
-GAP_FRACTION = 0.01
-"""Share of a trajectory's frames between two blocks."""
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Group:
-    """Frames that depend on each other: one trajectory."""
+    """Frames that depend on each other: a trajectory, a file, a composition."""
 
     key: str
     """Names the group by content, so that dealing does not depend on order."""
     frames: Index
-    """Frame indices in version order, rising."""
+    """Frame indices in version order, in the order of time."""
 
 
 def find_groups(version: DatasetVersion, frames: Index) -> list[Group]:
-    """Group frames by source; the one-frame sources of a folder are one group."""
-    members: dict[str, list[SourceRecord]] = {}
-    for source in version.sources:
-        members.setdefault(_place(source), []).append(source)
-    key_of = {place: _content_key(sources) for place, sources in members.items()}
-    keys = [key_of[_place(source)] for source in version.sources]
-    frames_of: dict[str, list[Index]] = {}
-    source_of = version.source_of[frames]
-    order = np.argsort(source_of, kind="stable")
-    edges = np.flatnonzero(np.diff(source_of[order])) + 1
-    for chunk in np.split(order, edges):
-        if len(chunk):
-            key = keys[int(source_of[chunk[0]])]
-            frames_of.setdefault(key, []).append(frames[chunk])
+    """Group frames by trajectory: by file; one-frame files of a folder together."""
+    return _by_source(version, frames, _place)
+
+
+def find_sources(version: DatasetVersion, frames: Index) -> list[Group]:
+    """Group frames by source file, files of one frame too."""
+    return _by_source(version, frames, _file)
+
+
+def find_compositions(version: DatasetVersion, frames: Index) -> list[Group]:
+    """Group frames by composition, whatever files they come from."""
+    formulas = np.array(version.formulas, dtype=str)[frames]
+    names, inverse = np.unique(formulas, return_inverse=True)
     return [
-        Group(key=key, frames=np.sort(np.concatenate(parts)))
-        for key, parts in sorted(frames_of.items())
+        Group(key=str(name), frames=frames[inverse.reshape(-1) == i])
+        for i, name in enumerate(names)
     ]
 
 
@@ -89,85 +85,59 @@ def held_out_frames(
     }
 
 
-def by_group(
-    groups: Sequence[Group], shares: Mapping[str, float], seed: int
-) -> dict[str, Index]:
-    """Deal whole groups, each to the part that lacks most; no part stays empty.
+def _by_source(
+    version: DatasetVersion, frames: Index, place: Callable[[SourceRecord], str]
+) -> list[Group]:
+    """Group frames by the place of their source."""
+    members: dict[str, list[SourceRecord]] = {}
+    for source in version.sources:
+        members.setdefault(place(source), []).append(source)
+    key_of = {name: _content_key(sources) for name, sources in members.items()}
+    keys = [key_of[place(source)] for source in version.sources]
+    frames_of: dict[str, list[Index]] = {}
+    for chunk in _chunks(version, frames):
+        key = keys[int(version.source_of[chunk[0]])]
+        frames_of.setdefault(key, []).append(chunk)
+    return [
+        Group(key=key, frames=np.concatenate(chunks))
+        for key, chunks in sorted(frames_of.items())
+    ]
 
-    Where a random order would leave the largest part with less than half its share
-    (one long trajectory among short ones), groups are dealt by size instead.
+
+def _chunks(version: DatasetVersion, frames: Index) -> list[Index]:
+    """Frames of each source in the order of time; sources in the order of names.
+
+    A folder of one-frame files is a trajectory too: ``scf2`` comes before ``scf10``.
     """
-    order = sorted(groups, key=lambda group: _shuffle_key(seed, group.key))
-    parts = _deal(order, shares)
-    total = sum(len(group.frames) for group in groups)
-    largest = max(shares, key=lambda name: shares[name])
-    if len(parts[largest]) < 0.5 * shares[largest] * total:
-        order = sorted(order, key=lambda group: -len(group.frames))
-        parts = _deal(order, shares)
-    return parts
+    source_of = version.source_of[frames]
+    order = np.lexsort((version.step[frames], source_of))
+    edges = np.flatnonzero(np.diff(source_of[order])) + 1
+    chunks = [frames[part] for part in np.split(order, edges) if len(part)]
+    sources = version.sources
+
+    def name(chunk: Index) -> tuple[list[tuple[int, str]], str]:
+        source = sources[int(version.source_of[chunk[0]])]
+        return _natural(source.path), source.sha256
+
+    return sorted(chunks, key=name)
 
 
-def by_block(
-    groups: Sequence[Group], shares: Mapping[str, float], seed: int
-) -> dict[str, Index]:
-    """Cut every group into contiguous blocks, one a part, with gaps between."""
-    parts: dict[str, list[Index]] = {name: [] for name in shares}
-    for group in groups:
-        names = sorted(
-            shares, key=lambda name: _shuffle_key(seed, f"{group.key} {name}")
-        )
-        for name, block in _blocks(group.frames, names, shares).items():
-            parts[name].append(block)
-    none = np.zeros(0, dtype=np.int64)
-    return {name: np.concatenate([none, *blocks]) for name, blocks in parts.items()}
-
-
-def _deal(order: Sequence[Group], shares: Mapping[str, float]) -> dict[str, Index]:
-    total = sum(len(group.frames) for group in order)
-    dealt: dict[str, list[Index]] = {name: [] for name in shares}
-    sizes = dict.fromkeys(shares, 0)
-    for position, group in enumerate(order):
-        empty = [name for name in shares if not dealt[name]]
-        must_fill = len(order) - position <= len(empty)
-        open_parts = empty if must_fill else list(shares)
-        lacks = {name: shares[name] * total - sizes[name] for name in open_parts}
-        name = max(lacks, key=lambda part: lacks[part])
-        dealt[name].append(group.frames)
-        sizes[name] += len(group.frames)
-    none = np.zeros(0, dtype=np.int64)
-    return {name: np.concatenate([none, *frames]) for name, frames in dealt.items()}
-
-
-def _blocks(
-    frames: Index, names: Sequence[str], shares: Mapping[str, float]
-) -> dict[str, Index]:
-    """Cut frames into blocks in the order of ``names``; short groups have no gap."""
-    n_gaps = len(names) - 1
-    gap = int(np.ceil(GAP_FRACTION * len(frames)))
-    if len(frames) < 2 * len(names) + n_gaps * gap:
-        gap = 0
-    usable = len(frames) - n_gaps * gap
-    counts = _whole_numbers([shares[name] for name in names], usable)
-    blocks, start = {}, 0
-    for name, count in zip(names, counts, strict=True):
-        blocks[name] = frames[start : start + count]
-        start += count + gap
-    return blocks
-
-
-def _whole_numbers(shares: Sequence[float], total: int) -> list[int]:
-    """Round shares of ``total`` so that they sum to it, none zero if that can be."""
-    floor = 1 if total >= len(shares) else 0
-    counts = [max(floor, int(share * total)) for share in shares]
-    largest = int(np.argmax(shares))
-    counts[largest] += total - sum(counts)
-    return counts
+def _natural(path: str) -> list[tuple[int, str]]:
+    """Sort the numbers of a path by size."""
+    return [
+        (int(word), "") if word.isdigit() else (-1, word)
+        for word in re.split(r"([0-9]+)", path)
+    ]
 
 
 def _place(source: SourceRecord) -> str:
     """Name what a source shares with those it must not be parted from."""
     if source.n_read == 1:
         return str(PurePath(source.path).parent)
+    return _file(source)
+
+
+def _file(source: SourceRecord) -> str:
     return f"{source.sha256}#{source.member}"
 
 
@@ -180,7 +150,3 @@ def _fits(path: str, pattern: str) -> bool:
     parts = PurePath(path).parts
     tails = ["/".join(parts[i:]) for i in range(len(parts))]
     return any(fnmatchcase(text, pattern) for text in (path, *tails))
-
-
-def _shuffle_key(seed: int, key: str) -> bytes:
-    return hashlib.sha256(f"{seed}:{key}".encode()).digest()

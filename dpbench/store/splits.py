@@ -1,4 +1,4 @@
-"""Splits: named parts of a version that no trajectory straddles.
+"""Making splits: named parts of a version that no trajectory straddles.
 
 A split is an immutable object that lists the frames of each part. Its digest is made
 of the sorted frame digests of every part, so it does not depend on segments or order.
@@ -6,7 +6,6 @@ of the sorted frame digests of every part, so it does not depend on segments or 
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -14,64 +13,57 @@ from numpy.typing import NDArray
 
 from dpbench.config import canonical_json
 from dpbench.errors import DatasetError
-from dpbench.store import catalog, objects
 from dpbench.store.dataset import DatasetVersion
 from dpbench.store.digests import SCHEME, as_keys
-from dpbench.store.masks import from_ranges, to_ranges
+from dpbench.store.split_deal import by_block, by_frame, by_group, by_time
 from dpbench.store.split_groups import (
-    by_block,
-    by_group,
+    Group,
+    Index,
+    find_compositions,
     find_groups,
+    find_sources,
     held_out_frames,
 )
+from dpbench.store.split_object import (
+    DEFAULT_FRACTIONS,
+    Split,
+    find_split,
+    in_order,
+    list_splits,
+    named_split,
+    save_split,
+)
+from dpbench.store.split_twins import join_groups, set_aside, units
 
-FORMAT = 1
-"""Version of the split object."""
+__all__ = [
+    "DEFAULT_FRACTIONS",
+    "STRATEGIES",
+    "Split",
+    "Strategy",
+    "default_split",
+    "find_split",
+    "in_order",
+    "list_splits",
+    "make_split",
+    "named_split",
+    "neighbours_in_train",
+    "save_split",
+]
 
-DEFAULT_FRACTIONS: Mapping[str, float] = {
-    "train": 0.8,
-    "validation": 0.1,
-    "test": 0.1,
+Strategy = Literal["trajectory", "block", "source", "composition", "time", "random"]
+
+STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
+"""All strategies."""
+
+WHOLE_GROUPS = {
+    "trajectory": find_groups,
+    "source": find_sources,
+    "composition": find_compositions,
 }
-"""Shares of the parts where a user names none."""
+"""Strategies that deal whole groups, and how each finds them."""
 
-Strategy = Literal["trajectory", "block"]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Split:
-    """Named, disjoint parts of one dataset version."""
-
-    digest: str
-    """``dpb1:...`` over the dataset's digest and the frames of every part."""
-    dataset_digest: str
-    """Digest of the version."""
-    strategy: str
-    """``trajectory`` or ``block``; what was done, which may not be what was asked."""
-    seed: int
-    """Seed of the order in which groups were dealt."""
-    parameters: dict[str, Any]
-    """Fractions, hold-outs, gap, and what was asked if it could not be done."""
-    parts: dict[str, NDArray[np.int64]]
-    """Frame indices in version order, rising, by part."""
-
-    @property
-    def sizes(self) -> dict[str, int]:
-        """Number of frames of each part."""
-        return {name: len(index) for name, index in self.parts.items()}
-
-    def part(self, name: str) -> NDArray[np.int64]:
-        """Return the frame indices of a part.
-
-        Raises:
-            DatasetError: If there is no such part.
-        """
-        if name not in self.parts:
-            raise DatasetError(
-                f"split {self.digest[:17]}: has no part '{name}'; it has "
-                f"{', '.join(self.parts)}. See 'dpbench dataset split'."
-            )
-        return self.parts[name]
+CUT = ("block", "time")
+"""Strategies that cut trajectories; a gap can be set."""
 
 
 def make_split(
@@ -81,115 +73,73 @@ def make_split(
     seed: int = 0,
     fractions: Mapping[str, float] | None = None,
     hold_out: Mapping[str, Sequence[str]] | None = None,
+    gap: int | None = None,
+    joined: NDArray[np.int64] | None = None,
+    name: str | None = None,
 ) -> Split:
     """Deal the frames of a version to parts.
 
-    Whole trajectories (source files; the one-frame files of a folder together) go to
-    one part each. With ``block``, or where there are fewer trajectories than parts,
-    every trajectory is cut into one contiguous block a part, with a gap of a hundredth
-    of its frames, at least one, between them; frames in a gap belong to no part.
+    - ``trajectory``: whole trajectories (source files; the one-frame files of a folder
+      together) go to one part each. Where there are fewer than parts: ``block``.
+    - ``block``: every trajectory is cut into one contiguous block a part, with a gap
+      between them; frames in a gap belong to no part.
+    - ``time``: as ``block``, but the first frames of every trajectory go to the first
+      part, the last to the last: can the model foretell what comes?
+    - ``source``: whole source files, files of one frame too.
+    - ``composition``: whole compositions: can the model do others than it knows?
+    - ``random``: single frames. ``parameters["neighbours_in_train"]`` tells the share
+      of each part's frames that stand beside a training frame.
 
     Args:
         version: The version.
-        strategy: ``trajectory`` or ``block``.
-        seed: Decides the order in which trajectories, or blocks, are dealt.
+        strategy: One of the above.
+        seed: Decides the order in which groups, or blocks, are dealt.
         fractions: Share of each part, by name; default 0.8 train, 0.1 validation,
             0.1 test. Parts that ``hold_out`` names are left out of it.
         hold_out: Patterns of source paths by part: these sources go there whole.
+        gap: Frames between two blocks; None = a hundredth of the trajectory.
+        joined: (pair, 2), frames that are twins and must not be parted; None = twins
+            were not looked for.
+        name: What users shall call it.
 
     Returns:
         The split, not yet filed.
 
     Raises:
-        DatasetError: If a pattern fits nothing, two fit one source, or a part would
-            be empty.
+        DatasetError: If a pattern fits nothing, two fit one source, there are fewer
+            groups than parts, or a part would be empty.
     """
-    _check_strategy(strategy)
+    _check_strategy(strategy, gap)
     held = held_out_frames(version, hold_out or {})
     shares = _shares(DEFAULT_FRACTIONS if fractions is None else fractions, held)
     taken = np.zeros(version.nframes, dtype=np.bool_)
     for index in held.values():
         taken[index] = True
-    rest = np.flatnonzero(~taken)
-    groups = find_groups(version, rest)
     parameters: dict[str, Any] = {
         "fractions": shares,
-        "hold_out": {name: list(p) for name, p in (hold_out or {}).items()},
+        "hold_out": {part: list(p) for part, p in (hold_out or {}).items()},
     }
-    done: str = strategy
-    if strategy == "trajectory" and len(groups) < len(shares):
-        done = "block"
-        parameters["asked"] = f"trajectory; {len(groups)} for {len(shares)} parts"
-    deal = by_block if done == "block" else by_group
-    parts = deal(groups, shares, seed) if shares else {}
-    parts = in_order({name: np.sort(i) for name, i in {**parts, **held}.items()})
-    _check_parts(version, parts)
-    parameters["n_in_gaps"] = version.nframes - sum(len(i) for i in parts.values())
+    dealer = _Dealer(
+        version, strategy, shares=shares, seed=seed, gap=gap, joined=joined
+    )
+    parts = dealer.deal(np.flatnonzero(~taken)) if shares else {}
+    parts = in_order({part: np.sort(i) for part, i in {**parts, **held}.items()})
+    n_dealt = sum(len(index) for index in parts.values())
+    parts = dealer.without_twins(parts)
+    parameters |= dealer.told
+    _check_parts(version, parts, n_aside=n_dealt - sum(map(len, parts.values())))
+    parameters["n_in_gaps"] = version.nframes - n_dealt
+    if strategy == "random":
+        parameters["neighbours_in_train"] = neighbours_in_train(version, parts)
     return Split(
         digest=_split_digest(version, parts),
         dataset_digest=version.digest,
-        strategy=done,
+        strategy=dealer.done,
         seed=seed,
         parameters=parameters,
         parts=parts,
+        names=() if name is None else (name,),
     )
-
-
-def save_split(version: DatasetVersion, split: Split) -> str:
-    """File a split of ``version`` and return the digest of its object.
-
-    Raises:
-        WorkspaceError: If it cannot be written.
-    """
-    payload = {
-        "format": FORMAT,
-        "digest": split.digest,
-        "dataset_digest": split.dataset_digest,
-        "version": version.object_id,
-        "dataset": version.label,
-        "strategy": split.strategy,
-        "seed": split.seed,
-        "parameters": split.parameters,
-        "sizes": split.sizes,
-        "parts": {name: to_ranges(index) for name, index in split.parts.items()},
-    }
-    return catalog.register_split(version.workspace, payload)
-
-
-def list_splits(version: DatasetVersion) -> list[Split]:
-    """Read all filed splits of a version, in the order of their objects' names.
-
-    Raises:
-        DatasetError: If a split's object is damaged.
-    """
-    payloads = objects.all_of(version.workspace, "split").values()
-    mine = [p for p in payloads if p["dataset_digest"] == version.digest]
-    return [_from_payload(version, payload) for payload in mine]
-
-
-def find_split(version: DatasetVersion, digest: str | None = None) -> Split | None:
-    """Find a filed split of a version.
-
-    Args:
-        version: The version.
-        digest: Digest of the split; None = the only one there is.
-
-    Returns:
-        The split, or None if there is no such split.
-
-    Raises:
-        DatasetError: If ``digest`` is None and there are several.
-    """
-    found = {split.digest: split for split in list_splits(version)}
-    if digest is not None:
-        return found.get(digest)
-    if len(found) > 1:
-        names = ", ".join(name[:17] for name in found)
-        raise DatasetError(
-            f"{version.label}: has {len(found)} splits ({names}); expected one. "
-            "Name the one to use."
-        )
-    return next(iter(found.values()), None)
 
 
 def default_split(version: DatasetVersion, seed: int = 0) -> Split:
@@ -204,52 +154,126 @@ def default_split(version: DatasetVersion, seed: int = 0) -> Split:
     return split
 
 
-def _from_payload(version: DatasetVersion, payload: dict[str, Any]) -> Split:
-    """Build a split; one made on the same content in another order is made again."""
-    if payload["version"] != version.object_id:
-        return _remade(version, payload)
-    return Split(
-        digest=payload["digest"],
-        dataset_digest=payload["dataset_digest"],
-        strategy=payload["strategy"],
-        seed=payload["seed"],
-        parameters=payload["parameters"],
-        parts=in_order({n: from_ranges(r) for n, r in payload["parts"].items()}),
-    )
+def neighbours_in_train(
+    version: DatasetVersion, parts: Mapping[str, Index]
+) -> dict[str, float]:
+    """Measure how much a split parts neighbours.
 
+    Args:
+        version: The version.
+        parts: Frames of each part.
 
-def _remade(version: DatasetVersion, payload: dict[str, Any]) -> Split:
-    """Carry a split over to a version of equal content by its frames' digests."""
-    other = DatasetVersion(version.workspace, payload["version"])
-    order = np.argsort(as_keys(version.frame_digests), kind="stable")
-    rank = np.argsort(as_keys(other.frame_digests), kind="stable")
-    here = np.empty(version.nframes, dtype=np.int64)
-    here[rank] = order
-    parts = {
-        name: np.sort(here[from_ranges(r)]) for name, r in payload["parts"].items()
+    Returns:
+        For every part but ``train`` the share of its frames of which the frame before
+        or after in the same file is a training frame.
+    """
+    order = np.lexsort((version.step, version.source_of))
+    source = version.source_of[order]
+    is_train = np.zeros(version.nframes, dtype=np.bool_)
+    is_train[parts.get("train", np.zeros(0, dtype=np.int64))] = True
+    train = is_train[order]
+    beside = np.zeros(version.nframes, dtype=np.bool_)
+    same = source[1:] == source[:-1]
+    beside[order[1:]] |= same & train[:-1]
+    beside[order[:-1]] |= same & train[1:]
+    return {
+        part: float(beside[index].mean()) if len(index) else 0.0
+        for part, index in parts.items()
+        if part != "train"
     }
-    return Split(
-        digest=payload["digest"],
-        dataset_digest=payload["dataset_digest"],
-        strategy=payload["strategy"],
-        seed=payload["seed"],
-        parameters=payload["parameters"],
-        parts=in_order(parts),
-    )
 
 
-def in_order(parts: Mapping[str, NDArray[np.int64]]) -> dict[str, NDArray[np.int64]]:
-    """Name train, validation and test first, the others by name."""
-    first = list(DEFAULT_FRACTIONS)
-    order = sorted(parts, key=lambda n: (first.index(n) if n in first else 9, n))
-    return {name: parts[name] for name in order}
+class _Dealer:
+    """Deals frames to parts and keeps account of what it did."""
+
+    def __init__(
+        self,
+        version: DatasetVersion,
+        strategy: Strategy,
+        *,
+        shares: Mapping[str, float],
+        seed: int,
+        gap: int | None,
+        joined: NDArray[np.int64] | None,
+    ) -> None:
+        self._version, self._strategy = version, strategy
+        self._shares, self._seed = shares, seed
+        self._gap, self._joined = gap, joined
+        pairs = np.zeros((0, 2), dtype=np.int64) if joined is None else joined
+        self._unit_of = units(version.nframes, pairs)
+        self.done: str = strategy
+        self.told: dict[str, Any] = {}
+
+    def deal(self, frames: Index) -> dict[str, Index]:
+        """Deal frames by the strategy."""
+        strategy, shares, seed = self._strategy, self._shares, self._seed
+        if strategy == "random":
+            return by_frame(
+                frames,
+                shares,
+                seed,
+                digests=self._version.frame_digests,
+                unit_of=self._unit_of,
+            )
+        if strategy in WHOLE_GROUPS:
+            found = WHOLE_GROUPS[strategy](self._version, frames)
+            groups = join_groups(found, self._unit_of)
+            self.told["n_groups"] = len(found)
+            if len(groups) < len(found):
+                self.told["n_groups_less_twins"] = len(groups)
+            if len(groups) >= len(shares):
+                return by_group(groups, shares, seed)
+            self._refuse_or_cut(len(groups), len(found))
+        return self._cut(find_groups(self._version, frames))
+
+    def without_twins(self, parts: dict[str, Index]) -> dict[str, Index]:
+        """Take twins out of all parts but the last that has them."""
+        if self._joined is None:
+            self.told["twins"] = "not looked for"
+            return parts
+        parts, count = set_aside(parts, self._unit_of)
+        self.told["twins"] = "kept on one side"
+        self.told["n_set_aside"] = count
+        return parts
+
+    def _cut(self, trajectories: Sequence[Group]) -> dict[str, Index]:
+        shares, gap = self._shares, self._gap
+        self.told["gap"] = "1 % of the trajectory" if gap is None else gap
+        if self._strategy == "time":
+            return by_time(trajectories, in_time(shares), gap=gap)
+        self.done = "block"
+        return by_block(trajectories, shares, self._seed, gap=gap)
+
+    def _refuse_or_cut(self, count: int, n_found: int) -> None:
+        strategy, shares = self._strategy, self._shares
+        twins = f" ({n_found} before those that hold the same structures were joined)"
+        if strategy == "trajectory":
+            self.told["asked"] = f"trajectory; {count} for {len(shares)} parts"
+            return
+        raise DatasetError(
+            f"{self._version.label}: has {count} groups to deal by {strategy}"
+            f"{twins if count < n_found else ''}; expected one for each of "
+            f"{len(shares)} parts at least. Name fewer parts with --fractions, or take "
+            "--strategy block."
+        )
 
 
-def _check_strategy(strategy: str) -> None:
-    if strategy not in get_args(Strategy):
+def in_time(shares: Mapping[str, float]) -> dict[str, float]:
+    """Put parts in the order of time: train, validation, test, the others by name."""
+    empty = np.zeros(0, dtype=np.int64)
+    return {name: shares[name] for name in in_order(dict.fromkeys(shares, empty))}
+
+
+def _check_strategy(strategy: str, gap: int | None) -> None:
+    if strategy not in STRATEGIES:
         raise DatasetError(
             f"split strategy '{strategy}' is unknown; expected one of "
-            f"{', '.join(get_args(Strategy))}."
+            f"{', '.join(STRATEGIES)}."
+        )
+    if gap is not None and (gap < 0 or strategy not in (*CUT, "trajectory")):
+        raise DatasetError(
+            f"gap of {gap} frames with strategy '{strategy}'; expected a gap of 0 or "
+            f"more with {' or '.join(CUT)}. Leave --gap away, or change the strategy."
         )
 
 
@@ -267,20 +291,21 @@ def _shares(
 
 
 def _check_parts(
-    version: DatasetVersion, parts: Mapping[str, NDArray[np.int64]]
+    version: DatasetVersion, parts: Mapping[str, Index], *, n_aside: int
 ) -> None:
     empty = [name for name, index in parts.items() if len(index) == 0]
-    if empty or not parts:
-        raise DatasetError(
-            f"{version.label}: its {version.nframes} frames are too few for the parts "
-            f"of the split; '{empty[0] if empty else 'train'}' would be empty. "
-            "Ingest more, or name fewer parts with --fractions."
-        )
+    if not empty and parts:
+        return
+    aside = f" after {n_aside} twins of frames in later parts were set aside"
+    raise DatasetError(
+        f"{version.label}: its {version.nframes} frames are too few for the parts "
+        f"of the split; '{empty[0] if empty else 'train'}' would be empty"
+        f"{aside if n_aside else ''}. Ingest more, or name fewer parts with "
+        "--fractions."
+    )
 
 
-def _split_digest(
-    version: DatasetVersion, parts: Mapping[str, NDArray[np.int64]]
-) -> str:
+def _split_digest(version: DatasetVersion, parts: Mapping[str, Index]) -> str:
     digests = version.frame_digests
     content = {
         "dataset": version.digest,

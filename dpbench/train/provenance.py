@@ -43,6 +43,7 @@ def start_provenance(
         },
         "split": {
             "digest": split.digest,
+            "names": list(split.names),
             "strategy": split.strategy,
             "seed": split.seed,
             "parts": split.sizes,

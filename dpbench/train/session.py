@@ -10,13 +10,15 @@ import numpy as np
 import torch
 
 from dpbench.config import from_mapping
-from dpbench.errors import DatasetError, TrainingError
+from dpbench.errors import TrainingError
+from dpbench.io.leakage_split import between_parts, checked_default_split
+from dpbench.io.leakage_words import parts_line
 from dpbench.kernels.batch import Batch
 from dpbench.models.config import ModelConfig
 from dpbench.models.parameters import DTYPES
 from dpbench.models.potential import DeepPotential
 from dpbench.store.dataset import DatasetVersion, open_dataset
-from dpbench.store.splits import Split, default_split, find_split, list_splits
+from dpbench.store.splits import Split, find_split, named_split
 from dpbench.store.workspace import Workspace
 from dpbench.train.bias import refit_energy_bias
 from dpbench.train.budget import Length, choose_length, make_plan, measure_costs
@@ -121,12 +123,16 @@ def begin(
     plan = make_plan(config.training, length)
     schedule = Schedule(config.learning_rate, config.loss, steps=plan.steps)
     run_id, folder = new_run(workspace, version.label)
+    # Test frames are not read here: what is not known of them is said to be unknown.
+    found = split.leakage or between_parts(version, split)
     provenance = start_provenance(
         config, version, split, run_id=run_id, device=device, command=command
     )
+    provenance["leakage"] = found
     notes = (
         f"data: {version.label}, {len(data.train)} training and "
-        f"{len(data.validation)} validation frames; split {split.digest[:17]}",
+        f"{len(data.validation)} validation frames; split {split.label}",
+        *([f"shared with train: {parts_line(found)}"] if found else []),
         describe_model(model),
         *remarks,
         f"{plan.steps} steps ({length.reason}); a point of the learning curve every "
@@ -209,28 +215,15 @@ def choose_split(version: DatasetVersion, digest: str | None) -> Split:
 
     Args:
         version: The dataset.
-        digest: A split's digest or the start of one, with or without its scheme; None
-            takes the only one there is.
+        digest: A split's name or the start of its digest; None takes the only one
+            there is.
 
     Raises:
         DatasetError: If there is no such split, or several to choose from.
     """
     if digest is None:
-        return find_split(version) or default_split(version)
-    splits = list_splits(version)
-    found = [
-        split
-        for split in splits
-        if split.digest.startswith(digest)
-        or split.digest.partition(":")[2].startswith(digest)
-    ]
-    if len(found) == 1:
-        return found[0]
-    known = ", ".join(split.digest[:17] for split in splits) or "none"
-    raise DatasetError(
-        f"split {digest}: {len(found)} splits of {version.label} are called so; it "
-        f"has {known}. Make one with 'dpbench dataset split {version.label}'."
-    )
+        return find_split(version) or checked_default_split(version)
+    return named_split(version, digest)
 
 
 def describe_model(model: DeepPotential) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from dpbench.errors import ConfigError
 from dpbench.io.ingest import ingest
+from dpbench.io.leakage_split import with_leakage
 from dpbench.store.dataset import DatasetVersion, open_dataset
 from dpbench.store.references import name_from
 from dpbench.store.splits import make_split, save_split
@@ -52,7 +53,7 @@ def ingest_systems(
         fractions={"train": 1.0},
         hold_out={part: patterns for part, patterns in held.items() if patterns},
     )
-    save_split(version, split)
+    save_split(version, with_leakage(version, split))
     return version.label, split.digest
 
 

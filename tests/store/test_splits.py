@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from dpbench.errors import DatasetError
 from dpbench.store import objects
 from dpbench.store.dataset import open_dataset
-from dpbench.store.split_groups import Group, by_block, by_group
+from dpbench.store.split_deal import by_block, by_group
+from dpbench.store.split_groups import Group
 from dpbench.store.splits import (
     default_split,
     find_split,
@@ -199,7 +200,7 @@ def test_unknown_part_is_named(version):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"strategy": "random"}, "strategy 'random' is unknown"),
+        ({"strategy": "best"}, "strategy 'best' is unknown"),
         ({"fractions": {"train": 1.5}}, "numbers in 0 to 1"),
         ({"fractions": {}}, "too few for the parts"),
     ],

@@ -1,20 +1,33 @@
 """``dpbench dataset split``."""
 
+from typing import Any
+
 import click
 
 from dpbench.cli.context import Context, pass_context
 from dpbench.cli.dataset.text import as_text
 from dpbench.errors import ConfigError
 
+STRATEGIES = ("trajectory", "block", "source", "composition", "time", "random")
+"""Those of ``store.splits``, named here so that ``--help`` needs no arrays."""
+
+FEW = 0.05
+"""Share of a part's frames beside a training frame that is not worth a warning."""
+
+UNLIKE = 0.7
+"""Likeness of neighbours above which the order of frames means nothing."""
+
 
 @click.command("split")
-@click.argument("name")
+@click.argument("name", metavar="NAME[-vN]")
 @click.option(
     "--strategy",
-    type=click.Choice(["trajectory", "block"]),
+    type=click.Choice(STRATEGIES),
     default="trajectory",
     show_default=True,
-    help="Deal whole trajectories, or one contiguous block of each to every part.",
+    help="Deal whole trajectories; contiguous blocks of each; whole source files; "
+    "whole compositions; the first frames of each to train and the last to test; or "
+    "single frames.",
 )
 @click.option(
     "--seed", type=int, default=0, show_default=True, help="Order of dealing."
@@ -31,50 +44,88 @@ from dpbench.errors import ConfigError
     metavar="PART=PATTERN",
     help="Put all sources whose path fits PATTERN into PART; may be repeated.",
 )
+@click.option(
+    "--gap",
+    type=click.IntRange(min=0),
+    metavar="FRAMES",
+    help="Frames left out between two blocks (block, time) [default: 1 % of the "
+    "trajectory].",
+)
+@click.option(
+    "--name", "split_name", help="What to call the split; its digest serves as well."
+)
+@click.option(
+    "--skip-twins",
+    is_flag=True,
+    help="Do not look for frames that are one structure. They may then lie on two "
+    "sides; leakage is not measured.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @pass_context
-def split_command(
-    context: Context,
-    name: str,
-    *,
-    strategy: str,
-    seed: int,
-    fractions: str | None,
-    hold_out: tuple[str, ...],
-    as_json: bool,
-) -> None:
+def split_command(context: Context, /, name: str, **options: Any) -> None:
     """Split a dataset into parts that share no trajectory, and file the split.
+
+    Frames that are one structure, however it is turned or written, are kept on one
+    side. What the parts have in common is measured and filed with the split.
 
     \b
     Example:
         dpbench dataset split water --hold-out test='*_900K*' --seed 1
+        dpbench dataset split water --strategy time --gap 50 --name forecast
     """
     from dpbench.cli.dataset.text import split_text
+    from dpbench.io.leakage_split import make_checked_split
     from dpbench.store.dataset import open_dataset
-    from dpbench.store.splits import make_split, save_split
+    from dpbench.store.splits import save_split
 
     patterns: dict[str, list[str]] = {}
-    for text in hold_out:
+    for text in options["hold_out"]:
         part, pattern = _pair(text, "--hold-out", "PART=PATTERN")
         patterns.setdefault(part, []).append(pattern)
     version = open_dataset(context.workspace(), name)
-    split = make_split(
+    split = make_checked_split(
         version,
-        strategy="block" if strategy == "block" else "trajectory",
-        seed=seed,
-        fractions=_fractions(fractions),
+        skip_twins=options["skip_twins"],
+        strategy=options["strategy"],
+        seed=options["seed"],
+        fractions=_fractions(options["fractions"]),
         hold_out=patterns,
+        gap=options["gap"],
+        name=options["split_name"],
     )
     save_split(version, split)
     facts = {
         "dataset": version.label,
         "digest": split.digest,
+        "name": options["split_name"],
         "strategy": split.strategy,
         "seed": split.seed,
         "sizes": split.sizes,
         "parameters": split.parameters,
+        "leakage": split.leakage,
     }
-    click.echo(as_text(facts) if as_json else split_text(facts))
+    click.echo(as_text(facts) if options["as_json"] else split_text(facts))
+    _warn(split.parameters)
+
+
+def _warn(parameters: dict[str, Any]) -> None:
+    """Say what a random split of correlated data is worth."""
+    beside = parameters.get("neighbours_in_train", {})
+    told = [f"{share:.0%} of {part}" for part, share in beside.items() if share > FEW]
+    likeness = parameters.get("likeness")
+    if not told or (likeness is not None and likeness > UNLIKE):
+        return
+    measured = (
+        "If the files are trajectories,"
+        if likeness is None
+        else f"Neighbours differ by {likeness:.0%} of what any two frames of a file do:"
+    )
+    click.echo(
+        f"warning: {' and '.join(told)} stand beside a training frame of the same "
+        f"file. {measured} errors on such frames say little about new structures. "
+        "Split by trajectory, or by block.",
+        err=True,
+    )
 
 
 def _fractions(text: str | None) -> dict[str, float] | None:

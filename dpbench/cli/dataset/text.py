@@ -4,6 +4,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from dpbench.io.leakage_words import leakage_words
+
 Rows = Sequence[Mapping[str, Any]]
 
 MOST_COMPOSITIONS = 12
@@ -113,8 +115,9 @@ def statistics_text(facts: Mapping[str, Any]) -> str:
 def split_text(facts: Mapping[str, Any]) -> str:
     """Word ``dataset split``."""
     parameters = facts["parameters"]
+    called = f"'{facts['name']}' " if facts["name"] else ""
     lines = [
-        f"{facts['dataset']}: split {facts['digest']}",
+        f"{facts['dataset']}: split {called}{facts['digest']}",
         f"  strategy      {facts['strategy']}, seed {facts['seed']}",
         f"  parts         {_counts(facts['sizes'], before=True)}",
     ]
@@ -122,6 +125,15 @@ def split_text(facts: Mapping[str, Any]) -> str:
         lines.append(f"  asked for     {parameters['asked']}")
     if parameters["n_in_gaps"]:
         lines.append(f"  in no part    {parameters['n_in_gaps']} frames, in gaps")
+    if parameters.get("n_set_aside"):
+        lines.append(
+            f"  in no part    {parameters['n_set_aside']} frames, twins of frames in "
+            "another part"
+        )
+    lines += [
+        f"  {part} has in common with train: {leakage_words(found)}"
+        for part, found in facts["leakage"].items()
+    ]
     return "\n".join(lines)
 
 
