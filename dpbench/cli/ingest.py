@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -30,12 +31,32 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Let levels of theory that contradict each other into one version.",
 )
+@click.option(
+    "--theory",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Level of theory, as TOML, of sources that do not tell theirs (npy, extxyz).",
+)
 @click.option("--note", default="", help="Kept with the version.")
 @click.option(
     "--workers",
     type=click.IntRange(min=0),
-    help="Processes that parse; 0 = this one alone [default: all cores, or this "
-    "process alone where there is little to read].",
+    help="Processes that readers run in; 0 = none but this one, where a reader that "
+    "crashes ends all [default: one, and up to all cores where there is much to read].",
+)
+@click.option(
+    "--scheduler",
+    metavar="ADDRESS|FILE",
+    help="Run readers on this Dask cluster, e.g. tcp://host:8786 or a scheduler file "
+    "[default: on this machine].",
+)
+@click.option(
+    "--limit",
+    "limits",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="What a source may cost before it is given up: memory=8GB of a reader "
+    "process, seconds=120 for 10 MB, ratio=200 of unpacked to packed size. Repeatable.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 @pass_context
@@ -47,8 +68,11 @@ def ingest_command(
     dataset: str | None,
     strict: bool,
     allow_mixed_theory: bool,
+    theory: Path | None,
     note: str,
     workers: int | None,
+    scheduler: str | None,
+    limits: tuple[str, ...],
     as_json: bool,
 ) -> None:
     """Read DFT outputs of CODE into a new version of a dataset.
@@ -64,6 +88,8 @@ def ingest_command(
     """
     from dpbench.io.ingest import IngestOptions, ingest
     from dpbench.io.ingest_plan import name_of_paths
+    from dpbench.io.limits import parse_limits
+    from dpbench.io.theory_file import read_theory_file
     from dpbench.store.references import check_name
 
     if dataset is None:
@@ -75,8 +101,11 @@ def ingest_command(
     options = IngestOptions(
         strict=strict,
         allow_mixed_theory=allow_mixed_theory,
+        theory=None if theory is None else read_theory_file(theory),
         note=note,
         workers=workers,
+        scheduler=scheduler,
+        limits=parse_limits(limits),
     )
     workspace = context.workspace(create=True)
     try:

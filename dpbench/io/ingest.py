@@ -5,10 +5,12 @@ of which becomes a segment; one commit at the end makes the version. Whatever en
 process before that commit leaves the dataset as it was.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from dpbench.cores import available_cores
 from dpbench.errors import ConfigError, SourceError
@@ -22,9 +24,10 @@ from dpbench.io.ingest_plan import (
     name_of_paths,
     plan_sources,
 )
-from dpbench.io.ingest_pool import choose_workers, run_tasks
+from dpbench.io.ingest_pool import Engine, InThisProcess, LocalProcesses
 from dpbench.io.ingest_report import IngestProgress, IngestReport
 from dpbench.io.ingest_run import IngestRun
+from dpbench.io.limits import ReaderLimits
 from dpbench.store.references import check_name
 from dpbench.store.staging import staging_folder
 from dpbench.store.versions import NewContent, Outcome, commit_version, newest_version
@@ -45,10 +48,17 @@ class IngestOptions:
     """Commit nothing if any frame is quarantined or any source fails."""
     allow_mixed_theory: bool = False
     """Let levels of theory that contradict each other into one version."""
+    theory: Mapping[str, Any] | None = None
+    """Level of theory of what the sources do not tell (``theory_file`` reads it)."""
     note: str = ""
     """Kept with the version."""
     workers: int | None = None
-    """Processes; 0 = none but this one; None = chosen by size."""
+    """Reader processes on this machine; 0 = none but this one, where a reader that
+    crashes ends all; None = chosen by size."""
+    scheduler: str | None = None
+    """Address or scheduler file of a running Dask cluster; None = this machine."""
+    limits: ReaderLimits = field(default_factory=ReaderLimits)
+    """What one source may cost before it is given up."""
     bundle_bytes: int | None = None
     """Sources are put together up to this size; 0 = one segment a source; None =
     chosen by size."""
@@ -71,8 +81,8 @@ def ingest(
 ) -> IngestReport:
     """Read DFT outputs into the next version of a dataset.
 
-    A script that calls this on much data needs the usual
-    ``if __name__ == "__main__":`` guard, because worker processes are spawned.
+    Readers run in processes of their own: one that crashes, hangs or eats memory costs
+    its source alone.
 
     Args:
         workspace: Where the dataset is.
@@ -81,7 +91,7 @@ def ingest(
         paths: Files, folders or glob patterns.
         dataset: Name of the dataset; None = that of the folder.
         strict: Commit nothing if any frame is quarantined or any source fails.
-        workers: Processes; 0 = none but this one; None = chosen by size.
+        workers: Reader processes; 0 = none but this one; None = chosen by size.
         progress: Called after every task.
         options: The rest; ``strict`` and ``workers`` above win where given.
 
@@ -90,7 +100,7 @@ def ingest(
         committed.
 
     Raises:
-        ConfigError: If the dataset's name cannot be used.
+        ConfigError: If the dataset's name cannot be used, or a Dask cluster cannot.
         SourceError: If no source is found, or none gives a frame.
         DatasetError: If levels of theory would mix, or the dataset is damaged.
         WorkspaceError: If the disk or the registry cannot be written.
@@ -102,7 +112,26 @@ def ingest(
     if not paths:
         raise ConfigError("ingest: no path was given; expected files or folders.")
     name = check_name(name_of_paths(paths) if dataset is None else dataset)
-    return _ingest(workspace, options.finder(code, paths), name, options, progress)
+    with closing(_engine(options)) as engine:
+        found = options.finder(code, paths)
+        return _ingest(workspace, found, name, options, engine=engine, tell=progress)
+
+
+def _engine(options: IngestOptions) -> Engine:
+    """Start what will run the readers; it gets ready while sources are looked for."""
+    if options.scheduler is not None:
+        # Imported here: distributed takes half a second, and one machine needs none.
+        from dpbench.io.ingest_cluster import DaskCluster
+
+        if options.workers is not None:
+            raise ConfigError(
+                "--workers and --scheduler: both given; expected one of them. The "
+                "cluster has as many workers as were started for it."
+            )
+        return DaskCluster(options.scheduler, options.limits)
+    if options.workers == 0:
+        return InThisProcess(options.limits)
+    return LocalProcesses(options.limits, workers=options.workers)
 
 
 def _ingest(
@@ -110,27 +139,34 @@ def _ingest(
     found: Discovery,
     name: str,
     options: IngestOptions,
-    progress: Progress | None,
+    *,
+    engine: Engine,
+    tell: Progress | None,
 ) -> IngestReport:
     head = newest_version(workspace, name)
     planned, unreadable = plan_sources(
-        found.sources, options.readers, threads=available_cores()
+        found.sources,
+        options.readers,
+        threads=available_cores(),
+        theory=options.theory,
     )
     new = _new_sources(planned, known_sources(head))
     skipped = [(str(path), why) for path, why in found.skipped]
     run = IngestRun(
         new, failed=[(path, f"{path}: {why}") for path, why in skipped + unreadable]
     )
-    workers = choose_workers(new) if options.workers is None else options.workers
+    workers = engine.count_for(new)
     size = options.bundle_bytes
     if size is None:
         size = bundle_size(new, workers=workers)
     tasks = bundles(new, bundle_bytes=size)
     with staging_folder(workspace) as staging:
-        for result in run_tasks(tasks, staging, options.readers, workers=workers):
-            run.take(result)
-            if progress is not None:
-                progress(run.progress())
+        with closing(engine.run(tasks, staging, options.readers)) as results:
+            for result in results:
+                run.take(result)
+                if tell is not None:
+                    tell(run.progress())
+        run.refuse_contradictions(name)
         refusal = run.refusal() if options.strict else None
         outcome = Outcome(version=head, is_new=False, n_added=0, n_repeated=0)
         if refusal is None:

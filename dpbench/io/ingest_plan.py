@@ -47,7 +47,7 @@ class PlannedSource:
     files: SourceFiles
     """Its files."""
     id: str
-    """Digest of content, member, format and reader version."""
+    """Digest of content, member, format, reader version and declared theory."""
     sha256: str
     """Digest of the content: of one file its sha256, of several their names' too."""
     n_files: int
@@ -56,6 +56,8 @@ class PlannedSource:
     """Their size."""
     reader_version: int
     """Version of the reader that will read it."""
+    theory: Mapping[str, Any] | None = None
+    """Level of theory declared for what it does not tell."""
 
     @property
     def path(self) -> str:
@@ -82,7 +84,11 @@ class Bundle:
 
 
 def plan_sources(
-    found: Sequence[SourceFiles], readers: ReaderTable | None, *, threads: int
+    found: Sequence[SourceFiles],
+    readers: ReaderTable | None,
+    *,
+    threads: int,
+    theory: Mapping[str, Any] | None = None,
 ) -> tuple[list[PlannedSource], list[tuple[str, str]]]:
     """Hash every source.
 
@@ -90,6 +96,7 @@ def plan_sources(
         found: The sources, in the order of the version.
         readers: Reader by format; None = the reader table.
         threads: Files hashed at the same time.
+        theory: Level of theory declared for what the sources do not tell.
 
     Returns:
         The sources, and (path, reason) of those that cannot be read.
@@ -97,7 +104,9 @@ def plan_sources(
     planned, failed = [], []
     with ThreadPoolExecutor(max_workers=max(1, threads)) as pool:
         for files, result in zip(
-            found, pool.map(lambda f: _plan_or_error(f, readers), found), strict=True
+            found,
+            pool.map(lambda f: _plan_or_error(f, readers, theory), found),
+            strict=True,
         ):
             if isinstance(result, OSError):
                 reason = f"cannot be read ({result.strerror})"
@@ -118,7 +127,7 @@ def known_sources(version: DatasetVersion | None) -> set[str]:
 
 def bundle_size(sources: Sequence[PlannedSource], *, workers: int) -> int:
     """Return how large bundles should be, bytes, for this many worker processes."""
-    if workers == 0:
+    if workers <= 1:
         return BUNDLE_BYTES
     share = sum(source.n_bytes for source in sources) // (workers * TASKS_PER_WORKER)
     return min(share, BUNDLE_BYTES)
@@ -162,15 +171,17 @@ def _reader(format_name: str, readers: ReaderTable | None) -> SourceReader:
 
 
 def _plan_or_error(
-    files: SourceFiles, readers: ReaderTable | None
+    files: SourceFiles, readers: ReaderTable | None, theory: Mapping[str, Any] | None
 ) -> PlannedSource | OSError:
     try:
-        return _plan(files, readers)
+        return _plan(files, readers, theory)
     except OSError as error:
         return error
 
 
-def _plan(files: SourceFiles, readers: ReaderTable | None) -> PlannedSource:
+def _plan(
+    files: SourceFiles, readers: ReaderTable | None, theory: Mapping[str, Any] | None
+) -> PlannedSource:
     listed = _list_files(files.paths)
     digests = {name: sha256_of_file(path) for name, path in listed.items()}
     content = next(iter(digests.values()))
@@ -183,6 +194,8 @@ def _plan(files: SourceFiles, readers: ReaderTable | None) -> PlannedSource:
         "format": files.format,
         "reader_version": version,
     }
+    if theory is not None:
+        identity["theory"] = dict(theory)
     return PlannedSource(
         files=files,
         id=hashlib.sha256(canonical_json(identity)).hexdigest(),
@@ -190,6 +203,7 @@ def _plan(files: SourceFiles, readers: ReaderTable | None) -> PlannedSource:
         n_files=len(listed),
         n_bytes=sum(path.stat().st_size for path in listed.values()),
         reader_version=version,
+        theory=theory,
     )
 
 

@@ -1,155 +1,137 @@
-"""Running the tasks of an ingest, here or in Dask worker processes."""
+"""Running the tasks of an ingest: in reader processes of this machine, or here.
 
-import logging
-import signal
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+The processes are light, and the first starts while the sources are still being looked
+for. Threads of this process each hand bundles to one of them.
+"""
+
+from collections.abc import Generator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from pathlib import Path
-from typing import TYPE_CHECKING
+from queue import SimpleQueue
+from typing import Protocol, final
 
 from dpbench.cores import available_cores
 from dpbench.io.ingest_plan import Bundle, PlannedSource, ReaderTable
-from dpbench.io.ingest_task import TaskResult, failure, run_task
+from dpbench.io.ingest_task import TaskResult, run_task
+from dpbench.io.limits import ReaderLimits, limited
+from dpbench.io.reader_process import ReaderProcess
 
-if TYPE_CHECKING:
-    from distributed import LocalCluster
-
-SMALL_BYTES = 128_000_000
-"""Below this size, parsing here is done about when worker processes have started."""
+WORTH_A_PROCESS = 32_000_000
+"""Bytes; with less for each, starting another process takes longer than it saves."""
 
 Numbered = tuple[tuple[int, ...], TaskResult]
 """Position of a task in the order of the version, and its result."""
 
-LOOPBACK = "127.0.0.1:0"
-"""Where Dask's HTTP servers listen: this machine only, on any free port."""
+
+class Engine(Protocol):
+    """What runs bundles, wherever that is."""
+
+    def count_for(self, sources: Sequence[PlannedSource]) -> int:
+        """Return how many bundles will run at the same time."""
+
+    def run(
+        self, tasks: Sequence[Bundle], staging: Path, readers: ReaderTable | None
+    ) -> Generator[Numbered, None, None]:
+        """Run every task and yield results as they come.
+
+        Args:
+            tasks: Bundles in the order of the version.
+            staging: Where segments are written.
+            readers: Reader by format; None = the reader table.
+        """
+
+    def close(self) -> None:
+        """End every process and connection."""
 
 
-def run_tasks(
-    tasks: Sequence[Bundle],
-    staging: Path,
-    readers: ReaderTable | None,
-    *,
-    workers: int,
-) -> Iterator[Numbered]:
-    """Run every task and yield results as they come.
+@final
+class InThisProcess:
+    """Runs bundles here, where a crash of a reader ends all: for debugging."""
 
-    Args:
-        tasks: Bundles in the order of the version.
-        staging: Where segments are written.
-        readers: Reader by format; None = the reader table.
-        workers: Processes; 0 = none but this one.
+    def __init__(self, limits: ReaderLimits) -> None:
+        """Remember the limits; that of memory does not hold here."""
+        self._limits = limits
 
-    Yields:
-        The task's position, and its result. A task whose worker died is taken apart,
-        so that only the source that kills its reader fails.
-    """
-    if workers == 0 or not tasks:
+    def count_for(self, sources: Sequence[PlannedSource]) -> int:
+        """Return 0: no process but this one."""
+        del sources
+        return 0
+
+    def run(
+        self, tasks: Sequence[Bundle], staging: Path, readers: ReaderTable | None
+    ) -> Generator[Numbered, None, None]:
+        """Run every task in order."""
         for number, task in enumerate(tasks):
-            yield (number,), run_task(task, staging, readers)
-        return
-    with ExitStack() as stack:
-        yield from _run_in_dask(
-            stack, tasks, staging, readers, workers=min(workers, len(tasks))
-        )
+            with limited(self._limits):
+                result = run_task(task, staging, readers)
+            yield (number,), result
+
+    def close(self) -> None:
+        """Do nothing: this process goes on."""
 
 
-def choose_workers(sources: Sequence[PlannedSource]) -> int:
-    """Return as many processes as there are cores, or none where there is little."""
-    is_small = sum(source.n_bytes for source in sources) < SMALL_BYTES
-    return 0 if is_small or len(sources) == 1 else available_cores()
+@final
+class LocalProcesses:
+    """Reader processes on this machine."""
+
+    def __init__(self, limits: ReaderLimits, *, workers: int | None) -> None:
+        """Start the first process, which imports while sources are looked for.
+
+        Args:
+            limits: What each source may cost.
+            workers: Processes; None = chosen by size.
+        """
+        self._wanted = workers
+        self._limits = limits.shared_by(workers or available_cores())
+        self._all = [ReaderProcess(self._limits)]
+        self._all[0].start()
+
+    def count_for(self, sources: Sequence[PlannedSource]) -> int:
+        """Return as many as were asked for, else as are worth it; start them."""
+        count = self._wanted or worthwhile(sources)
+        while len(self._all) < min(count, len(sources)):
+            self._all.append(ReaderProcess(self._limits))
+            self._all[-1].start()
+        return count
+
+    def run(
+        self, tasks: Sequence[Bundle], staging: Path, readers: ReaderTable | None
+    ) -> Generator[Numbered, None, None]:
+        """Run every task, each in whichever process is free."""
+        idle: SimpleQueue[ReaderProcess] = SimpleQueue()
+        for process in self._all:
+            idle.put(process)
+
+        def run_one(task: Bundle) -> list[TaskResult]:
+            process = idle.get()
+            try:
+                return process.run(task, staging, readers)
+            finally:
+                idle.put(process)
+
+        with ThreadPoolExecutor(max_workers=len(self._all)) as threads:
+            waiting: dict[Future[list[TaskResult]], int] = {
+                threads.submit(run_one, task): number
+                for number, task in enumerate(tasks)
+            }
+            try:
+                for future in as_completed(list(waiting)):
+                    number = waiting.pop(future)
+                    for part, result in enumerate(future.result()):
+                        yield (number, part), result
+            finally:
+                threads.shutdown(wait=False, cancel_futures=True)
+                if waiting:
+                    for process in self._all:
+                        process.stop()
+
+    def close(self) -> None:
+        """End the processes."""
+        for process in self._all:
+            process.close()
 
 
-def _run_in_dask(
-    stack: ExitStack,
-    tasks: Sequence[Bundle],
-    staging: Path,
-    readers: ReaderTable | None,
-    *,
-    workers: int,
-) -> Iterator[Numbered]:
-    # Imported here: distributed takes a second to import, and small inputs need none.
-    import dask
-    from distributed import Client, Future, KilledWorker, as_completed
-
-    settings = {
-        "distributed.worker.multiprocessing-method": "spawn",
-        # One task a worker and no queue behind it: when a worker dies, only the task
-        # that killed it is to blame.
-        "distributed.scheduler.worker-saturation": 1.0,
-        "distributed.scheduler.allowed-failures": 1,
-        "distributed.diagnostics.nvml": False,
-    }
-    stack.enter_context(dask.config.set(settings))
-    cluster = stack.enter_context(_start_cluster(workers, staging))
-    client = stack.enter_context(Client(cluster))
-
-    def submit(task: Bundle) -> "Future[TaskResult]":
-        future: Future[TaskResult] = client.submit(
-            run_task, task, staging, readers, pure=False
-        )
-        return future
-
-    waiting: dict[Future[TaskResult], tuple[tuple[int, ...], Bundle]] = {
-        submit(task): ((n,), task) for n, task in enumerate(tasks)
-    }
-    completed = as_completed(list(waiting))
-    for future in completed:
-        number, task = waiting.pop(future)
-        error = future.exception()
-        if error is None:
-            yield number, future.result()
-        elif not isinstance(error, KilledWorker):
-            raise error
-        elif len(task.sources) > 1:
-            for i, single in enumerate(task.apart()):
-                retry = submit(single)
-                waiting[retry] = ((*number, i), single)
-                completed.add(retry)
-        else:
-            yield number, _died(task)
-        future.release()
-
-
-def _start_cluster(workers: int, staging: Path) -> "LocalCluster":
-    from distributed import LocalCluster
-
-    with _children_deaf_to_interrupts():
-        return LocalCluster(
-            n_workers=workers,
-            threads_per_worker=1,
-            processes=True,
-            dashboard_address=None,
-            # Even without dashboards there are HTTP servers: keep them off the network,
-            # and off one fixed port, so that two ingests can run at once.
-            scheduler_kwargs={"dashboard_address": LOOPBACK},
-            worker_dashboard_address=LOOPBACK,
-            silence_logs=logging.CRITICAL,
-            memory_limit=None,
-            local_directory=str(staging),
-        )
-
-
-@contextmanager
-def _children_deaf_to_interrupts() -> Iterator[None]:
-    """Start processes that leave Ctrl-C to this one, which then stops them."""
-    if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread may choose what a signal does
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-def _died(task: Bundle) -> TaskResult:
-    source = task.sources[0]
-    reason = (
-        f"{source.path}: the process that read it died, twice (out of memory, or a "
-        "crash in a reader's library); expected it to end. Read it apart with "
-        "--workers 0 to see why."
-    )
-    return TaskResult(
-        sources=(failure(source, reason),), data=None, quarantine=None, theories=()
-    )
+def worthwhile(sources: Sequence[PlannedSource]) -> int:
+    """Return how many processes pay for their start, at most one a core."""
+    size = sum(source.n_bytes for source in sources)
+    return max(1, min(available_cores(), size // WORTH_A_PROCESS, len(sources)))
