@@ -7,6 +7,7 @@ from pathlib import Path
 
 from dpbench.io.grouping import Folder, natural_key
 from dpbench.io.parsed import SourceFiles
+from dpbench.io.readers.deepmd_parts import system_sources
 from dpbench.io.sniff import sniff
 
 
@@ -63,7 +64,8 @@ def folder_sources(folder: Folder) -> list[SourceFiles]:
     if sets:
         mixed = (folder.path / sets[0] / "real_atom_types.npy").is_file()
         name = "deepmd/mixed" if mixed else "deepmd/npy"
-    elif {"type.raw", "coord.raw"} <= folder.kinds.keys():
+        return system_sources(folder.path, sets, name)
+    if {"type.raw", "coord.raw"} <= folder.kinds.keys():
         name = "deepmd/raw"
     elif "data.mdb" in folder.kinds:
         name = "dpdata:deepmd/lmdb"

@@ -16,6 +16,7 @@ from dpbench.frames import Frames, concatenate, offsets
 from dpbench.io.gate import judge
 from dpbench.io.grouping import natural_key
 from dpbench.io.parsed import ParsedSource, Quarantine, SourceFiles
+from dpbench.io.readers.deepmd_parts import is_part
 
 Array = NDArray[np.floating]
 Load = Callable[[str], NDArray[np.generic] | None]
@@ -41,13 +42,13 @@ class SystemParts:
 
 
 def read(files: SourceFiles) -> ParsedSource:
-    """Read all frames of one system.
+    """Read all frames of one system, or of one part of a large system.
 
     Raises:
         SourceError: If the types, the element names or the coordinates are missing or
             damaged.
     """
-    return parse([_folder_parts(files.main)], format_name=files.format)
+    return parse([_system_parts(files)], format_name=files.format)
 
 
 def parse(systems: Sequence[SystemParts], *, format_name: str) -> ParsedSource:
@@ -105,19 +106,22 @@ def element_names(
     return tuple(numbers)
 
 
-def _folder_parts(folder: Path) -> SystemParts:
+def _system_parts(files: SourceFiles) -> SystemParts:
+    if is_part(files.main):
+        folder = files.main.parent
+        sets = [path for path in files.paths if path.is_dir()]
+    else:
+        folder = files.main
+        found = (p for p in folder.glob("set.*") if (p / "coord.npy").is_file())
+        sets = sorted(found, key=natural_key)
     types = _read_types(folder)
-    sets = sorted(
-        (p for p in folder.glob("set.*") if (p / "coord.npy").is_file()),
-        key=natural_key,
-    )
     loaders: tuple[tuple[str, Load], ...]
     if sets:
         loaders = tuple((str(path), _npy_loader(path)) for path in sets)
     else:
         loaders = ((str(folder), _raw_loader(folder)),)
     return SystemParts(
-        where=str(folder),
+        where=str(files.main),
         types=types,
         type_map=_read_type_map(folder),
         nopbc=(folder / "nopbc").exists(),
