@@ -81,6 +81,10 @@ class IngestReport:
     """Size of the files that were parsed."""
     seconds: float
     """Wall time."""
+    undeclared: tuple[str, ...] = ()
+    """Sources that tell nothing of their level of theory."""
+    theory_notes: tuple[str, ...] = ()
+    """What differs between the version's levels of theory without a contradiction."""
     refusal: str | None = None
     """Why nothing was committed although there was something; None if nothing stood
     against it."""
@@ -88,7 +92,7 @@ class IngestReport:
     def to_json(self) -> dict[str, Any]:
         """Return plain dicts, lists and scalars."""
         plain = asdict(self)
-        for key in ("failed", "troubled", "notes"):
+        for key in ("failed", "troubled", "notes", "undeclared", "theory_notes"):
             plain[key] = list(plain[key])
         return plain
 
@@ -109,6 +113,12 @@ class IngestReport:
         if self.failed:
             lines.append(f"  failed       {_count(len(self.failed), 'source')}")
             lines += [f"    {failed.reason}" for failed in self.failed]
+        if self.undeclared:
+            n_bare = _count(len(self.undeclared), "source")
+            lines.append(
+                f"  theory       undeclared for {n_bare}; --theory FILE says it"
+            )
+        lines += [f"  theory       {note}" for note in self.theory_notes]
         if self.notes:
             more = len(self.notes) - MOST_NOTES
             tail = f", the first {MOST_NOTES}; --json has all" if more > 0 else ""

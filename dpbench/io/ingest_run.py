@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import final
 
+from dpbench.errors import DatasetError
 from dpbench.io.ingest_plan import PlannedSource
 from dpbench.io.ingest_pool import Numbered
 from dpbench.io.ingest_report import (
@@ -17,7 +18,11 @@ from dpbench.io.ingest_report import (
 from dpbench.io.ingest_task import SourceResult, TaskResult
 from dpbench.io.parsed import Quarantine
 from dpbench.store.theory import fingerprint
+from dpbench.store.theory_levels import notes_of
 from dpbench.store.versions import NewContent, Outcome
+
+MOST_CONTRADICTIONS = 3
+"""Sources that a refusal of ``--theory`` names."""
 
 REPEATED = str(Quarantine.REPEATED)
 """Frames that a reader found twice in its source: no fault, and counted apart."""
@@ -72,6 +77,19 @@ class IngestRun:
         return (
             f"--strict: {quarantined} frames quarantined, {len(failed)} sources failed"
         )
+
+    def refuse_contradictions(self, name: str) -> None:
+        """Check that no source contradicts the level of theory declared for it.
+
+        Raises:
+            DatasetError: Naming such sources; the others would be declared wrongly.
+        """
+        reasons = [s.error for s in self._sources() if s.is_contradiction and s.error]
+        if reasons:
+            more = len(reasons) - MOST_CONTRADICTIONS
+            text = " | ".join(reasons[:MOST_CONTRADICTIONS])
+            text += f" | {more} more" if more > 0 else ""
+            raise DatasetError(f"{name}: nothing was committed. {text}")
 
     @property
     def n_good(self) -> int:
@@ -133,6 +151,8 @@ class IngestRun:
             n_bytes=self._done_bytes,
             seconds=time.monotonic() - self._started,
             refusal=refusal,
+            undeclared=tuple(s.path for s in self._sources() if s.is_undeclared),
+            theory_notes=() if version is None else notes_of(version),
             **found,
         )
 

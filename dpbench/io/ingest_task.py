@@ -5,7 +5,7 @@ it again does nothing new: segments are named by what they are made of.
 """
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,13 @@ from dpbench.errors import DpbenchError, SourceError, WorkspaceError
 from dpbench.frames import concatenate
 from dpbench.io.ingest_plan import Bundle, PlannedSource, ReaderTable, read_source
 from dpbench.io.parsed import ParsedSource, Quarantine
+from dpbench.io.theory_file import TheoryContradictionError, declared
+from dpbench.store import layout
 from dpbench.store.digests import frame_digests
 from dpbench.store.segments import SegmentData, write_segment
-from dpbench.store.theory import fingerprint
+from dpbench.store.theory import fingerprint, is_undeclared
+from dpbench.store.theory_kpoints import reciprocal_lengths
+from dpbench.store.theory_levels import ASIDE
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,6 +43,10 @@ class SourceResult:
     """Why nothing was read; None if something was."""
     notes: tuple[str, ...] = ()
     """What the reader had to say."""
+    is_undeclared: bool = False
+    """Whether it tells nothing of its level of theory."""
+    is_contradiction: bool = False
+    """Whether it failed because it contradicts the level declared for it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,6 +88,9 @@ def run_task(bundle: Bundle, staging: Path, readers: ReaderTable | None) -> Task
             parsed = _parse(planned, readers)
         except WorkspaceError:
             raise
+        except TheoryContradictionError as error:
+            result = failure(planned, str(error))
+            results.append(replace(result, is_contradiction=True))
         except DpbenchError as error:
             results.append(failure(planned, str(error)))
         # A reader that trips over one file must not end an ingest of thousands: the
@@ -113,6 +124,7 @@ def failure(planned: PlannedSource, reason: str) -> SourceResult:
 
 def _parse(planned: PlannedSource, readers: ReaderTable | None) -> _Parsed:
     parsed = read_source(planned.files, readers)
+    parsed = declared(parsed, planned.theory, where=planned.path)
     if parsed.frames.nframes == 0:
         raise SourceError(
             f"{planned.path}: holds no frame; expected at least one with energy and "
@@ -122,6 +134,8 @@ def _parse(planned: PlannedSource, readers: ReaderTable | None) -> _Parsed:
         parsed.frames,
         theory=fingerprint(parsed.theory),
         quarantine=[str(reason) for reason in parsed.quarantine],
+        charge=parsed.charge,
+        multiplicity=parsed.multiplicity,
     )
     is_good = np.array([reason == Quarantine.NONE for reason in parsed.quarantine])
     return _Parsed(planned=planned, parsed=parsed, digests=digests, is_good=is_good)
@@ -135,6 +149,7 @@ def _result(item: _Parsed) -> SourceResult:
         n_kept=int(item.is_good.sum()),
         quarantined=_reasons(item),
         notes=item.parsed.notes,
+        is_undeclared=is_undeclared(item.parsed.theory),
     )
 
 
@@ -160,8 +175,38 @@ def _write(staging: Path, read: list[_Parsed], *, role: str) -> str | None:
         digests=np.concatenate([item.digests[rows] for item, rows in picked]),
         reasons=[str(item.parsed.quarantine[i]) for item, rows in picked for i in rows],
         sources=[_manifest_entry(item) for item, _ in picked],
+        charge=_electrons("charge", picked),
+        multiplicity=_electrons("multiplicity", picked),
     )
     return write_segment(staging, data)
+
+
+def _electrons(
+    name: str, picked: list[tuple[_Parsed, NDArray[np.intp]]]
+) -> NDArray[Any] | None:
+    """(frame), charge or multiplicity of the picked frames; None if none is told."""
+    told = [getattr(item.parsed, name) for item, _ in picked]
+    if all(values is None for values in told):
+        return None
+    parts = [
+        np.full(len(rows), layout.UNKNOWN[name]) if values is None else values[rows]
+        for values, (_, rows) in zip(told, picked, strict=True)
+    ]
+    return np.concatenate(parts).astype(layout.OPTIONAL_FRAMES[name].dtype)
+
+
+def _aside(parsed: ParsedSource) -> dict[str, Any]:
+    """Collect what is compared beside the level of theory; empty values left out."""
+    aside: dict[str, Any] = {}
+    kpoints = parsed.theory.get("kpoints") or {}
+    if "mesh" in kpoints:
+        # The mesh was made for the first cell, even where the cell changes later.
+        frames = parsed.frames
+        reciprocal = reciprocal_lengths(frames.box[0], frames.pbc[0])
+        aside |= {} if reciprocal is None else {"reciprocal": reciprocal}
+    if parsed.potential_hashes:
+        aside["hashes"] = parsed.potential_hashes
+    return aside
 
 
 def _manifest_entry(item: _Parsed) -> dict[str, Any]:
@@ -176,6 +221,7 @@ def _manifest_entry(item: _Parsed) -> dict[str, Any]:
         "code": parsed.code,
         "code_version": parsed.code_version,
         "theory": fingerprint(parsed.theory),
+        ASIDE: _aside(parsed),
         "complete": parsed.complete,
         "bytes": planned.n_bytes,
         "n_read": parsed.frames.nframes,

@@ -38,6 +38,32 @@ class Quarantine(StrEnum):
     """The same frame, labels and all, stands earlier in the dataset (a restart)."""
 
 
+THEORY_KEYS = (
+    "code",
+    "code_version",
+    "functional",
+    "dispersion",
+    "hubbard_u",
+    "cutoff",
+    "cutoff_density",
+    "rel_cutoff",
+    "basis",
+    "kpoints",
+    "smearing",
+    "smearing_width",
+    "spin",
+    "pseudopotentials",
+    "energy_kind",
+    "details",
+)
+"""Keys of a level of theory (docs/theory.md). None or no key = not told; "none" and {}
+= told that there is none. Cutoffs and widths are eV; ``pseudopotentials`` and ``basis``
+map a species label to {title, hash}, ``hubbard_u`` to that species' values;
+``kpoints`` are {mesh, shift} or {count}; ``spin`` is none, collinear, noncollinear or
+spin-orbit; ``energy_kind`` says which printed energy was taken; ``details`` hold what
+one code alone has."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ParsedSource:
     """All frames of one calculation, in file order, kept and quarantined alike."""
@@ -65,10 +91,24 @@ class ParsedSource:
     """Whether the code's own end marker was found."""
     notes: tuple[str, ...] = field(default=())
     """Facts to show the user, e.g. which file of the calculation was cross-checked."""
+    charge: NDArray[np.float64] | None = None
+    """(frame), total charge, e; NaN where the source does not tell it. None = nowhere.
+    A fact of the frame: the level of theory is that of its neutral neighbours."""
+    multiplicity: NDArray[np.int16] | None = None
+    """(frame), spin multiplicity 2S + 1; -1 where the source does not tell it."""
+    potential_hashes: dict[str, str] = field(default_factory=dict)
+    """Hashes of potential files that lay beside the output, by the labels of
+    ``theory["pseudopotentials"]``, e.g. ``sha256:...``. They are compared but do not
+    name the level of theory, which must not depend on what was kept."""
 
     def __post_init__(self) -> None:
-        """Check that the per-frame facts fit the frames."""
-        for name in ("step", "n_scf", "quarantine"):
+        """Check that the per-frame facts fit the frames, and the theory's keys."""
+        unknown = set(self.theory) - set(THEORY_KEYS)
+        if unknown:
+            raise ValueError(f"theory: unknown keys {sorted(unknown)}")
+        for name in ("step", "n_scf", "quarantine", "charge", "multiplicity"):
+            if getattr(self, name) is None:
+                continue
             if len(getattr(self, name)) != self.frames.nframes:
                 raise ValueError(
                     f"{name}: {len(getattr(self, name))} values for "
@@ -91,22 +131,3 @@ class SourceFiles:
     def main(self) -> Path:
         """The file that names the source."""
         return self.paths[0]
-
-
-THEORY_KEYS = (
-    "code",
-    "code_version",
-    "functional",
-    "dispersion",
-    "hubbard_u",
-    "cutoff",
-    "basis",
-    "kpoints",
-    "smearing",
-    "smearing_width",
-    "spin",
-    "pseudopotentials",
-    "energy_kind",
-)
-"""Keys of a level of theory; ``pseudopotentials`` and ``basis`` map element to
-{title, hash}; ``cutoff`` is eV; ``energy_kind`` says which printed energy was taken."""

@@ -2,7 +2,10 @@
 
 A frame digest is sha256 over ``dpb1:``, the fingerprint of its level of theory, its
 quarantine state, and natoms, z, coord, box, pbc, energy, force and virial as
-little-endian float64, with one NaN and one zero. A version digest is sha256 over the
+little-endian float64, with one NaN and one zero. Charge and multiplicity follow for a
+frame that is known to be charged or no singlet; all others digest as if they were not
+told, so that a format that cannot hold them loses nothing for a neutral singlet. A
+version digest is sha256 over the
 sorted multiset of its frames' digests. Neither knows of files, chunks or workers.
 """
 
@@ -34,7 +37,12 @@ CONTENT = (*STRUCTURE, "energy", "force", "virial")
 
 
 def frame_digests(
-    frames: Frames, *, theory: str, quarantine: Sequence[str]
+    frames: Frames,
+    *,
+    theory: str,
+    quarantine: Sequence[str],
+    charge: NDArray[np.float64] | None = None,
+    multiplicity: NDArray[np.integer] | None = None,
 ) -> NDArray[np.uint8]:
     """Digest every frame.
 
@@ -42,6 +50,8 @@ def frame_digests(
         frames: The frames; float32 values count as the float64 of equal value.
         theory: Fingerprint of the level of theory that all of them share.
         quarantine: (frame), reason of each frame, "" for a good one.
+        charge: (frame), e; NaN unknown. None = unknown for all.
+        multiplicity: (frame), 2S + 1; -1 unknown. None = unknown for all.
 
     Returns:
         (frame, 32) bytes.
@@ -55,6 +65,7 @@ def frame_digests(
         for count in np.unique(natoms[of_state]):
             group = of_state[natoms[of_state] == count]
             _digest_group(frames, group, prefix=prefix, fields=CONTENT, out=digests)
+    _add_electrons(digests, charge, multiplicity)
     return digests
 
 
@@ -101,6 +112,24 @@ def repeated(known: NDArray[np.uint8], new: NDArray[np.uint8]) -> NDArray[np.boo
     is_repeat = np.zeros(len(keys), dtype=np.bool_)
     is_repeat[order[1:]] = keys[order[1:]] == keys[order[:-1]]
     return is_repeat[len(known) :]
+
+
+def _add_electrons(
+    digests: NDArray[np.uint8],
+    charge: NDArray[np.float64] | None,
+    multiplicity: NDArray[np.integer] | None,
+) -> None:
+    """Digest the frames again that are known to be charged, or no singlet."""
+    nframes = len(digests)
+    e = np.full(nframes, np.nan) if charge is None else charge
+    spin = np.full(nframes, -1) if multiplicity is None else multiplicity
+    e = np.where(np.isnan(e), 0.0, e).astype("<f8") + 0.0
+    spin = np.where(spin < 1, 1, spin).astype("<f8")
+    for i in np.flatnonzero((e != 0.0) | (spin != 1.0)):
+        content = hashlib.sha256(f"{SCHEME}:electrons\0".encode())
+        content.update(digests[i].tobytes())
+        content.update(np.array([e[i], spin[i]], dtype="<f8").tobytes())
+        digests[i] = np.frombuffer(content.digest(), dtype=np.uint8)
 
 
 def _digest_group(

@@ -1,11 +1,14 @@
 """The arrays of a segment: name, type, dimensions and unit, each said once."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-FORMAT = 1
-"""Version of the segment layout; readers accept all older ones."""
+FORMAT = 2
+"""Version of the segment layout; readers accept all older ones. Since 2: charge and
+multiplicity."""
 
 CHUNK_ROWS = 65_536
 """Rows of an inner chunk; a shorter array is one chunk."""
@@ -115,21 +118,54 @@ FRAMES: dict[str, ArraySpec] = {
 }
 """Arrays with one row per frame (``atom_offset``: one more), in group ``frames``."""
 
-FACTS_DTYPE = np.dtype(
-    [
-        ("natoms", "<i4"),
-        ("source_id", "<i4"),
-        ("system_id", "<i4"),
-        ("step", "<i4"),
-        ("n_scf", "<i2"),
-        ("labels", "u1"),
-        ("reason", "u1"),
-        ("hash", "u1", (32,)),
-    ]
-)
+OPTIONAL_FRAMES: dict[str, ArraySpec] = {
+    "charge": ArraySpec(
+        dtype="float64",
+        dims=("frame",),
+        units="e",
+        description="total charge; NaN = unknown",
+    ),
+    "multiplicity": ArraySpec(
+        dtype="int16",
+        dims=("frame",),
+        description="spin multiplicity 2S + 1; -1 = unknown",
+    ),
+}
+"""Arrays of group ``frames`` that are there if any frame knows its value."""
+
+_FACTS_1 = [
+    ("natoms", "<i4"),
+    ("source_id", "<i4"),
+    ("system_id", "<i4"),
+    ("step", "<i4"),
+    ("n_scf", "<i2"),
+    ("labels", "u1"),
+    ("reason", "u1"),
+    ("hash", "u1", (32,)),
+]
+
+FACTS_DTYPE_1 = np.dtype(_FACTS_1)
+"""The facts of format 1."""
+
+FACTS_DTYPE = np.dtype([*_FACTS_1, ("charge", "<f8"), ("multiplicity", "<i2")])
 """Per-frame facts that are also kept outside the Zarr group: what splits, listings and
 the trainer's sampler need to know of *all* frames of a version. They let a process
 plan with frames whose arrays it never opens, such as those of a test part."""
 
+UNKNOWN = {"charge": np.nan, "multiplicity": -1}
+"""What stands for an optional fact of a frame whose source does not tell it."""
+
 LABEL_BITS = {"energy": 1, "force": 2, "virial": 4, "box": 8}
 """Bits of ``labels``."""
+
+
+def as_facts(stored: NDArray[Any]) -> NDArray[Any]:
+    """Return facts of any format as ``FACTS_DTYPE``; what is no facts as it is."""
+    if stored.dtype != FACTS_DTYPE_1:
+        return stored
+    facts = np.zeros(stored.shape, dtype=FACTS_DTYPE)
+    for name in FACTS_DTYPE_1.names or ():
+        facts[name] = stored[name]
+    for name, unknown in UNKNOWN.items():
+        facts[name] = unknown
+    return facts

@@ -52,6 +52,10 @@ class SegmentData:
     """(frame), why each frame is in quarantine; "" for data."""
     sources: Sequence[Mapping[str, Any]]
     """The sources, as the manifest keeps them (``io.ingest_task`` makes them)."""
+    charge: NDArray[np.float64] | None = None
+    """(frame), total charge, e; NaN unknown. None = of no frame known."""
+    multiplicity: NDArray[np.int16] | None = None
+    """(frame), spin multiplicity 2S + 1; -1 unknown. None = of no frame known."""
 
 
 def segment_id(source_ids: Sequence[str], *, role: str) -> str:
@@ -136,6 +140,13 @@ def label_bits(frames: Frames) -> NDArray[np.uint8]:
     return bits
 
 
+def is_known(name: str, values: NDArray[Any]) -> NDArray[np.bool_]:
+    """(frame), which frames know an optional fact."""
+    unknown = layout.UNKNOWN[name]
+    known = ~np.isnan(values) if np.isnan(unknown) else values != unknown
+    return np.asarray(known, dtype=np.bool_)
+
+
 def _write_group(path: Path, data: SegmentData, systems: NDArray[np.int32]) -> None:
     # Imported here: zarr takes 0.3 s to import, and reading batches does without it.
     import zarr
@@ -163,6 +174,10 @@ def _write_group(path: Path, data: SegmentData, systems: NDArray[np.int32]) -> N
     for name, spec in layout.FRAMES.items():
         values = columns[name] if name in columns else getattr(frames, name)
         _write_array(per_frame, name, spec, values)
+    for name, spec in layout.OPTIONAL_FRAMES.items():
+        told = getattr(data, name)
+        if told is not None and is_known(name, told).any():
+            _write_array(per_frame, name, spec, told)
 
 
 def _write_array(
@@ -208,6 +223,9 @@ def _write_facts(
     facts["labels"] = label_bits(data.frames)
     facts["reason"] = [reasons.index(r) + 1 if r else 0 for r in data.reasons]
     facts["hash"] = data.digests
+    for name, unknown in layout.UNKNOWN.items():
+        told = getattr(data, name)
+        facts[name] = unknown if told is None else told
     np.save(path, facts)
 
 

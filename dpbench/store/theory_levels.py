@@ -4,7 +4,8 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from dpbench.store.theory import Level, Theory
+from dpbench.store.dataset import DatasetVersion
+from dpbench.store.theory import Level, Theory, notes_on
 
 ASIDE = "theory_aside"
 """Key of a source's manifest entry: what is compared with the level of theory but is
@@ -36,6 +37,17 @@ def levels_of(
             example=known.example if known else source["path"],
         )
     return tuple(found.values())
+
+
+def notes_of(version: DatasetVersion) -> tuple[str, ...]:
+    """Word what differs between the levels of a version without a contradiction."""
+    return notes_on(levels_of_version(version))
+
+
+def levels_of_version(version: DatasetVersion) -> tuple[Level, ...]:
+    """Collect the distinct levels of theory of a version's sources."""
+    sources = [source for s in version.segments for source in s.manifest["sources"]]
+    return levels_of(sources, version.theories)
 
 
 def joined(theory: Theory, aside: Mapping[str, Any]) -> Theory:

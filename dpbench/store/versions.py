@@ -228,7 +228,8 @@ class _Draft:
         """Take the rows that are neither in the head nor earlier among the new."""
         there = {entry["id"] for entry in self.entries[role]}
         new: list[Facts] = [
-            np.load(staging / name / layout.FACTS, allow_pickle=False) for name in ids
+            layout.as_facts(np.load(staging / name / layout.FACTS, allow_pickle=False))
+            for name in ids
         ]
         known = np.concatenate([_no_facts(), *self.facts[role]])["hash"]
         everything = np.concatenate([_no_facts(), *new])["hash"]
@@ -289,6 +290,8 @@ def _index(
     workspace: Workspace, connection: Connection, payload: dict[str, Any]
 ) -> DatasetVersion:
     digest = objects.digest_of(payload)
+    if workspace.is_remote:
+        catch_up(connection, workspace)  # its parent may be news to this registry too
     index_version(connection, workspace, digest, payload)
     return DatasetVersion(workspace, digest)
 
