@@ -134,7 +134,8 @@ def _load(version: DatasetVersion) -> tuple[NDArray[np.uint8], Prints]:
     for name in (version.object_id, version.payload["parent"]):
         path = version.workspace.root / "derived" / "leakage" / f"{name}.npz"
         try:
-            with np.load(path, allow_pickle=False) as found:
+            data = io.BytesIO(path.read_bytes())
+            with np.load(data, allow_pickle=False) as found:
                 if tuple(found["scheme"]) == (FORMAT, SCHEME):
                     return _unpacked(found)
         except FileNotFoundError:

@@ -11,11 +11,13 @@ from dpbench.store import objects
 from dpbench.store.dataset import open_dataset
 from dpbench.store.split_deal import by_block, by_group
 from dpbench.store.split_groups import Group
+from dpbench.store.split_parts import open_part
 from dpbench.store.splits import (
     default_split,
     find_split,
     list_splits,
     make_split,
+    named_split,
     save_split,
 )
 from tests.store.synthetic import (
@@ -208,3 +210,71 @@ def test_unknown_part_is_named(version):
 def test_faulty_options_are_refused(version, options, message):
     with pytest.raises(DatasetError, match=message):
         make_split(version, **options)
+
+
+def test_splits_are_found_by_name_and_by_the_start_of_their_digest(version):
+    one = make_split(version, seed=0, name="by-run")
+    two = make_split(version, strategy="block")
+    for split in (one, two):
+        save_split(version, split)
+    assert named_split(version, "by-run").digest == one.digest
+    assert named_split(version, one.digest[:12]).names == ("by-run",)
+    assert named_split(version, two.digest[5:13]).names == ()
+    with pytest.raises(DatasetError, match=r"0 splits .* it has .*by-run \(dpb1:"):
+        named_split(version, "by-file")
+    with pytest.raises(DatasetError, match="2 splits"):
+        named_split(version, "dpb1:")
+    with pytest.raises(DatasetError, match=r"has 2 splits .*Name the one"):
+        find_split(version)
+
+
+def test_a_name_is_given_once_and_a_split_may_have_two(version):
+    split = make_split(version, name="one")
+    save_split(version, split)
+    save_split(version, split)
+    save_split(version, dataclasses.replace(split, names=("two",)))
+    (found,) = list_splits(version)
+    assert found.names == ("one", "two")
+    with pytest.raises(DatasetError, match="is the name of another split"):
+        save_split(version, make_split(version, seed=3, name="one"))
+    with pytest.raises(DatasetError, match="is no name"):
+        save_split(version, make_split(version, name="-no"))
+
+
+def test_what_was_measured_is_found_whichever_object_has_it(version):
+    split = make_split(version)
+    save_split(version, split)
+    measured = {"test": {"exact": 0}}
+    save_split(version, dataclasses.replace(split, leakage=measured))
+    assert find_split(version).leakage == measured
+    assert len(list_splits(version)) == 1
+
+
+def test_splits_of_the_first_format_are_read(version):
+    split = make_split(version)
+    object_id = save_split(version, split)
+    payload = objects.get(version.workspace, "split", object_id)
+    old = {k: v for k, v in payload.items() if k not in ("name", "leakage")}
+    (version.workspace.objects / "split" / object_id[:2]).joinpath(
+        f"{object_id}.json"
+    ).unlink()
+    objects.put(version.workspace, "split", old | {"format": 1})
+    assert find_split(version).digest == split.digest
+    objects.put(version.workspace, "split", payload | {"format": 99})
+    with pytest.raises(DatasetError, match="Update dpbench"):
+        find_split(version)
+
+
+def test_parts_are_opened_as_users_name_them(version):
+    workspace = version.workspace
+    with pytest.raises(DatasetError, match="has no split yet"):
+        open_part(workspace, "t:test")
+    save_split(version, make_split(version, name="one"))
+    whole = open_part(workspace, "t")
+    assert (whole.label, len(whole.frames)) == ("t-v1", version.nframes)
+    part = open_part(workspace, "t-v1:test", split="one")
+    assert part.label == "t-v1:test"
+    assert part.frames.tolist() == part.split.part("test").tolist()
+    assert open_part(workspace, "t:all").split is None
+    with pytest.raises(DatasetError, match="no part 'tset'"):
+        open_part(workspace, "t:tset")
