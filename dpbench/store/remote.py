@@ -260,7 +260,7 @@ def _advice(text: str) -> str:
         ("NoSuchBucket", "Make the bucket, or mend 'stores' in dpbench.toml."),
         (
             r"169\.254\.169\.254|AccessKeyId|SignatureDoesNotMatch|Unauthenticated|"
-            r"AccessDenied|PermissionDenied|metadata\.google|40[13]",
+            r"AccessDenied|PermissionDenied|metadata\.google|status code: 40[13]",
             "Set the credentials in the environment (S3: AWS_ACCESS_KEY_ID and "
             "AWS_SECRET_ACCESS_KEY), and check that they may use this bucket.",
         ),

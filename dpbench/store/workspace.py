@@ -93,9 +93,9 @@ class Workspace:
         root = (Path(named) if named else _nearest()).absolute()
         config = _read_config(root / "dpbench.toml")
         workspace = cls(root=root, config=config)
-        if create:
+        if create or workspace.is_remote:  # copies may be thrown away at any time
             workspace.make_folders()
-        elif not workspace.is_remote and not (root / "objects").is_dir():
+        elif not (root / "objects").is_dir():
             found = "there is no such folder" if not root.exists() else "holds no data"
             raise WorkspaceError(
                 f"{root}: {found}; expected a dpbench workspace. Make one with "

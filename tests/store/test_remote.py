@@ -1,0 +1,187 @@
+"""Stores below a URL, tried on file:// and memory://; S3 itself is in services."""
+
+import builtins
+import hashlib
+import shutil
+import sys
+
+import numpy as np
+import pytest
+from obstore.exceptions import GenericError
+
+from dpbench.errors import ConfigError, DatasetError, WorkspaceError
+from dpbench.store import catalog, objects
+from dpbench.store.dataset import open_dataset
+from dpbench.store.fetch import fetch_version
+from dpbench.store.remote import remote_errors, remote_of
+from dpbench.store.summary import list_datasets
+from dpbench.store.workspace import Workspace
+from tests.store.synthetic import new_workspace, trajectories
+
+
+def configured(folder, text):
+    """A workspace with this dpbench.toml."""
+    folder.mkdir(exist_ok=True)
+    (folder / "dpbench.toml").write_text(text)
+    return Workspace.find(folder, create=True)
+
+
+@pytest.fixture
+def url(tmp_path):
+    (tmp_path / "store").mkdir()
+    return (tmp_path / "store").as_uri()
+
+
+@pytest.fixture
+def two(tmp_path, url):
+    """Two workspaces on one store."""
+    return [configured(tmp_path / name, f'stores = "{url}"') for name in ("a", "b")]
+
+
+def test_truth_lies_below_the_url_and_the_folder_is_a_cache(two, tmp_path):
+    here, there = two
+    outcome = trajectories(here, "t", [3, 2])
+    assert (tmp_path / "store" / "objects" / "refs" / "t" / "1").exists()
+    assert not (here.root / "objects").exists()
+    assert [row["label"] for row in list_datasets(there)] == ["t-v1"]
+    version = open_dataset(there, "t")
+    trajectories(new_workspace(tmp_path), "t", [3, 2])
+    local = open_dataset(new_workspace(tmp_path), "t")
+    assert version.digest == local.digest == outcome.version.digest
+    np.testing.assert_array_equal(version.read([4, 0]).coord, local.read([4, 0]).coord)
+    assert not version.is_mapped
+
+
+def test_cache_can_be_thrown_away(two):
+    here, _ = two
+    trajectories(here, "t", [3])
+    before = open_dataset(here, "t").read([0, 2]).force
+    shutil.rmtree(here.root / "cache")
+    here = Workspace.find(here.root)
+    assert [row["label"] for row in list_datasets(here)] == ["t-v1"]
+    np.testing.assert_array_equal(open_dataset(here, "t").read([0, 2]).force, before)
+    assert fetch_version(open_dataset(here, "t"), lambda _: None).n_new == 1
+    assert open_dataset(here, "t").is_mapped
+
+
+def test_damaged_copy_of_an_object_is_fetched_again(two):
+    here, _ = two
+    trajectories(here, "t", [3])
+    digest = objects.version_digest(here, "t", 1)
+    path = here.objects / "version" / digest[:2] / f"{digest}.json"
+    path.write_text("{}")
+    assert open_dataset(here, "t").nframes == 3
+    assert hashlib.sha256(path.read_bytes()).hexdigest() == digest
+
+
+def test_missing_objects_references_and_manifests_are_named(two, tmp_path):
+    here, there = two
+    trajectories(here, "t", [3])
+    with pytest.raises(DatasetError, match=r"model/aa/aaaa\.json: there is no such"):
+        objects.get(there, "model", "aaaa")
+    with pytest.raises(DatasetError, match="the reference of t-v9"):
+        objects.version_digest(there, "t", 9)
+    next((tmp_path / "store").glob("stores/*/segment.json")).unlink()
+    with pytest.raises(DatasetError, match="there is no such object; expected the man"):
+        _ = open_dataset(there, "t").segments
+
+
+def test_registry_is_rebuilt_from_the_store(two):
+    here, there = two
+    trajectories(here, "t", [3])
+    trajectories(here, "u", [2])
+    catalog.register_result(here, {"x": 1.0})
+    assert catalog.rebuild(there) == catalog.rebuild(here)
+    assert list_datasets(there) == list_datasets(here)
+    trajectories(there, "t", [3, 4])
+    assert [row["label"] for row in list_datasets(here)] == ["t-v2", "u-v1"]
+
+
+def test_changed_reference_is_noticed_by_its_tag(two, tmp_path):
+    here, _ = two
+    assert objects.claim_version(here, "t", number=1, digest="a" * 64)
+    assert list(objects.all_versions(here)) == [("t", 1, "a" * 64)]
+    (tmp_path / "store" / "objects" / "refs" / "t" / "1").unlink()
+    assert list(objects.all_versions(here)) == []
+    assert objects.claim_version(here, "t", number=1, digest="b" * 64)
+    assert list(objects.all_versions(here)) == [("t", 1, "b" * 64)]
+
+
+def test_lost_answer_to_a_claim_is_not_taken_for_a_loss(two):
+    here, there = two
+    assert objects.claim_version(here, "t", number=1, digest="a" * 64)
+    assert objects.claim_version(here, "t", number=1, digest="a" * 64)
+    assert not objects.claim_version(there, "t", number=1, digest="b" * 64)
+
+
+def test_copies_of_two_stores_are_kept_apart(tmp_path, url):
+    one = configured(tmp_path / "ws", f'stores = "{url}"')
+    trajectories(one, "t", [3])
+    (tmp_path / "other").mkdir()
+    other = configured(tmp_path / "ws", f'stores = "{(tmp_path / "other").as_uri()}"')
+    assert objects.dataset_names(other) == []
+    assert list_datasets(other) == []
+
+
+def test_memory_store_lives_as_long_as_the_process(tmp_path):
+    here = configured(tmp_path / "a", 'stores = "memory:///"')
+    trajectories(here, "t", [2])
+    there = configured(tmp_path / "b", 'stores = "memory:///"')
+    assert open_dataset(there, "t").read([1]).nframes == 1
+
+
+def test_fetch_of_a_local_workspace_says_that_there_is_nothing_to_fetch(tmp_path):
+    workspace = new_workspace(tmp_path)
+    trajectories(workspace, "t", [2])
+    with pytest.raises(WorkspaceError, match="nothing to fetch"):
+        fetch_version(open_dataset(workspace, "t"), lambda _: None)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('stores = "bucket/prefix"', "is not a URL"),
+        ('stores = "s3://key:secret@bucket"', "not a URL without a password"),
+        ('stores = "foo://x/y"', "Unable to recognise URL"),
+        ('stores = "s3://b"\n[stores_options]\nendpont = "x"', "endpont"),
+        ('stores = "s3://b"\n[stores_options]\nsecret_access_key = "x"', "credential"),
+        ('stores = "s3://b"\n[stores_options]\nAWS_ACCESS_KEY_ID = "x"', "credential"),
+        ('stores = "gs://b"\n[stores_options]\ntimeout = "abc"', "timeout|abc|durat"),
+        ('registry = "sqlite:///x.db"\nindex = "local"', "both 'registry' and 'index'"),
+    ],
+)
+def test_configuration_that_cannot_be_used_is_one_clear_error(tmp_path, text, message):
+    with pytest.raises(ConfigError, match=message) as error:
+        remote_of(configured(tmp_path / "ws", text))
+    assert "dpbench.toml" in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_missing_obstore_says_what_to_install(tmp_path, monkeypatch):
+    workspace = configured(tmp_path / "ws", 'stores = "s3://never-opened/x"')
+    for name in [n for n in sys.modules if n.split(".")[0] == "obstore"]:
+        monkeypatch.delitem(sys.modules, name)
+    real = builtins.__import__
+
+    def without(name, *arguments, **more):
+        if name.split(".")[0] == "obstore":
+            raise ImportError("No module named 'obstore'")
+        return real(name, *arguments, **more)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    with pytest.raises(ConfigError, match=r"pip install 'dpbench\[s3\]'"):
+        remote_of(workspace)
+
+
+def test_wrong_credentials_are_one_clear_line():
+    said = (
+        "Generic S3 error: ... status code: 403 Forbidden: <Error>"
+        "<Code>InvalidAccessKeyId</Code><Message>It does not exist.</Message></Error>"
+    )
+    with (
+        pytest.raises(WorkspaceError, match="AWS_ACCESS_KEY_ID") as error,
+        remote_errors("s3://b/k"),
+    ):
+        raise GenericError(said)
+    expected = "s3://b/k: InvalidAccessKeyId, It does not exist. Set the credentials"
+    assert str(error.value).startswith(expected)
