@@ -7,14 +7,17 @@ crashes or hangs costs one source here too.
 
 import contextlib
 import logging
+import sys
 import uuid
 import warnings
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any, cast, final
+from typing import TYPE_CHECKING, cast, final
 
+import distributed
+import numpy
 from distributed import (
     Client,
     Future,
@@ -25,6 +28,7 @@ from distributed import (
 )
 from distributed.versions import VersionMismatchWarning
 
+import dpbench
 from dpbench.errors import ConfigError, WorkspaceError
 from dpbench.io.ingest_plan import Bundle, PlannedSource, ReaderTable
 from dpbench.io.ingest_pool import Numbered
@@ -226,29 +230,31 @@ def _check_versions(client: Client, scheduler: str) -> None:
     """Refuse workers whose versions would make another dataset, or none.
 
     Raises:
-        ConfigError: If Python's minor version, dask, distributed, numpy or dpbench
-            differ from here.
+        ConfigError: If Python (minor), distributed, numpy or dpbench differ from here.
     """
-    found = cast(dict[str, Any], client.get_versions(packages=["dpbench"]))
-    here = _versions(found["client"])
-    for worker, told in found["workers"].items():
-        there = _versions(told)
+    here = _versions()
+    try:
+        found: Mapping[str, dict[str, str]] = client.run(_versions)
+    except ImportError as error:
+        raise ConfigError(
+            f"--scheduler '{scheduler}': its workers cannot import dpbench ({error}); "
+            "expected them in the environment that this runs in. Start them from there."
+        ) from error
+    for worker, there in sorted(found.items()):
         for name, version in here.items():
             if there[name] != version:
-                has = there[name] or "is missing"
                 raise ConfigError(
-                    f"--scheduler '{scheduler}': {name} {has} on worker {worker}; "
-                    f"expected {version} as here. Start the workers from the same "
-                    "environment."
+                    f"--scheduler '{scheduler}': {name} {there[name]} on worker "
+                    f"{worker}; expected {version} as here. Start the workers from the "
+                    "same environment."
                 )
 
 
-def _versions(told: Mapping[str, Any]) -> dict[str, str | None]:
-    """Pick the versions that must agree."""
-    packages = told["packages"]
-    python = ".".join(str(packages["python"]).split(".")[:2])
-    names = ("dpbench", "distributed", "dask", "numpy")
-    return {"python": python, **{name: packages.get(name) for name in names}}
+def _versions() -> dict[str, str]:
+    """Return the versions that must agree, of the process that runs this."""
+    python = f"{sys.version_info.major}.{sys.version_info.minor}"
+    modules = {m.__name__: m.__version__ for m in (dpbench, distributed, numpy)}
+    return {"python": python, **modules}
 
 
 def _gave_up(task: Bundle) -> TaskResult:

@@ -47,8 +47,9 @@ class FakeReader:
             ctypes.string_at(0)
         if content.get("crash"):
             os._exit(17)
-        if content.get("hang"):
-            time.sleep(3600)
+        if content.get("kill_parent"):
+            os.kill(os.getppid(), signal.SIGKILL)
+        time.sleep(3600 if content.get("hang") else content.get("seconds", 0))
         while content.get("eat"):
             _EATEN.append(np.ones(10**7))
         if content.get("killed_once"):
