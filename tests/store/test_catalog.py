@@ -1,4 +1,3 @@
-import os
 import shutil
 import sqlite3
 import subprocess
@@ -183,23 +182,6 @@ def test_network_file_systems_are_recognised(tmp_path):
     assert file_system_of(tmp_path / "../../net", mounts) == "ext4"
     assert file_system_of(Path("/net/my home/ws"), mounts) == "nfs4"
     assert file_system_of(tmp_path, tmp_path / "absent") is None
-
-
-@pytest.mark.external
-def test_registry_on_postgresql(tmp_path):
-    url = os.environ.get("DPBENCH_TEST_POSTGRESQL")
-    if not url:
-        pytest.skip("DPBENCH_TEST_POSTGRESQL names no empty database")
-    workspace = new_workspace(tmp_path)
-    (workspace.root / "dpbench.toml").write_text(f'registry = "{url}"')
-    workspace = new_workspace(tmp_path)
-    trajectories(workspace, "t", [4, 3, 5])
-    default_split(open_dataset(workspace, "t"))
-    catalog.register_result(workspace, {"x": [1.5, None]})
-    before = contents(workspace)
-    catalog.rebuild(workspace)
-    assert contents(workspace) == before
-    assert not (workspace.root / "registry.db").exists()
 
 
 @pytest.mark.parametrize(

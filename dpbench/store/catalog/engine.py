@@ -91,7 +91,7 @@ def _engine(url: URL) -> Engine:
     except (NoSuchModuleError, ModuleNotFoundError) as error:
         raise ConfigError(
             f"registry {url.drivername}: its driver is not installed ({error}). "
-            "Install it, e.g. pip install 'psycopg[binary]'."
+            "Install it; for PostgreSQL: pip install 'dpbench[postgres]'."
         ) from error
     if path is not None:
         _refuse_network_file_system(path)
@@ -144,14 +144,41 @@ def _database_errors(url: URL) -> Iterator[None]:
         yield
     except DBAPIError as error:
         name = sqlite_path(url) or url.render_as_string(hide_password=True)
-        reason = " ".join(str(error.orig).split())
-        if "not a database" in reason or "malformed" in reason:
-            advice = "The registry is damaged. Run 'dpbench registry rebuild'."
-        elif error.connection_invalidated or _is_operational(error):
-            advice = "Check the disk, its rights, and who else holds the registry."
-        else:
+        reason = " ".join(str(error.orig).split()).rstrip(".")
+        is_known = error.connection_invalidated or _is_operational(error)
+        if not is_known and not _is_damage(reason):
             raise
-        raise WorkspaceError(f"{name}: {reason}. {advice}") from error
+        raise WorkspaceError(f"{name}: {reason}. {_advice(reason)}") from error
+
+
+def _is_damage(reason: str) -> bool:
+    return "not a database" in reason or "malformed" in reason
+
+
+def _advice(reason: str) -> str:
+    """Say what to do about an error of the database."""
+    if _is_damage(reason):
+        return "The registry is damaged. Run 'dpbench registry rebuild'."
+    table = (
+        (
+            ("Connection refused", "timeout expired", "could not translate host"),
+            "Start the server, or mend 'registry' in dpbench.toml.",
+        ),
+        (
+            ("password authentication failed", "no password supplied", "pg_hba.conf"),
+            "Put the password into ~/.pgpass, or mend 'registry' in dpbench.toml.",
+        ),
+        (
+            ("does not exist",),
+            "Make it with createdb, or mend 'registry' in dpbench.toml.",
+        ),
+        (("permission denied",), "Have its administrator grant it to you."),
+        (("terminating connection", "closed the connection"), "Run it again."),
+    )
+    for words, advice in table:
+        if any(word in reason for word in words):
+            return advice
+    return "Check the disk, its rights, and who else holds the registry."
 
 
 def _is_operational(error: DBAPIError) -> bool:
