@@ -241,6 +241,11 @@ class RunSettings:
     """After the last step, fit the energy bias once more to what the model leaves of
     the training energies. Forces and virials do not change."""
 
+    shuffle: Literal["auto", "global", "block"] = "auto"
+    """Order of frames in an epoch. ``global``: any order. ``block``: blocks of 256
+    neighbouring frames, 16 at a time, each read once. ``auto`` takes blocks only where
+    frames neither fit into memory nor lie in local, uncompressed files."""
+
     split: str | None = None
     """Digest, or the start of one, of the split; by default the dataset's own."""
 

@@ -2,22 +2,26 @@
 
 Frames do not move while training, so that their neighbours are found once. Frames and
 neighbour lists stay in memory as far as the budget goes; beyond it they are read and
-found again, in the prefetch thread.
+found again, in the prefetch thread: frame by frame where files are mapped, in blocks
+where they are remote or compressed (``order.Shuffle``).
 """
 
 import queue
 import threading
-from collections.abc import Callable, Iterator
-from typing import Protocol, TypeVar, final
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import fields, replace
+from typing import Any, Protocol, TypeVar, final
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dpbench.frames import Frames
+from dpbench.frames import Frames, concatenate
 from dpbench.kernels.batch import Batch
 from dpbench.kernels.neighbours import Neighbours, find_neighbours
 from dpbench.models.batching import make_batch
+from dpbench.store.gather_buffer import FrameBuffer
+from dpbench.train.order import BLOCK_FRAMES
 
 MEMORY_BUDGET = 2 * 1024**3
 """Bytes that frames and neighbour lists of one part may take."""
@@ -34,8 +38,10 @@ Item = TypeVar("Item")
 class FrameReader(Protocol):
     """Where frames come from: a dataset version, or frames in memory."""
 
-    def read(self, indices: NDArray[np.int64]) -> Frames:
-        """Return the frames at ``indices``, in that order."""
+    def read(
+        self, indices: NDArray[np.int64], out: FrameBuffer | None = None
+    ) -> Frames:
+        """Return the frames at ``indices``, in that order, in ``out`` if given."""
 
 
 @final
@@ -46,8 +52,10 @@ class FramesInMemory:
         """Serve ``frames``."""
         self._frames = frames
 
-    def read(self, indices: NDArray[np.int64]) -> Frames:
-        """Return the frames at ``indices``, in that order."""
+    def read(
+        self, indices: NDArray[np.int64], out: FrameBuffer | None = None
+    ) -> Frames:
+        """Return the frames at ``indices``, in that order; always in fresh memory."""
         return self._frames.select(indices)
 
 
@@ -67,6 +75,7 @@ class FrameCache:
         natoms: NDArray[np.int64],
         rcut: float,
         memory_budget: int = MEMORY_BUDGET,
+        block_frames: int = BLOCK_FRAMES,
     ) -> None:
         """Set up the cache; nothing is read yet.
 
@@ -76,6 +85,7 @@ class FrameCache:
             natoms: (frame), their numbers of atoms.
             rcut: Cutoff radius, Å.
             memory_budget: Bytes to stay within.
+            block_frames: Frames of a block that ``hold`` reads.
         """
         self._reader, self._indices, self._rcut = reader, indices, rcut
         self.natoms = natoms
@@ -83,24 +93,43 @@ class FrameCache:
         self._neighbours: dict[int, Neighbours] = {}
         self._frames: Frames | None = None
         size = int(natoms.sum()) * _BYTES_PER_ATOM + len(indices) * _BYTES_PER_FRAME
-        self._keeps_frames = size <= memory_budget // 2
-        if self._keeps_frames:
+        self.keeps_frames = size <= memory_budget // 2
+        """Whether all frames stay in memory: then any order is as fast."""
+        if self.keeps_frames:
             self._budget -= size
+        self._block_frames = block_frames
+        self._blocks: dict[int, Frames] = {}
 
     def __len__(self) -> int:
         """Number of frames."""
         return len(self._indices)
 
+    def hold(self, blocks: Sequence[int]) -> None:
+        """Have these blocks of neighbouring frames in memory, and no others.
+
+        Block b is the positions from b times ``block_frames`` on. Where all frames are
+        kept there is nothing to do.
+        """
+        if self.keeps_frames:
+            return
+        self._blocks = {b: self._blocks[b] for b in blocks if b in self._blocks}
+        size = self._block_frames
+        for block in blocks:
+            if block not in self._blocks:
+                part = self._indices[block * size : (block + 1) * size]
+                self._blocks[block] = self._reader.read(part)
+
     def read(
-        self, positions: NDArray[np.int64]
+        self, positions: NDArray[np.int64], out: FrameBuffer | None = None
     ) -> tuple[Frames, tuple[Neighbours, ...]]:
-        """Return frames and their neighbours, in the order of ``positions``."""
-        if self._keeps_frames and self._frames is None:
-            self._frames = self._reader.read(self._indices)
-        if self._frames is not None:
-            frames = self._frames.select(positions)
-        else:
-            frames = self._reader.read(self._indices[positions])
+        """Return frames and their neighbours, in the order of ``positions``.
+
+        Args:
+            positions: Which frames.
+            out: Where frames that are read from disk go; with it, the frames that are
+                returned hold until the next call.
+        """
+        frames = self._frames_at(positions, out)
         found = []
         for row, position in enumerate(positions.tolist()):
             neighbours = self._neighbours.get(position)
@@ -112,6 +141,23 @@ class FrameCache:
                     self._neighbours[position] = neighbours
             found.append(neighbours)
         return frames, tuple(found)
+
+    def _frames_at(
+        self, positions: NDArray[np.int64], out: FrameBuffer | None
+    ) -> Frames:
+        if self.keeps_frames and self._frames is None:
+            self._frames = self._reader.read(self._indices)
+        if self._frames is not None:
+            return self._frames.select(positions)
+        blocks = positions // self._block_frames
+        used = np.unique(blocks).tolist()
+        if not used or not self._blocks.keys() >= set(used):
+            return self._reader.read(self._indices[positions], out)
+        parts, order = [], np.argsort(blocks, kind="stable")
+        for block in used:
+            rows = positions[blocks == block] - block * self._block_frames
+            parts.append(self._blocks[block].select(rows))
+        return concatenate(parts).select(np.argsort(order, kind="stable"))
 
     def _find(self, frames: Frames, row: int) -> Neighbours:
         coord = frames.coord[frames.atoms_of(row)]
@@ -133,26 +179,47 @@ class BatchMaker:
         """Make batches of ``cache`` on ``device``, edges in ``dtype``."""
         self._cache, self._type_map = cache, type_map
         self._device, self._dtype = device, dtype
+        self._buffer = FrameBuffer()
 
     def __call__(self, positions: NDArray[np.int64]) -> Batch:
         """Return the batch of the frames at ``positions``."""
-        frames, neighbours = self._cache.read(positions)
-        return make_batch(
-            frames,
-            neighbours,
-            self._type_map,
-            device=self._device,
-            dtype=self._dtype,
-        )
+        frames, neighbours = self._cache.read(positions, self._buffer)
+        batch = make_batch(frames, neighbours, self._type_map, dtype=self._dtype)
+        if self._device.type == "cpu":
+            return batch
+        if self._device.type == "cuda":
+            # Only from pinned memory is a copy to the device no wait for this thread.
+            batch = pinned(batch)
+        return batch.to(self._device, self._dtype)
+
+
+def pinned(batch: Batch) -> Batch:
+    """Copy a batch to pinned memory of the host, which torch keeps and gives again."""
+    tensors: dict[str, Any] = {
+        field.name: value.pin_memory()
+        for field in fields(batch)
+        if isinstance(value := getattr(batch, field.name), torch.Tensor)
+    }
+    return replace(batch, **tensors)
 
 
 def prefetch(
-    make: Callable[[int], Item], first: int, stop: int, *, depth: int = PREFETCH
+    make: Callable[[int], Item],
+    first: int,
+    stop: int,
+    *,
+    depth: int = PREFETCH,
 ) -> Iterator[Item]:
     """Yield ``make(first) ... make(stop - 1)``, made ahead in one thread.
 
     The thread ends when the iterator is closed. What ``make`` raises is raised where
     the item would have come.
+
+    Args:
+        make: Makes the item of a step.
+        first: The first step.
+        stop: The step after the last.
+        depth: Items that wait ready.
     """
     ready: queue.Queue[Item | _Failure] = queue.Queue(maxsize=depth)
     closed = threading.Event()

@@ -7,7 +7,7 @@ on with bit for bit.
 
 import time
 from collections.abc import Callable, Generator, Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -53,6 +53,10 @@ class LoopState:
     """Optimiser steps done."""
     seconds: float = 0.0
     """Time trained, over all sessions of the run."""
+    waited: float = 0.0
+    """Time that the loop waited for its batches, in this session of the run."""
+    began_at: float = 0.0
+    """``seconds`` when this session of the run began."""
     running: RunningErrors = field(default_factory=RunningErrors)
     """Training errors since the last row."""
     rows: list[CurveRow] = field(default_factory=list)
@@ -104,9 +108,10 @@ def run_loop(
     """
     is_on_host = model.parameters.flat.device.type == "cpu"
     began = time.perf_counter() - state.seconds
+    state.began_at = state.seconds
     # A look at the loss waits for the device: rarely there, always on the CPU.
     look_every = 1 if is_on_host else 20
-    with closing(_closable(batches)) as stream:
+    with closing(_timed(batches, state)) as stream:
         for batch in stream:
             step = state.step
             learning_rate = schedule.learning_rate(step)
@@ -134,9 +139,18 @@ def run_loop(
     return state
 
 
-def _closable(batches: Iterator[Batch]) -> Generator[Batch, None, None]:
-    """Wrap any iterator so that it can be closed."""
-    yield from batches
+def _timed(batches: Iterator[Batch], state: LoopState) -> Generator[Batch, None, None]:
+    """Wrap any iterator so that it can be closed, and waiting for it is counted."""
+    with ExitStack() as stack:
+        if isinstance(batches, Generator):
+            stack.enter_context(closing(batches))
+        while True:
+            asked = time.perf_counter()
+            batch = next(batches, None)
+            state.waited += time.perf_counter() - asked
+            if batch is None:
+                return
+            yield batch
 
 
 def _is_due(done: int, every: int, steps: int) -> bool:

@@ -69,6 +69,10 @@ def end_provenance(state: LoopState, rows: Sequence[CurveRow]) -> dict[str, Any]
     return {
         "steps": state.step,
         "wall_time_s": round(state.seconds, 3),
+        # Of this session alone, where the run was resumed.
+        "data_wait_fraction": round(
+            state.waited / max(state.seconds - state.began_at, 1e-9), 6
+        ),
         "weights": "last",
         "curve": {
             "rows": len(rows),

@@ -1,6 +1,6 @@
 """Everything that a run needs before its first step, new or gone on with."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from dpbench.config import from_mapping
+from dpbench.config import from_mapping, to_mapping
 from dpbench.errors import TrainingError
 from dpbench.io.leakage_split import between_parts, checked_default_split
 from dpbench.io.leakage_words import parts_line
@@ -28,7 +28,7 @@ from dpbench.train.loader import BatchMaker, FrameCache
 from dpbench.train.loop import LoopState, Plan
 from dpbench.train.measure import measure
 from dpbench.train.optimiser import Adam
-from dpbench.train.order import BatchOrder
+from dpbench.train.order import BatchOrder, Shuffle, choose_shuffle
 from dpbench.train.provenance import plan_provenance, start_provenance
 from dpbench.train.runs import find_checkpoint, new_run
 from dpbench.train.schedule import Schedule
@@ -118,26 +118,19 @@ def begin(
     split = choose_split(version, config.training.split)
     data = _open_data(version, split, rcut=config.model.descriptor.rcut)
     model, remarks = _new_model(workspace, config, data, device)
-    pipeline = _pipeline(config, data, model)
+    is_near = data.train.keeps_frames or version.is_mapped
+    shuffle = choose_shuffle(config.training.shuffle, is_near=is_near)
+    pipeline = _pipeline(config, data, model, shuffle)
     length = _choose_length(config, model, pipeline)
     plan = make_plan(config.training, length)
     schedule = Schedule(config.learning_rate, config.loss, steps=plan.steps)
     run_id, folder = new_run(workspace, version.label)
-    # Test frames are not read here: what is not known of them is said to be unknown.
-    found = split.leakage or between_parts(version, split)
     provenance = start_provenance(
         config, version, split, run_id=run_id, device=device, command=command
     )
-    provenance["leakage"] = found
-    notes = (
-        f"data: {version.label}, {len(data.train)} training and "
-        f"{len(data.validation)} validation frames; split {split.label}",
-        *([f"shared with train: {parts_line(found)}"] if found else []),
-        describe_model(model),
-        *remarks,
-        f"{plan.steps} steps ({length.reason}); a point of the learning curve every "
-        f"{plan.validation_every}",
-    )
+    # Test frames are not read here: what is not known of them is said to be unknown.
+    found = split.leakage or between_parts(version, split)
+    provenance |= {"leakage": found, "shuffle": to_mapping(shuffle)}
     return Session(
         run_id=run_id,
         folder=folder,
@@ -152,7 +145,13 @@ def begin(
         validate=pipeline.score,
         refit_bias=pipeline.refit_bias,
         provenance=provenance | plan_provenance(plan, length),
-        notes=notes,
+        notes=(
+            *_describe_data(data, found),
+            describe_model(model),
+            *remarks,
+            f"{plan.steps} steps ({length.reason}); a point of the learning curve "
+            f"every {plan.validation_every}",
+        ),
     )
 
 
@@ -180,7 +179,9 @@ def go_on(workspace: Workspace, name: str | Path, *, device: torch.device) -> Se
     model = found.model if device.type == "cpu" else found.model.to(device)
     optimiser = Adam(model.parameters.flat, config.optimiser)
     optimiser.restore(found.optimiser)
-    pipeline = _pipeline(config, data, model)
+    # As recorded: the data may have come nearer since, and the order must not change.
+    shuffle = Shuffle(**told.get("shuffle", {}))
+    pipeline = _pipeline(config, data, model, shuffle)
     plan = {k: v for k, v in told["plan"].items() if k != "reason"}
     notes = [
         f"resumed: run {told['run_id']} at step {found.state.step} of "
@@ -237,6 +238,17 @@ def describe_model(model: DeepPotential) -> str:
         f"{model.parameters.flat.numel()} parameters, {config.precision}, "
         f"{model.device}, {torch.get_num_threads()} threads"
     )
+
+
+def _describe_data(data: _Data, leakage: Mapping[str, Any]) -> list[str]:
+    """Word what the run trains on, and what its parts have in common."""
+    lines = [
+        f"data: {data.version.label}, {len(data.train)} training and "
+        f"{len(data.validation)} validation frames; split {data.split.label}"
+    ]
+    if leakage:
+        lines.append(f"shared with train: {parts_line(leakage)}")
+    return lines
 
 
 def _new_model(
@@ -312,11 +324,17 @@ def _choose_length(
     )
 
 
-def _pipeline(config: TrainConfig, data: _Data, model: DeepPotential) -> _Pipeline:
+def _pipeline(
+    config: TrainConfig, data: _Data, model: DeepPotential, shuffle: Shuffle
+) -> _Pipeline:
     """Set up the batch of a step, and the score on validation frames."""
     counted, size = parse_batch_size(config.training.batch_size)
     order = BatchOrder(
-        data.train.natoms, counted=counted, size=size, seed=config.training.seed
+        data.train.natoms,
+        counted=counted,
+        size=size,
+        seed=config.training.seed,
+        shuffle=shuffle,
     )
     make = partial(
         BatchMaker,
@@ -332,6 +350,7 @@ def _pipeline(config: TrainConfig, data: _Data, model: DeepPotential) -> _Pipeli
     groups = np.split(chosen, np.flatnonzero(np.diff(filled)) + 1) if count else []
 
     def make_batch(step: int) -> Batch:
+        data.train.hold(order.blocks_of(step))
         return train_maker(order.frames_of(step))
 
     def score(model: DeepPotential) -> Errors:

@@ -1,11 +1,21 @@
 import threading
+from dataclasses import fields
 
 import numpy as np
 import pytest
 import torch
 
 from dpbench.frames import Frames, uniform
-from dpbench.train.loader import BatchMaker, FrameCache, FramesInMemory, prefetch
+from dpbench.store.dataset import open_dataset
+from dpbench.train.loader import (
+    BatchMaker,
+    FrameCache,
+    FramesInMemory,
+    pinned,
+    prefetch,
+)
+from dpbench.train.loop import LoopState, _timed
+from tests.store.synthetic import new_workspace, trajectories
 
 
 @pytest.fixture
@@ -26,7 +36,7 @@ class Counting:
     def __init__(self, frames: Frames) -> None:
         self.inner, self.asked = FramesInMemory(frames), []
 
-    def read(self, indices: np.ndarray) -> Frames:
+    def read(self, indices: np.ndarray, out: object = None) -> Frames:
         self.asked.append(indices.tolist())
         return self.inner.read(indices)
 
@@ -105,3 +115,72 @@ def test_thread_ends_when_the_consumer_stops():
     assert next(stream) == 0
     stream.close()
     assert not [t for t in threading.enumerate() if t.name == "dpbench-prefetch"]
+
+
+def test_held_blocks_are_read_once_and_give_the_same_frames(frames):
+    reader = Counting(frames)
+    indices = [5, 1, 3, 0, 2]
+    cache = cache_of(reader, indices, memory_budget=0, block_frames=2)
+    cache.hold([0, 2])
+    positions = np.array([1, 4, 0, 1])
+    found, _ = cache.read(positions)
+    assert found.energy.tolist() == [1.0, 2.0, 5.0, 1.0]
+    cache.hold([2, 1])
+    cache.read(np.array([4, 2]))
+    assert reader.asked == [[5, 1], [2], [3, 0]]
+    cache.read(np.array([0]))
+    assert reader.asked[-1] == [5]
+
+
+def test_frames_that_are_kept_are_never_read_in_blocks(frames):
+    reader = Counting(frames)
+    cache = cache_of(reader, [5, 1, 3])
+    assert cache.keeps_frames
+    cache.hold([0])
+    assert reader.asked == []
+
+
+def test_batches_of_a_dataset_outlive_the_buffer_they_were_read_into(tmp_path):
+    workspace = new_workspace(tmp_path)
+    trajectories(workspace, "d", [8], natoms=5)
+    version = open_dataset(workspace, "d")
+    index = np.arange(8)
+    cache = FrameCache(version, index, natoms=version.natoms, rcut=3.0, memory_budget=0)
+    maker = BatchMaker(
+        cache, ("H", "C", "O", "Si"), device=torch.device("cpu"), dtype=torch.float64
+    )
+    batches = [maker(np.array([i, 7 - i])) for i in range(4)]
+    for i, batch in enumerate(batches):
+        expected = version.read([i, 7 - i])
+        assert batch.energy.tolist() == expected.energy.tolist()
+        np.testing.assert_array_equal(batch.force.numpy(), expected.force)
+        assert batch.frame_offset.tolist() == expected.atom_offset.tolist()
+
+
+def test_every_tensor_of_a_batch_is_pinned_for_the_device(frames, monkeypatch):
+    batch = BatchMaker(
+        cache_of(Counting(frames), [0]),
+        ("Si",),
+        device=torch.device("cpu"),
+        dtype=torch.float64,
+    )(np.array([0]))
+    asked = []
+
+    def pin(tensor):
+        asked.append(tensor)
+        return tensor.clone()
+
+    monkeypatch.setattr(torch.Tensor, "pin_memory", pin)
+    copy = pinned(batch)
+    tensors = [v for f in fields(batch) if torch.is_tensor(v := getattr(batch, f.name))]
+    assert [id(t) for t in asked] == [id(t) for t in tensors]
+    assert torch.equal(copy.edge_vec, batch.edge_vec)
+    assert copy.pair_offset == batch.pair_offset
+
+
+def test_loop_counts_the_time_that_it_waits(monkeypatch):
+    clock = iter([0.0, 3.0, 10.0, 10.5, 20.0, 20.25])
+    monkeypatch.setattr("dpbench.train.loop.time.perf_counter", lambda: next(clock))
+    state = LoopState()
+    assert list(_timed(iter("ab"), state)) == ["a", "b"]
+    assert state.waited == 3.75

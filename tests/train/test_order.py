@@ -1,8 +1,10 @@
+import itertools
+
 import numpy as np
 import pytest
 
 from dpbench.errors import TrainingError
-from dpbench.train.order import BatchOrder
+from dpbench.train.order import BatchOrder, Shuffle, choose_shuffle
 
 MIXED = np.array([2, 8, 192, 3, 24, 24, 5, 8, 8], dtype=np.int64)
 
@@ -56,3 +58,66 @@ def test_fewer_frames_than_a_batch_are_one_batch():
 def test_no_training_frame_is_an_error():
     with pytest.raises(TrainingError, match="no training frame"):
         BatchOrder(np.zeros(0, dtype=np.int64), counted="frames", size=1, seed=1)
+
+
+SMALL = Shuffle(kind="block", block_frames=4, buffer_blocks=3)
+MANY = np.full(50, 8, dtype=np.int64)
+
+
+def block_order(seed: int = 1, size: int = 5) -> BatchOrder:
+    return BatchOrder(MANY, counted="frames", size=size, seed=seed, shuffle=SMALL)
+
+
+def test_block_shuffle_shows_every_frame_once_an_epoch_out_of_few_blocks():
+    seen, _ = epoch(block_order(), 0, len(MANY))
+    assert sorted(seen) == list(range(len(MANY)))
+    order = np.array(block_order()._draw(0).order)
+    edges = block_order()._draw(0).edges
+    for first, last in itertools.pairwise(edges):
+        assert len({position // 4 for position in order[first:last]}) <= 3
+    assert not np.array_equal(order[:12], np.sort(order[:12]))
+
+
+def test_block_shuffle_depends_on_seed_and_step_alone():
+    straight = block_order()
+    batches = [straight.frames_of(step).tolist() for step in range(40)]
+    blocks = [straight.blocks_of(step) for step in range(40)]
+    resumed = block_order()
+    assert [resumed.frames_of(step).tolist() for step in range(23, 40)] == batches[23:]
+    assert [resumed.blocks_of(step) for step in range(23, 40)] == blocks[23:]
+    assert [block_order(seed=2).frames_of(s).tolist() for s in range(40)] != batches
+
+
+@pytest.mark.parametrize("size", [1, 5, 13, 60])
+def test_blocks_are_named_before_they_are_needed_and_one_by_one(size):
+    order = block_order(size=size)
+    held: list[int] = []
+    for step in range(120):
+        named = order.blocks_of(step)
+        needed = {position // 4 for position in order.frames_of(step).tolist()}
+        assert needed <= set(named)
+        assert len(named) <= 2 * 3 + 3 * (size // 12 + 1)
+        if size == 1 and step:
+            assert len(set(named) - set(held)) <= 1
+        held = named
+
+
+def test_global_shuffle_needs_no_blocks():
+    assert BatchOrder(MANY, counted="frames", size=4, seed=1).blocks_of(7) == []
+
+
+@pytest.mark.parametrize(
+    ("setting", "is_near", "kind"),
+    [
+        ("auto", True, "global"),
+        ("auto", False, "block"),
+        ("global", False, "global"),
+        ("block", True, "block"),
+    ],
+)
+def test_blocks_are_shuffled_where_frames_are_far_or_it_is_asked_for(
+    setting, is_near, kind
+):
+    shuffle = choose_shuffle(setting, is_near=is_near)
+    assert shuffle.kind == kind
+    assert (shuffle.block_frames, shuffle.buffer_blocks) == (256, 16)
