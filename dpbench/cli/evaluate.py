@@ -29,6 +29,11 @@ if TYPE_CHECKING:
     "model was trained with.",
 )
 @click.option(
+    "--split",
+    metavar="NAME",
+    help="Split that PART belongs to, by name or digest. Default: the model's own.",
+)
+@click.option(
     "--tasks",
     default="accuracy,stability,throughput",
     show_default=True,
@@ -90,6 +95,7 @@ def evaluate_command(context: Context, /, **options: Any) -> None:
             device=options["device"] or _default_device(),
             temperature=options["temperature"],
             name=options["name"],
+            split=options["split"],
             command=("dpbench", *sys.argv[1:]),
         ),
         progress=None if context.is_quiet else _say,

@@ -90,6 +90,7 @@ def split_facts(split: Split) -> SplitFacts:
         strategy=split.strategy,
         seed=split.seed,
         parts={name: len(rows) for name, rows in split.parts.items()},
+        names=split.names,
     )
 
 

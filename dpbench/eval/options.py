@@ -46,6 +46,8 @@ class Options:
     """K, of the dynamics."""
     name: str | None = None
     """The model's name in tables; None: its file's, or its run's."""
+    split: str | None = None
+    """Split whose parts are meant, by name or digest; None: the training's own."""
     command: tuple[str, ...] = ()
     """What the user typed, for the record."""
 

@@ -9,16 +9,15 @@ from numpy.typing import NDArray
 
 from dpbench.errors import DatasetError, EvaluationError
 from dpbench.eval.record import Overlap
+from dpbench.io.leakage_split import checked_default_split
 from dpbench.store.dataset import DatasetVersion, open_dataset
 from dpbench.store.references import DatasetReference, parse_reference
-from dpbench.store.splits import Split, default_split, find_split
+from dpbench.store.split_parts import WHOLE
+from dpbench.store.splits import Split, find_split, named_split
 from dpbench.store.workspace import Workspace
 
 SEEN = {"train": "training frames", "validation": "validation frames"}
 """Parts that shaped the model: a row scored on them takes no rank."""
-
-WHOLE = "all"
-"""Name of the part that is the whole version."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,7 +66,11 @@ def find_training(
 
 
 def parts_to_evaluate(
-    workspace: Workspace, training: Training | None, dataset: str | None
+    workspace: Workspace,
+    training: Training | None,
+    dataset: str | None,
+    *,
+    split: str | None = None,
 ) -> list[Part]:
     """Choose the frames to evaluate.
 
@@ -78,13 +81,15 @@ def parts_to_evaluate(
         workspace: Where datasets lie.
         training: What the model was trained on.
         dataset: ``NAME[-vN][:PART]`` as the user typed it.
+        split: Name or digest of the split that the parts belong to; None = the
+            training's own, else the only one.
 
     Returns:
         At least one part; parts never share a frame.
 
     Raises:
         EvaluationError: If there is nothing to choose, or the part does not exist.
-        DatasetError: If the dataset does not exist.
+        DatasetError: If the dataset or the split does not exist.
     """
     if dataset is None:
         if training is None:
@@ -92,29 +97,42 @@ def parts_to_evaluate(
                 "the data that the model was trained on is not in this workspace; "
                 "expected it there. Name a dataset with --dataset NAME[-vN][:PART]."
             )
-        return _held_out(training.version, training.split, training)
+        version = training.version
+        own = training.split if split is None else named_split(version, split)
+        return _held_out(version, own, training)
     reference = parse_reference(dataset)
     version = open_dataset(workspace, reference)
-    if training is not None and version.digest == training.version.digest:
-        split = find_split(version, training.split.digest)
-    elif reference.part in (None, WHOLE):
-        split = None
-    else:
-        split = find_split(version, None) or default_split(version, 0)
-    if reference.part == WHOLE or split is None:
+    chosen = _choose_split(version, training, reference, split)
+    if reference.part == WHOLE or chosen is None:
         everything = np.arange(version.nframes)
         return [_part(version, None, WHOLE, everything, training)]
     if reference.part is None:
-        return _held_out(version, split, training)
-    if reference.part not in split.parts or not len(split.parts[reference.part]):
-        known = ", ".join(name for name, rows in split.parts.items() if len(rows))
+        return _held_out(version, chosen, training)
+    if reference.part not in chosen.parts or not len(chosen.parts[reference.part]):
+        known = ", ".join(name for name, rows in chosen.parts.items() if len(rows))
         raise EvaluationError(
             f"{dataset}: the split has no frames in a part '{reference.part}'; "
             f"expected one of {known}, or '{WHOLE}' for the whole version. "
             f"See 'dpbench dataset split {version.label}'."
         )
-    rows = split.parts[reference.part]
-    return [_part(version, split, reference.part, rows, training)]
+    rows = chosen.parts[reference.part]
+    return [_part(version, chosen, reference.part, rows, training)]
+
+
+def _choose_split(
+    version: DatasetVersion,
+    training: Training | None,
+    reference: DatasetReference,
+    split: str | None,
+) -> Split | None:
+    """Find the split that the user means; None for the whole version."""
+    if split is not None:
+        return named_split(version, split)
+    if training is not None and version.digest == training.version.digest:
+        return find_split(version, training.split.digest)
+    if reference.part in (None, WHOLE):
+        return None
+    return find_split(version, None) or checked_default_split(version, 0)
 
 
 def _held_out(
@@ -147,7 +165,11 @@ def _part(
         )
     rows = np.asarray(indices, np.int64)
     overlap = count_overlap(version, rows, training)
-    is_own = training is not None and version.digest == training.version.digest
+    is_own = (
+        training is not None
+        and split is not None
+        and split.digest == training.split.digest
+    )
     marks = [SEEN[name]] if is_own and name in SEEN else []
     if not marks:
         for seen, what in (

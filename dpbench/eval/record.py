@@ -16,8 +16,9 @@ from dpbench.errors import ConfigError, EvaluationError
 from dpbench.eval.fingerprint import Hardware, Software
 from dpbench.eval.task_results import Accuracy, Stability, Throughput
 
-SCHEMA_VERSION = 1
-"""Of the fields below. Readers accept every older number."""
+SCHEMA_VERSION = 2
+"""Of the fields below. Readers accept every older number. 1 had neither ``leakage`` nor
+names of splits."""
 
 SCHEMA_NAME = "dpbench.result"
 
@@ -64,6 +65,8 @@ class SplitFacts:
     seed: int | None
     parts: dict[str, int]
     """Frames of each part."""
+    names: tuple[str, ...] = ()
+    """What users call it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -74,6 +77,26 @@ class Overlap:
     """Frames that lie in the training part; None where that cannot be known."""
     validation: int | None
     """Frames that lie in the validation part; None where that cannot be known."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LeakageFacts:
+    """How many evaluated frames the training frames tell of; None = not known."""
+
+    n_train: int | None = None
+    """Training frames that they were compared with."""
+    exact: int | None = None
+    """The same structure as a training frame, whatever its labels."""
+    equal_labels: int | None = None
+    """Those of them that have the same labels, too."""
+    invariant: int | None = None
+    """The same structure as a training frame, written in another way; no copies."""
+    same_trajectory: int | None = None
+    """From a file and composition that training frames are from; copies count."""
+    nearest_steps: int | None = None
+    """The fewest steps between one of these and a training frame."""
+    why_not: str = ""
+    """Why something is not known."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -141,6 +164,8 @@ class Record:
     provenance: Provenance
     suite: str | None = None
     """Suite and version, where the row is part of one."""
+    leakage: LeakageFacts | None = None
+    """None in records of version 1."""
 
     def __post_init__(self) -> None:
         """Check what types cannot say."""
@@ -174,6 +199,13 @@ def record_from_payload(payload: Mapping[str, Any], *, where: str) -> Record:
     Raises:
         EvaluationError: If it is no valid record.
     """
+    version = payload.get("schema_version") if isinstance(payload, Mapping) else None
+    if isinstance(version, int) and version > SCHEMA_VERSION:
+        # Said first: a newer record has keys that are unknown here.
+        raise EvaluationError(
+            f"{where}: schema_version = {version}; expected 1 to {SCHEMA_VERSION}. "
+            "Read it with a newer dpbench."
+        )
     try:
         return from_mapping(Record, payload, where=where)
     except ConfigError as error:

@@ -23,6 +23,7 @@ from dpbench.eval.fingerprint import (
     hardware_fingerprint,
     software_fingerprint,
 )
+from dpbench.eval.leakage import find_leakage, leakage_marks
 from dpbench.eval.native import NativeEvaluator
 from dpbench.eval.options import STABILITY, THROUGHPUT, Options
 from dpbench.eval.parts import Part, Training, find_training, parts_to_evaluate
@@ -30,13 +31,14 @@ from dpbench.eval.predict import keep, predict
 from dpbench.eval.record import (
     SCHEMA_NAME,
     SCHEMA_VERSION,
+    LeakageFacts,
     ModelFacts,
     Record,
     record_to_payload,
 )
 from dpbench.eval.score import score
 from dpbench.eval.stability import measure_stability
-from dpbench.eval.task_results import Accuracy
+from dpbench.eval.task_results import Accuracy, Stability, Throughput
 from dpbench.eval.throughput import measure_throughput
 from dpbench.models.checkpoint import load_model
 from dpbench.store import catalog
@@ -92,7 +94,7 @@ def evaluate(
         reference = NativeEvaluator(exact, device=options.device)
     model = model.to(options.device, getattr(torch, precision))
     training = find_training(workspace, provenance)
-    parts = parts_to_evaluate(workspace, training, dataset)
+    parts = parts_to_evaluate(workspace, training, dataset, split=options.split)
     session = _Session(
         workspace=workspace,
         evaluator=NativeEvaluator(model, device=options.device),
@@ -130,33 +132,18 @@ class _Session:
         if not tasks:
             return None
         where = f"{part.version.label}:{part.name}"
+        self.say(f"comparing {where} with the training frames")
+        leakage = find_leakage(part, self.training)
         accuracy = stability = throughput = None
         if "accuracy" in tasks:
             self.say(f"accuracy on {len(part.indices)} frames of {where}")
             accuracy = self._accuracy(part)
-        first = int(part.indices[0])
         if "stability" in tasks:
             self.say(f"stability: constant-energy dynamics from a frame of {where}")
-            settings = replace(
-                STABILITY[self.options.mode], temperature=self.options.temperature
-            )
-            stability = measure_stability(
-                self.evaluator,
-                part.version.read([first]),
-                start_frame=first,
-                settings=settings,
-            )
+            stability = self._stability(part)
         if "throughput" in tasks:
             self.say(f"throughput on supercells of a frame of {where}")
-            speed = replace(
-                THROUGHPUT[self.options.mode], temperature=self.options.temperature
-            )
-            throughput = measure_throughput(
-                self.evaluator,
-                part.version.read([first]),
-                start_frame=first,
-                settings=speed,
-            )
+            throughput = self._throughput(part)
         return Record(
             schema=SCHEMA_NAME,
             schema_version=SCHEMA_VERSION,
@@ -174,7 +161,8 @@ class _Session:
             hardware=self.hardware,
             software=self.software,
             overlap=part.overlap,
-            marks=(*part.marks, *_marks_of(accuracy)),
+            marks=_marks_of(part, leakage, accuracy),
+            leakage=leakage,
             accuracy=accuracy,
             stability=stability,
             throughput=throughput,
@@ -202,6 +190,30 @@ class _Session:
         fidelity = compare_with_reference(kept, part.version, self.reference)
         return replace(scored, fidelity=fidelity)
 
+    def _stability(self, part: Part) -> Stability:
+        first = int(part.indices[0])
+        settings = replace(
+            STABILITY[self.options.mode], temperature=self.options.temperature
+        )
+        return measure_stability(
+            self.evaluator,
+            part.version.read([first]),
+            start_frame=first,
+            settings=settings,
+        )
+
+    def _throughput(self, part: Part) -> Throughput:
+        first = int(part.indices[0])
+        settings = replace(
+            THROUGHPUT[self.options.mode], temperature=self.options.temperature
+        )
+        return measure_throughput(
+            self.evaluator,
+            part.version.read([first]),
+            start_frame=first,
+            settings=settings,
+        )
+
     def _baseline(self, part: Part) -> FittedBaseline:
         """Fit to the training frames; where they are not here, to the scored ones."""
         training = self.training
@@ -218,7 +230,10 @@ class _Session:
         )
 
 
-def _marks_of(accuracy: Accuracy | None) -> tuple[str, ...]:
+def _marks_of(
+    part: Part, leakage: LeakageFacts, accuracy: Accuracy | None
+) -> tuple[str, ...]:
+    seen = (*part.marks, *leakage_marks(part, leakage))
     if accuracy is None or not accuracy.nonfinite_frames:
-        return ()
-    return (f"no finite answer on {accuracy.nonfinite_frames} frames",)
+        return seen
+    return (*seen, f"no finite answer on {accuracy.nonfinite_frames} frames")

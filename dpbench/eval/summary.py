@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 
 from dpbench.eval.leaderboard.columns import with_spread
+from dpbench.eval.leakage import leakage_line
 from dpbench.eval.record import Record
 from dpbench.eval.task_results import Accuracy, Stability, Throughput
 from dpbench.eval.web.numbers import number
@@ -22,6 +23,8 @@ def record_text(record: Record, digest: str) -> str:
         f"{record.natoms} atoms",
         f"  {record.backend}, {record.precision}, {record.hardware.label}",
     ]
+    if record.leakage is not None:
+        lines.append(f"  {leakage_line(record.leakage)}")
     lines += [f"  takes no rank: {mark}" for mark in record.marks]
     if record.accuracy is not None:
         lines += _accuracy_lines(record.accuracy)

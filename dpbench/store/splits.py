@@ -1,5 +1,18 @@
 """Making splits: named parts of a version that no trajectory straddles.
 
+The strategies:
+
+- ``trajectory``: whole trajectories (source files; the one-frame files of a folder
+  together) go to one part each. Where there are fewer than parts: ``block``.
+- ``block``: every trajectory is cut into one contiguous block a part, with a gap
+  between them; frames in a gap belong to no part.
+- ``time``: as ``block``, but the first frames of every trajectory go to the first part,
+  the last to the last: can the model foretell what comes?
+- ``source``: whole source files, files of one frame too.
+- ``composition``: whole compositions: can the model do others than it knows?
+- ``random``: single frames. ``parameters["neighbours_in_train"]`` tells the share of
+  each part's frames that stand beside a training frame.
+
 A split is an immutable object that lists the frames of each part. Its digest is made
 of the sorted frame digests of every part, so it does not depend on segments or order.
 """
@@ -79,56 +92,40 @@ def make_split(
 ) -> Split:
     """Deal the frames of a version to parts.
 
-    - ``trajectory``: whole trajectories (source files; the one-frame files of a folder
-      together) go to one part each. Where there are fewer than parts: ``block``.
-    - ``block``: every trajectory is cut into one contiguous block a part, with a gap
-      between them; frames in a gap belong to no part.
-    - ``time``: as ``block``, but the first frames of every trajectory go to the first
-      part, the last to the last: can the model foretell what comes?
-    - ``source``: whole source files, files of one frame too.
-    - ``composition``: whole compositions: can the model do others than it knows?
-    - ``random``: single frames. ``parameters["neighbours_in_train"]`` tells the share
-      of each part's frames that stand beside a training frame.
-
     Args:
         version: The version.
-        strategy: One of the above.
+        strategy: As the top of this module explains.
         seed: Decides the order in which groups, or blocks, are dealt.
-        fractions: Share of each part, by name; default 0.8 train, 0.1 validation,
-            0.1 test. Parts that ``hold_out`` names are left out of it.
-        hold_out: Patterns of source paths by part: these sources go there whole.
+        fractions: Share of each part that ``hold_out`` does not name; default 0.8
+            train, 0.1 validation, 0.1 test.
+        hold_out: Patterns of source paths that go to a part whole, by part.
         gap: Frames between two blocks; None = a hundredth of the trajectory.
-        joined: (pair, 2), frames that are twins and must not be parted; None = twins
-            were not looked for.
+        joined: (pair, 2), twins; None = they were not looked for.
         name: What users shall call it.
 
     Returns:
         The split, not yet filed.
 
     Raises:
-        DatasetError: If a pattern fits nothing, two fit one source, there are fewer
-            groups than parts, or a part would be empty.
+        DatasetError: If a pattern fits nothing or too much, or a part would be empty.
     """
     _check_strategy(strategy, gap)
     held = held_out_frames(version, hold_out or {})
     shares = _shares(DEFAULT_FRACTIONS if fractions is None else fractions, held)
-    taken = np.zeros(version.nframes, dtype=np.bool_)
-    for index in held.values():
-        taken[index] = True
-    parameters: dict[str, Any] = {
-        "fractions": shares,
-        "hold_out": {part: list(p) for part, p in (hold_out or {}).items()},
-    }
     dealer = _Dealer(
         version, strategy, shares=shares, seed=seed, gap=gap, joined=joined
     )
-    parts = dealer.deal(np.flatnonzero(~taken)) if shares else {}
+    parts = dealer.deal(_not_in(version, held)) if shares else {}
     parts = in_order({part: np.sort(i) for part, i in {**parts, **held}.items()})
-    n_dealt = sum(len(index) for index in parts.values())
+    n_dealt = sum(map(len, parts.values()))
     parts = dealer.without_twins(parts)
-    parameters |= dealer.told
     _check_parts(version, parts, n_aside=n_dealt - sum(map(len, parts.values())))
-    parameters["n_in_gaps"] = version.nframes - n_dealt
+    parameters: dict[str, Any] = {
+        "fractions": shares,
+        "hold_out": {part: list(p) for part, p in (hold_out or {}).items()},
+        "n_in_gaps": version.nframes - n_dealt,
+        **dealer.told,
+    }
     if strategy == "random":
         parameters["neighbours_in_train"] = neighbours_in_train(version, parts)
     return Split(
@@ -262,6 +259,14 @@ def in_time(shares: Mapping[str, float]) -> dict[str, float]:
     """Put parts in the order of time: train, validation, test, the others by name."""
     empty = np.zeros(0, dtype=np.int64)
     return {name: shares[name] for name in in_order(dict.fromkeys(shares, empty))}
+
+
+def _not_in(version: DatasetVersion, held: Mapping[str, Index]) -> Index:
+    """Frames that are held out for no part."""
+    is_open = np.ones(version.nframes, dtype=np.bool_)
+    for index in held.values():
+        is_open[index] = False
+    return np.flatnonzero(is_open)
 
 
 def _check_strategy(strategy: str, gap: int | None) -> None:

@@ -93,9 +93,15 @@ def test_time_strategy_trains_on_what_comes_first(tmp_path):
 
 def test_a_folder_of_one_frame_files_is_cut_by_the_numbers_of_its_files(tmp_path):
     workspace = new_workspace(tmp_path)
-    for i in (7, 3, 10, 29, *range(11, 29), 0, 1, 2, 4, 5, 6, 8, 9):
-        source = source_entry(f"scf{i}", path=f"folder/scf{i}.out", n_read=1)
-        commit(workspace, "scf", segment_data(random_frames(i, [3]), [source]))
+    order = (7, 3, 10, 29, *range(11, 29), 0, 1, 2, 4, 5, 6, 8, 9)
+    segments = [
+        segment_data(
+            random_frames(i, [3]),
+            [source_entry(f"scf{i}", path=f"folder/scf{i}.out", n_read=1)],
+        )
+        for i in order
+    ]
+    commit(workspace, "scf", *segments)
     version = open_dataset(workspace, "scf")
     split = make_split(version, strategy="time", gap=2)
 
