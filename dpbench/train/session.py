@@ -128,8 +128,7 @@ def begin(
     provenance = start_provenance(
         config, version, split, run_id=run_id, device=device, command=command
     )
-    # Test frames are not read here: what is not known of them is said to be unknown.
-    found = split.leakage or between_parts(version, split)
+    found = split.leakage or between_parts(version, split)  # reads no test frame
     provenance |= {"leakage": found, "shuffle": to_mapping(shuffle)}
     return Session(
         run_id=run_id,
@@ -147,8 +146,7 @@ def begin(
         provenance=provenance | plan_provenance(plan, length),
         notes=(
             *_describe_data(data, found),
-            describe_model(model),
-            *remarks,
+            *(describe_model(model), *remarks),
             f"{plan.steps} steps ({length.reason}); a point of the learning curve "
             f"every {plan.validation_every}",
         ),
