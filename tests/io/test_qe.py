@@ -134,7 +134,7 @@ def test_level_of_theory_is_read(shared_data):
     assert theory["energy_kind"] == "free energy"
     assert theory["pseudopotentials"]["Mg"] == {
         "title": "Mg.pz-n-vbc.UPF",
-        "hash": "adf9ca49345680d0fd32b5bc0752f25b",
+        "hash": "md5:adf9ca49345680d0fd32b5bc0752f25b",
     }
 
 
@@ -274,6 +274,18 @@ def test_an_input_of_another_cell_is_a_mismatch(shared_data):
     source = parse(folder / "aiida.out", folder / "aiida.in")
     assert set(source.quarantine) == {Quarantine.MISMATCH}
     assert any("another cell" in note for note in source.notes)
+
+
+def test_an_input_of_another_cell_harms_no_frame_that_the_xml_bears_out(shared_data):
+    folder = shared_data / "thirdparty/qe_samples/vcrelax_success"
+    xml = folder / "data-file-schema.xml"
+    source = parse(folder / "aiida.out", folder / "aiida.in", xml)
+    assert set(source.quarantine) == {Quarantine.NONE}
+    assert any("another cell" in note for note in source.notes)
+    without = parse(folder / "aiida.out", xml)
+    np.testing.assert_array_equal(source.frames.coord, without.frames.coord)
+    np.testing.assert_array_equal(source.frames.box, without.frames.box)
+    assert source.theory == without.theory
 
 
 @pytest.mark.parametrize(

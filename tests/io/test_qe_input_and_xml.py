@@ -155,7 +155,7 @@ HEAD = """     Program PWSCF v.7.2 starts on 1Jan2026
 def test_hubbard_u_spin_hybrids_and_dispersion_are_read():
     theory = theory_of_output(HEAD, mesh=((1, 1, 1), (0, 0, 0)))
     assert theory["functional"] == "PBE0 (EXX 0.25)"
-    assert theory["hubbard_u"] == {"Fe1": 4.3}
+    assert theory["hubbard_u"] == {"Fe1": {"U": 4.3}}
     assert theory["spin"] == "collinear"
     assert theory["dispersion"] == "DFT-D3"
     assert theory["smearing"] == "marzari-vanderbilt"
@@ -165,7 +165,7 @@ def test_hubbard_parameters_of_new_versions_are_read():
     old = HEAD[HEAD.index("     Simplified") : HEAD.index("     Starting")]
     new = "     Hubbard parameters of DFT+U (Dudarev formulation) in eV:\n"
     text = HEAD.replace(old, new + "     U(Fe-3d)  =  4.3000\n\n")
-    assert theory_of_output(text, mesh=None)["hubbard_u"] == {"U(Fe-3d)": 4.3}
+    assert theory_of_output(text, mesh=None)["hubbard_u"] == {"Fe": {"U": 4.3}}
 
 
 @pytest.fixture(scope="module")

@@ -41,9 +41,9 @@ class Reader:
 
 
 READERS: dict[str, Reader] = {
-    "qe": Reader(format="qe", code="qe", module="qe", reader_version=1),
-    "vasp": Reader(format="vasp", code="vasp", module="vasp", reader_version=1),
-    "cp2k": Reader(format="cp2k", code="cp2k", module="cp2k", reader_version=1),
+    "qe": Reader(format="qe", code="qe", module="qe", reader_version=2),
+    "vasp": Reader(format="vasp", code="vasp", module="vasp", reader_version=2),
+    "cp2k": Reader(format="cp2k", code="cp2k", module="cp2k", reader_version=2),
     "deepmd/npy": Reader(
         format="deepmd/npy", code="deepmd", module="deepmd", reader_version=1
     ),
@@ -58,7 +58,7 @@ READERS: dict[str, Reader] = {
     ),
     "extxyz": Reader(format="extxyz", code="extxyz", module="extxyz", reader_version=1),
     "dpdata": Reader(
-        format="dpdata", code="dpdata", module="dpdata_formats", reader_version=1
+        format="dpdata", code="dpdata", module="dpdata_formats", reader_version=2
     ),
 }
 """Readers by format; ``dpdata`` reads every ``dpdata:FORMAT``."""

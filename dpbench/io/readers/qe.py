@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dpbench.elements import atomic_numbers
 from dpbench.errors import SourceError
@@ -20,7 +21,13 @@ from dpbench.io.readers.qe_output import (
     snapshots,
     split_runs,
 )
-from dpbench.io.readers.qe_theory import code_version, theory_of_output
+from dpbench.io.readers.qe_theory import (
+    charge_of,
+    code_version,
+    pseudopotential_hashes,
+    theory_of_output,
+)
+from dpbench.io.readers.qe_upf_theory import hashes_beside
 from dpbench.io.readers.qe_xml import Document, is_xml, read_xml
 from dpbench.io.readers.snapshots import Snapshot, frames_of, n_scf_of, steps_of
 from dpbench.io.readers.tables import element_of
@@ -51,6 +58,7 @@ class _Result:
     labels: tuple[str, ...]
     snapshots: list[Snapshot]
     theory: dict[str, Any]
+    charge: float | None
     notes: list[str]
 
 
@@ -88,7 +96,8 @@ def read(files: SourceFiles) -> ParsedSource:
     except SourceError as error:
         if document is None:
             raise
-        return _from_document(document, files.main, [*notes, str(error)])
+        source = _from_document(document, files.main, [*notes, str(error)])
+        return replace(source, potential_hashes=pseudopotential_hashes(text))
     notes.extend(result.notes)
     found = result.snapshots
     if document is not None and texts.xml is not None:
@@ -106,7 +115,13 @@ def read(files: SourceFiles) -> ParsedSource:
         theory=result.theory,
         complete=END_MARKER in text[-2000:],
         notes=tuple(notes),
+        charge=_charges(result.charge, frames.nframes),
+        potential_hashes=hashes_beside(files.main, result.theory),
     )
+
+
+def _charges(charge: float | None, nframes: int) -> NDArray[np.float64] | None:
+    return None if charge is None else np.full(nframes, charge)
 
 
 def _sort(paths: Sequence[Path]) -> _Texts:
@@ -143,6 +158,7 @@ def _read_output(path: Path, text: str, input_file: tuple[Path, str] | None) -> 
     notes: list[str] = []
     labels: tuple[str, ...] = ()
     given = None if input_file is None else read_input(input_file[1])
+    is_foreign = False
     for number, run in enumerate(runs):
         header = read_header(run, where=str(path))
         if labels and header.labels != labels:
@@ -157,10 +173,16 @@ def _read_output(path: Path, text: str, input_file: tuple[Path, str] | None) -> 
         if given is not None and input_file is not None and number == len(runs) - 1:
             first, reasons, note = _with_input(header, given)
             notes.append(f"{input_file[0].name}: {note}")
+            is_foreign = reasons[1] is not Quarantine.NONE
         found.extend(_marked(snapshots(run, header, first=first), reasons))
-    mesh = None if given is None else given.mesh
-    theory = theory_of_output(runs[0], mesh=mesh)
-    return _Result(labels=labels, snapshots=found, theory=theory, notes=notes)
+    mesh = None if given is None or is_foreign else given.mesh
+    return _Result(
+        labels=labels,
+        snapshots=found,
+        theory=theory_of_output(runs[0], mesh=mesh),
+        charge=charge_of(runs[0][:100_000], labels),
+        notes=notes,
+    )
 
 
 def _marked(
@@ -227,6 +249,7 @@ def _refine(
                 energy=twin.energy,
                 force=snapshot.force if twin.force is None else twin.force,
                 virial=snapshot.virial if twin.virial is None else twin.virial,
+                quarantine=_confirmed(snapshot.quarantine),
             )
         refined.append(snapshot)
     count = len(document.snapshots) - len(left)
@@ -238,6 +261,11 @@ def _refine(
     if labelled and not count and any(s.energy is not None for s in left):
         return [replace(s, quarantine=Quarantine.MISMATCH) for s in refined]
     return refined
+
+
+def _confirmed(reason: Quarantine) -> Quarantine:
+    """Judge a frame that the XML bears out: an input that contradicts is another's."""
+    return Quarantine.NONE if reason is Quarantine.MISMATCH else reason
 
 
 def _is_same(snapshot: Snapshot, other: Snapshot) -> bool:
@@ -267,4 +295,5 @@ def _from_document(document: Document, path: Path, notes: list[str]) -> ParsedSo
         theory=document.theory,
         complete=document.is_complete,
         notes=tuple(notes),
+        charge=_charges(document.charge, frames.nframes),
     )

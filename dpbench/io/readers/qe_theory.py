@@ -1,11 +1,12 @@
 """Level of theory of a pw.x calculation, from its output."""
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from dpbench.io.readers.kmesh_theory import Mesh, infer_mesh
 from dpbench.io.readers.tables import scaled, to_float
 from dpbench.units import RYDBERG
 
@@ -52,6 +53,9 @@ _VERSION = re.compile(r"Program PWSCF\s+v\.\s*(\S+)")
 _XC = re.compile(r"Exchange-correlation\s*=([^(\n]*)\s*\(([\d\s]+)\)")
 _EXX = re.compile(r"EXX-fraction\s*=\s*(\S+)")
 _CUTOFF = re.compile(r"kinetic-energy cutoff\s*=\s*(\S+)\s+Ry")
+_DENSITY = re.compile(r"charge density cutoff\s*=\s*(\S+)\s+Ry")
+_ELECTRONS = re.compile(r"number of electrons\s*=\s*(\d+\.\d+)")
+_VALENCE = re.compile(r"^\s+(\S+)\s+(\d+\.\d+)\s+\d+\.\d+\s+\S+\s*\(", re.M)
 _KPOINTS = re.compile(r"number of k points=\s*(\d+)([^\n]*)")
 _SMEARING = re.compile(r"(\S+) smearing, width \(Ry\)=\s*(\S+)")
 _PSEUDO = re.compile(
@@ -61,7 +65,9 @@ _PSEUDO = re.compile(
 _HUBBARD_OLD = re.compile(
     r"^\s+([A-Z]\w*)\s+\d\s+(\d+\.\d+)(?:\s+-?\d+\.\d+){2,}", re.M
 )
-_HUBBARD_NEW = re.compile(r"^\s+([UVJ]\d?\([^)]*\))\s*=\s*(-?\d+\.\d+)", re.M)
+_HUBBARD_NEW = re.compile(
+    r"^\s+([A-Z]\w*\d?)\(([A-Z][a-z]?\w*)-([^)]*)\)\s*=\s*(-?\d+\.\d+)", re.M
+)
 _DISPERSION = {
     "DFT-D3 Dispersion": "DFT-D3",
     "Dispersion XDM Correction": "XDM",
@@ -69,6 +75,21 @@ _DISPERSION = {
     "Dispersion MBD Correction": "MBD",
     "Dispersion Correction  ": "DFT-D2",
 }
+_DISPERSION_TAGS = {
+    "none": "none",
+    "dft-d": "DFT-D2",
+    "grimme-d2": "DFT-D2",
+    "dft-d3": "DFT-D3",
+    "grimme-d3": "DFT-D3",
+    "xdm": "XDM",
+    "ts": "TS",
+    "ts-vdw": "TS",
+    "tkatchenko-scheffler": "TS",
+    "mbd": "MBD",
+    "mbd_vdw": "MBD",
+    "many-body dispersion": "MBD",
+}
+"""Values of ``vdw_corr``, and one name for each correction."""
 _K = re.compile(
     r"k\(\s*\d+\) = \(\s*(-?[\d.]+)\s*(-?[\d.]+)\s*(-?[\d.]+)\s*\), wk =\s*([\d.]+)"
 )
@@ -83,9 +104,7 @@ def code_version(text: str) -> str | None:
     return match[1] if match else None
 
 
-def theory_of_output(
-    run: str, *, mesh: tuple[tuple[int, ...], tuple[int, ...]] | None
-) -> dict[str, Any]:
+def theory_of_output(run: str, *, mesh: Mesh | None) -> dict[str, Any]:
     """Collect the level of theory that the output of one run declares.
 
     Args:
@@ -101,6 +120,7 @@ def theory_of_output(
     count = _at(_KPOINTS, "number of k points=", head)
     smearing = _SMEARING.search(count[2]) if count else None
     cutoff = _at(_CUTOFF, "kinetic-energy cutoff", head)
+    density = _at(_DENSITY, "charge density cutoff", head)
     return {
         "code": "qe",
         "code_version": code_version(head),
@@ -108,17 +128,53 @@ def theory_of_output(
         "dispersion": _dispersion(run, len(head)),
         "hubbard_u": _hubbard(head),
         "cutoff": scaled(cutoff[1], RYDBERG) if cutoff else None,
-        "basis": None,
+        "cutoff_density": scaled(density[1], RYDBERG) if density else None,
         "kpoints": _kpoints(head, count, mesh),
-        "smearing": smearing_name(smearing[1]) if smearing else "none",
+        "smearing": _smearing(smearing, count),
         "smearing_width": scaled(smearing[2], RYDBERG) if smearing else None,
         "spin": _spin(head),
         "pseudopotentials": {
-            species: {"title": path.rpartition("/")[2], "hash": md5 or None}
+            species: {
+                "title": path.rpartition("/")[2],
+                "hash": f"md5:{md5}" if md5 else None,
+            }
             for species, path, md5 in _PSEUDO.findall(head)
         },
         "energy_kind": energy_kind(is_smeared=smearing is not None),
     }
+
+
+def pseudopotential_hashes(text: str) -> dict[str, str]:
+    """Return the check sums that an output prints, by species; ``md5:...``."""
+    return {name: f"md5:{md5}" for name, _, md5 in _PSEUDO.findall(text) if md5}
+
+
+def charge_of(head: str, labels: Sequence[str]) -> float | None:
+    """Return the charge of the cell, e: valence electrons of its atoms less the rest.
+
+    Args:
+        head: The output up to the first SCF.
+        labels: (atom), species.
+
+    Returns:
+        To two decimals, as pw.x prints them; None if they are not there, or belong to
+        other atoms: no cell is charged by more than an electron an atom.
+    """
+    printed = _ELECTRONS.search(head)
+    start = head.find("atomic species   valence")
+    table = head[start : start + 200 * (1 + len(set(labels)))] if start >= 0 else ""
+    valence = {label: to_float(value) for label, value in _VALENCE.findall(table)}
+    if printed is None or not set(labels) <= valence.keys():
+        return None
+    charge = sum(valence[label] for label in labels) - to_float(printed[1])
+    return round(charge, 2) + 0.0 if abs(charge) <= len(labels) else None
+
+
+def _smearing(smearing: re.Match[str] | None, count: re.Match[str] | None) -> str:
+    if smearing is not None:
+        return smearing_name(smearing[1])
+    is_tetrahedron = count is not None and "tetrahedr" in count[2].lower()
+    return "tetrahedron" if is_tetrahedron else "none"
 
 
 def _at(pattern: re.Pattern[str], needle: str, text: str) -> re.Match[str] | None:
@@ -135,6 +191,12 @@ def energy_kind(*, is_smeared: bool) -> str:
 def smearing_name(printed: str) -> str:
     """Return one name for the spellings of output, input and XML."""
     return _SMEARINGS.get(printed.lower(), printed.lower())
+
+
+def dispersion_name(tag: str | None) -> str:
+    """Return one name for a correction that input or XML names; "none" without one."""
+    word = (tag or "none").strip().lower()
+    return _DISPERSION_TAGS.get(word, word)
 
 
 def functional_name(printed: str) -> str:
@@ -162,18 +224,42 @@ def _dispersion(run: str, scf: int) -> str | None:
     start = run.find("\n!", scf)
     stop = run.find("onvergence has been achieved", max(start, 0))
     terms = run[start:stop] if 0 <= start < stop else ""
-    if "ispersion" not in terms:
+    if not terms:
         return None
-    return next((name for mark, name in _DISPERSION.items() if mark in terms), None)
+    names = (name for mark, name in _DISPERSION.items() if mark in terms)
+    return next(names, "unnamed" if "ispersion" in terms else "none")
 
 
-def _hubbard(head: str) -> dict[str, float] | None:
+def hubbard_of(
+    values: Sequence[tuple[str, str, float | None]],
+) -> dict[str, dict[str, float | None]]:
+    """Describe +U by species.
+
+    Args:
+        values: Species, name of the parameter and its value, eV.
+
+    Returns:
+        {species: {parameter: eV}}; parameters of a second manifold are numbered.
+    """
+    found: dict[str, dict[str, float | None]] = {}
+    for species, name, value in values:
+        mine = found.setdefault(species, {})
+        number = 1 + sum(key.rstrip("0123456789") == name for key in mine)
+        mine[name if number == 1 else f"{name}{number}"] = value
+    return found
+
+
+def _hubbard(head: str) -> dict[str, dict[str, float | None]]:
     start = max(head.find("LDA+U calculation"), head.find("Hubbard parameters of"))
     if start < 0:
-        return None
+        return {}
     section = head[start : start + 4000].split("\n\n", 1)[0]
-    pairs = _HUBBARD_OLD.findall(section) or _HUBBARD_NEW.findall(section)
-    return {name.replace(" ", ""): float(value) for name, value in pairs} or None
+    old = [(name, "U", float(u)) for name, u in _HUBBARD_OLD.findall(section)]
+    new = [
+        (name, kind if kind == "U" else f"{kind}({rest})", float(value))
+        for kind, name, rest, value in _HUBBARD_NEW.findall(section)
+    ]
+    return hubbard_of(old or new)
 
 
 def _spin(head: str) -> str:
@@ -185,9 +271,7 @@ def _spin(head: str) -> str:
 
 
 def _kpoints(
-    head: str,
-    count: re.Match[str] | None,
-    mesh: tuple[tuple[int, ...], tuple[int, ...]] | None,
+    head: str, count: re.Match[str] | None, mesh: Mesh | None
 ) -> dict[str, Any] | None:
     if mesh is None and count is not None:
         mesh = _infer_mesh(head, count.end())
@@ -196,9 +280,7 @@ def _kpoints(
     return {"count": int(count[1])} if count else None
 
 
-def _infer_mesh(
-    head: str, start: int
-) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
+def _infer_mesh(head: str, start: int) -> Mesh | None:
     """Find the Monkhorst-Pack mesh behind the printed k-points; None if in doubt."""
     stop = head.find("cryst. coord.", start)
     rows = _K.findall(head[start : stop if stop > 0 else len(head)])
@@ -211,33 +293,4 @@ def _infer_mesh(
     cell = np.array([[to_float(word) for word in axis] for axis in axes])
     # k (2 pi / alat) times a (alat) gives crystal coordinates
     crystal = np.stack([(table[:, :3] * axis).sum(axis=1) for axis in cell], axis=1)
-    divisions, shifts = [], []
-    for column in crystal.T:
-        found = _divisions(column)
-        if found is None:
-            return None
-        divisions.append(found[0])
-        shifts.append(found[1])
-    weights = table[:, 3] / table[:, 3].sum()
-    # symmetry may leave no point off an axis: then try that axis like the finest one
-    finest = max(divisions)
-    raised = [
-        finest if n == 1 and s == 0 else n
-        for n, s in zip(divisions, shifts, strict=True)
-    ]
-    for trial in (divisions, raised):
-        share = weights * np.prod(trial)
-        # every point stands for a whole number of mesh points
-        if np.abs(share - np.rint(share)).max() < 1e-3 and share.min() > 0.5:
-            return tuple(trial), tuple(shifts)
-    return None
-
-
-def _divisions(column: NDArray[np.float64]) -> tuple[int, int] | None:
-    """Return the fewest divisions (and the shift, 0 or 1) that hold all values."""
-    for n in range(1, 65):
-        for shift in (0, 1):
-            offset = column * n - 0.5 * shift
-            if np.abs(offset - np.rint(offset)).max() < _MESH_TOLERANCE * n:
-                return n, shift
-    return None
+    return infer_mesh(crystal, table[:, 3], tolerance=_MESH_TOLERANCE)

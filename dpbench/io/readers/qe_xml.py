@@ -9,7 +9,13 @@ from numpy.typing import NDArray
 
 from dpbench.errors import SourceError
 from dpbench.io.parsed import Quarantine
-from dpbench.io.readers.qe_theory import energy_kind, functional_name, smearing_name
+from dpbench.io.readers.qe_theory import (
+    dispersion_name,
+    energy_kind,
+    functional_name,
+    hubbard_of,
+    smearing_name,
+)
 from dpbench.io.readers.snapshots import Snapshot
 from dpbench.io.readers.tables import cell_volume, scaled, to_float
 from dpbench.units import BOHR, HARTREE
@@ -31,6 +37,8 @@ class Document:
     code_version: str | None
     is_complete: bool
     """Whether pw.x closed the file and reported success."""
+    charge: float | None
+    """Total charge of the cell, e; None if the file does not tell it."""
 
 
 def is_xml(text: str) -> bool:
@@ -79,7 +87,14 @@ def read_xml(text: str, *, where: str) -> Document:
         theory=_theory(root, version),
         code_version=version,
         is_complete=is_whole and status.strip() == "0",
+        charge=_charge(root),
     )
+
+
+def _charge(root: etree._Element) -> float | None:
+    text = root.findtext("input/bands/tot_charge")
+    value = None if text is None else scaled(text, 1.0)
+    return None if value is None else round(value, 2) + 0.0
 
 
 def _snapshot(
@@ -151,7 +166,7 @@ def _theory(root: etree._Element, version: str | None) -> dict[str, Any]:
 
     smearing = root.find(".//smearing")
     cutoff = find("basis_set/ecutwfc") or find("basis/ecutwfc")
-    dispersion = find("dft/vdW/vdw_corr")
+    density = find("basis_set/ecutrho") or find("basis/ecutrho")
     species = root.findall("output/atomic_species/species") or root.findall(
         "input/atomic_species/species"
     )
@@ -160,12 +175,12 @@ def _theory(root: etree._Element, version: str | None) -> dict[str, Any]:
         "code": "qe",
         "code_version": version,
         "functional": functional_name(find("dft/functional") or "unknown"),
-        "dispersion": dispersion,
+        "dispersion": dispersion_name(find("dft/vdW/vdw_corr")),
         "hubbard_u": _hubbard(root),
         "cutoff": scaled(cutoff, HARTREE) if cutoff else None,
-        "basis": None,
+        "cutoff_density": scaled(density, HARTREE) if density else None,
         "kpoints": _kpoints(root),
-        "smearing": "none" if smearing is None else smearing_name(smearing.text or ""),
+        "smearing": _smearing(root, smearing),
         "smearing_width": scaled(width, HARTREE),
         "spin": _spin(root),
         "pseudopotentials": {
@@ -179,13 +194,21 @@ def _theory(root: etree._Element, version: str | None) -> dict[str, Any]:
     }
 
 
-def _hubbard(root: etree._Element) -> dict[str, float | None] | None:
-    values = {
-        f"{u.get('specie')}-{u.get('label')}": scaled(u.text or "nan", HARTREE)
+def _smearing(root: etree._Element, smearing: etree._Element | None) -> str:
+    if smearing is not None:
+        return smearing_name(smearing.text or "")
+    kind = root.findtext("input/bands/occupations") or ""
+    return "tetrahedron" if kind.startswith("tetrahedr") else "none"
+
+
+def _hubbard(root: etree._Element) -> dict[str, dict[str, float | None]]:
+    given = [
+        u
         for u in root.findall("output/dft/dftU/Hubbard_U")
-        if u.get("label") != "no Hubbard"
-    }
-    return values or None
+        if u.get("label") != "no Hubbard" and to_float(u.text or "0") != 0.0
+    ]
+    values = [(str(u.get("specie")), "U", scaled(u.text or "", HARTREE)) for u in given]
+    return hubbard_of(values)
 
 
 def _spin(root: etree._Element) -> str:

@@ -16,10 +16,12 @@ from dpbench.frames import Frames, uniform
 from dpbench.io.gate import judge, volumes
 from dpbench.io.parsed import ParsedSource, Quarantine, SourceFiles
 from dpbench.io.readers.vasp_outcar import read_outcar
+from dpbench.io.readers.vasp_potcar_theory import potcar_hashes
 from dpbench.io.readers.vasp_run import VaspRun
 from dpbench.io.readers.vasp_settings import read_incar, theory_of
 from dpbench.io.readers.vasp_xml import read_vasprun
 from dpbench.io.sniff import Kind, sniff
+from dpbench.io.text import read_text
 from dpbench.units import KBAR
 
 ENERGY_TOLERANCE = 2e-5
@@ -63,6 +65,7 @@ def read(files: SourceFiles) -> ParsedSource:
         # OUTCAR rounds SIGMA to two decimals and does not always print IVDW.
         settings |= read_incar(incar)
     frames = _frames(run)
+    charge = settings.get("CHARGE")
     return ParsedSource(
         code="vasp",
         code_version=settings.get("VERSION"),
@@ -78,8 +81,29 @@ def read(files: SourceFiles) -> ParsedSource:
         ),
         theory=theory_of(settings),
         complete=run.complete,
+        charge=None if charge is None else np.full(frames.nframes, charge),
+        potential_hashes=_potential_hashes(files, settings, notes),
         notes=(*run.notes, *notes),
     )
+
+
+def _potential_hashes(
+    files: SourceFiles, settings: dict[str, Any], notes: list[str]
+) -> dict[str, str]:
+    """Take the hashes that OUTCAR prints, else those of a POTCAR beside it."""
+    printed: dict[str, str] = settings.get("HASHES") or {}
+    potcar = next((p for p in files.paths if p.name.startswith("POTCAR")), None)
+    if potcar is None:
+        return printed
+    try:
+        found = potcar_hashes(read_text(potcar), settings.get("TITEL", []))
+    except SourceError as error:
+        notes.append(str(error))
+        return printed
+    if found is None:
+        notes.append(f"{potcar.name}: holds other potentials than the run; not used.")
+        return printed
+    return found | printed
 
 
 def _read_files(

@@ -11,7 +11,14 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from dpbench.io.readers.vasp_run import element_of
+import numpy as np
+
+from dpbench.io.readers.kmesh_theory import infer_mesh
+from dpbench.io.readers.vasp_potcar_theory import (
+    printed_hashes,
+    species_labels,
+    without_repeats,
+)
 from dpbench.io.text import read_text
 
 _FUNCTIONALS = {
@@ -48,6 +55,9 @@ _IVDW = {
     4: "dDsC",
 }
 
+_PRINTED_POINT = 2e-7
+"""What eight printed decimals leave of a k-point's coordinate."""
+
 _SMEARINGS = {
     -5: "tetrahedron-bloechl",
     -4: "tetrahedron",
@@ -83,7 +93,32 @@ def outcar_settings(head: str) -> dict[str, Any]:
     settings["KPOINTS"] = kpoints(
         [int(mesh[i]) for i in (1, 2, 3)] if mesh else None, points
     )
+    settings["HASHES"] = printed_hashes(head)
+    settings["CHARGE"] = charge(
+        settings.get("NELECT"), _integers(head, "ions per type ="), _valences(head)
+    )
     return settings
+
+
+def charge(
+    nelect: float | None, counts: Sequence[int], valences: Sequence[float]
+) -> float | None:
+    """Return the charge of the cell, e: valence electrons of its atoms less NELECT.
+
+    Args:
+        nelect: Electrons in the cell.
+        counts: Atoms of each POTCAR.
+        valences: ZVAL of each POTCAR.
+
+    Returns:
+        To three decimals, since some POTCARs round ZVAL; None if the three do not fit
+        each other: no cell is charged by more than an electron an atom.
+    """
+    if nelect is None or not counts or len(counts) != len(valences):
+        return None
+    pairs = zip(counts, valences, strict=True)
+    found = sum(n * z for n, z in pairs) - nelect
+    return round(found, 3) + 0.0 if abs(found) <= sum(counts) else None
 
 
 _OUTCAR_TAGS: tuple[tuple[str, str, type], ...] = (
@@ -105,6 +140,8 @@ _OUTCAR_TAGS: tuple[tuple[str, str, type], ...] = (
     ("LVDW", r"(?m)^\s*LVDW\s*=\s*\.?([TF])", bool),
     ("ML_LMLFF", r"ML_LMLFF\s*=\s*\.?([TF])", bool),
     ("ISIF", r"ISIF\s*=\s*(\d+)", int),
+    ("LASPH", r"LASPH\s*=\s*([TF])", bool),
+    ("NELECT", r"NELECT\s*=\s*(\d+\.\d+)", float),
 )
 
 
@@ -121,13 +158,13 @@ def theory_of(settings: dict[str, Any]) -> dict[str, Any]:
         "dispersion": _dispersion(settings),
         "hubbard_u": settings.get("HUBBARD"),
         "cutoff": settings.get("ENCUT"),
-        "basis": None,
         "kpoints": settings.get("KPOINTS"),
         "smearing": smearing,
         "smearing_width": settings.get("SIGMA"),
         "spin": _spin(settings),
         "pseudopotentials": _pseudopotentials(settings.get("TITEL", [])),
         "energy_kind": "free_energy_TOTEN",
+        "details": {"aspherical": settings.get("LASPH")},
     }
 
 
@@ -138,15 +175,41 @@ def kpoints(
 
     Args:
         mesh: Divisions, if they were generated.
-        points: Reciprocal coordinates of the irreducible points.
+        points: Reciprocal coordinates and weight of each irreducible point.
     """
     if mesh is None or len(mesh) != 3 or not any(mesh):
-        return {"count": len(points)} if points else None
+        return _inferred(points)
     shift = []
     for axis, divisions in enumerate(mesh):
         scaled = [abs(point[axis] * divisions) % 1 for point in points]
         shift.append(int(any(abs(s - 0.5) < 0.01 for s in scaled)))
     return {"mesh": list(mesh), "shift": shift}
+
+
+def _inferred(points: Sequence[Sequence[float]]) -> dict[str, Any] | None:
+    """Describe points that the file does not say to be those of a mesh."""
+    if not points:
+        return None
+    if all(len(point) == 4 for point in points):
+        table = np.array(points)
+        found = infer_mesh(table[:, :3], table[:, 3], tolerance=_PRINTED_POINT)
+        if found is not None:
+            return {"mesh": list(found[0]), "shift": list(found[1])}
+    return {"count": len(points)}
+
+
+def _integers(head: str, mark: str) -> list[int]:
+    line = re.search(re.escape(mark) + r"([ \d]+)", head)
+    return [int(word) for word in line[1].split()] if line else []
+
+
+def _valences(head: str) -> list[float]:
+    """ZVAL of each POTCAR; NWRITE = 0 leaves only the table, with two decimals."""
+    found = re.findall(r"; ZVAL\s*=\s*(\d+\.\d+)", head)
+    if not found:
+        line = re.search(r"^\s*ZVAL\s*=([ \d.]+)$", head, re.M)
+        found = re.findall(r"\d+\.\d\d", line[1]) if line else []
+    return [float(word) for word in found]
 
 
 def _value(text: str, kind: type) -> Any:
@@ -162,12 +225,14 @@ def _value(text: str, kind: type) -> Any:
 
 def _points(text: str) -> list[list[float]]:
     rows = [re.findall(r"-?\d+\.\d+", line) for line in text.splitlines()]
-    return [[float(word) for word in row[:3]] for row in rows if len(row) >= 3]
+    return [[float(word) for word in row[:4]] for row in rows if len(row) >= 3]
 
 
 def _outcar_hubbard(head: str) -> dict[str, Any] | None:
     kind = re.search(r"LDAUTYPE\s*=\s*(\d)", head)
-    if "LDA+U is selected" not in head or kind is None:
+    if "LDA+U is selected" not in head:
+        return {}
+    if kind is None:
         return None
     columns = [
         re.search(rf"{tag}\s*=([-\d. ]+)", head) for tag in ("LDAUL", "LDAUU", "LDAUJ")
@@ -188,27 +253,25 @@ def _titles(head: str) -> list[str]:
 
 def hubbard(
     kind: str, columns: Sequence[Sequence[str]], titles: Sequence[str]
-) -> dict[str, Any] | None:
-    """Describe +U by element: LDAUTYPE and, where l >= 0 and U or J act, their values.
+) -> dict[str, Any]:
+    """Describe +U by species: LDAUTYPE and, where l >= 0 and U or J act, their values.
 
     Args:
         kind: LDAUTYPE.
         columns: LDAUL, LDAUU and LDAUJ, one word a POTCAR.
         titles: POTCAR titles.
+
+    Returns:
+        Empty if +U acts on none.
     """
     out: dict[str, Any] = {}
-    for title, l_word, u_word, j_word in zip(titles, *columns, strict=False):
+    labels = species_labels(titles)
+    for label, l_word, u_word, j_word in zip(labels, *columns, strict=False):
         values = [_value(word, float) for word in (l_word, u_word, j_word)]
         shell, u, j = (0.0 if value is None else value for value in values)
         if shell >= 0 and (u or j):
-            out[_element(title)] = {"l": int(shell), "u": u, "j": j}
-    return {"type": _value(kind, int), **out} if out else None
-
-
-def _element(title: str) -> str:
-    words = title.split()
-    name = words[1] if len(words) > 1 else title.strip()
-    return element_of(name) or name
+            out[label] = {"l": int(shell), "u": u, "j": j}
+    return {"type": _value(kind, int), **without_repeats(out)} if out else {}
 
 
 def _functional(settings: dict[str, Any]) -> str | None:
@@ -229,13 +292,13 @@ def _functional(settings: dict[str, Any]) -> str | None:
     return name
 
 
-def _dispersion(settings: dict[str, Any]) -> str | None:
+def _dispersion(settings: dict[str, Any]) -> str:
     if settings.get("LUSE_VDW"):
         return "vdW-DF"
     ivdw = settings.get("IVDW") or (1 if settings.get("LVDW") else 0)
     if ivdw:
         return _IVDW.get(ivdw, f"IVDW {ivdw}")
-    return "unnamed" if settings.get("UNNAMED_VDW") else None
+    return "unnamed" if settings.get("UNNAMED_VDW") else "none"
 
 
 def _spin(settings: dict[str, Any]) -> str | None:
@@ -248,10 +311,13 @@ def _spin(settings: dict[str, Any]) -> str | None:
 
 
 def _pseudopotentials(titles: Sequence[str]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for title in titles:
-        found[_element(title)] = {"title": " ".join(title.split()), "hash": None}
-    return found
+    """List titles alone: the hashes do not name the level (``potential_hashes``)."""
+    plain = [" ".join(title.split()) for title in titles]
+    found = {
+        label: {"title": title, "hash": None}
+        for label, title in zip(species_labels(plain), plain, strict=True)
+    }
+    return without_repeats(found)
 
 
 def read_incar(path: Path) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from dpbench.io.gate import volumes
 from dpbench.io.parsed import Quarantine
 from dpbench.io.readers.fixed_point import columns_of, numbers_of, parse_rows, to_float
 from dpbench.io.readers.vasp_run import VaspRun, element_of
-from dpbench.io.readers.vasp_settings import hubbard, kpoints
+from dpbench.io.readers.vasp_settings import charge, hubbard, kpoints
 from dpbench.io.text import open_binary
 from dpbench.units import KBAR
 
@@ -91,6 +91,7 @@ def read_vasprun(path: Path) -> VaspRun:
                 elif element.tag == "atominfo":
                     symbols = _symbols(element)
                     settings["TITEL"] = _titles(element)
+                    settings["VALENCE"] = _valences(element)
                 else:
                     _collect(element, settings)
                 if element.tag in _LARGE:
@@ -270,6 +271,16 @@ def _titles(atominfo: Any) -> list[str]:
     return [_text(cell).strip() for cell in cells]
 
 
+def _valences(atominfo: Any) -> tuple[list[int], list[float]]:
+    """Atoms of each POTCAR, and its ZVAL."""
+    rows = atominfo.findall("array[@name='atomtypes']/set/rc")
+    counts = [to_float(_text(row.find("c[1]")).encode()) for row in rows]
+    valences = [to_float(_text(row.find("c[4]")).encode()) for row in rows]
+    if not all(map(isfinite, [*counts, *valences])):
+        return [], []
+    return [int(count) for count in counts], valences
+
+
 def _text(element: Any) -> str:
     return "" if element is None or element.text is None else str(element.text)
 
@@ -293,7 +304,11 @@ def _kpoints(element: Any) -> dict[str, Any] | None:
     mesh = [int(word) for word in words if word.isdecimal()]
     rows = element.findall("varray[@name='kpointlist']/v")
     points = [[to_float(word.encode()) for word in _text(v).split()] for v in rows]
-    return kpoints(mesh, [point for point in points if len(point) == 3])
+    weights = element.findall("varray[@name='weights']/v")
+    if len(weights) == len(points):
+        shares = [to_float(_text(v).strip().encode()) for v in weights]
+        points = [[*p, share] for p, share in zip(points, shares, strict=True)]
+    return kpoints(mesh, [point for point in points if len(point) >= 3])
 
 
 def _finish(settings: dict[str, Any]) -> None:
@@ -304,14 +319,21 @@ def _finish(settings: dict[str, Any]) -> None:
     for tag in ("NELM", "ISPIN", "ISMEAR", "ISIF", "IVDW"):
         if re.fullmatch(r"-?[0-9]{1,9}", tags.get(tag, "")):
             settings[tag] = int(tags[tag])
-    for tag in ("EDIFF", "SIGMA", "AEXX", "HFSCREEN", "PSTRESS"):
+    for tag in ("EDIFF", "SIGMA", "AEXX", "HFSCREEN", "PSTRESS", "NELECT"):
         if tag in tags:
             settings[tag] = _finite(tags[tag])
     settings["ENCUT"] = _finite(used.get("ENMAX", given.get("ENCUT", "")))
     for tag in ("LNONCOLLINEAR", "LSORBIT", "LHFCALC", "LUSE_VDW", "LVDW", "ML_LMLFF"):
         settings[tag] = tags.get(tag, "F").strip(".")[:1] == "T"
+    if "LASPH" in tags:
+        settings["LASPH"] = tags["LASPH"].strip(".")[:1] == "T"
+    settings["CHARGE"] = charge(
+        settings.get("NELECT"), *settings.pop("VALENCE", ([], []))
+    )
     settings["GGA"] = tags.get("GGA") or "--"
     settings["METAGGA"] = tags.get("METAGGA") or "F"
+    if tags:
+        settings["HUBBARD"] = {}
     if tags.get("LDAU", "F").startswith("T"):
         columns = [tags.get(tag, "").split() for tag in ("LDAUL", "LDAUU", "LDAUJ")]
         settings["HUBBARD"] = hubbard(
