@@ -122,6 +122,11 @@ class DatasetVersion:
     def _row_of(self) -> NDArray[np.int64]:
         return np.concatenate([*self._rows, np.zeros(0, dtype=np.int64)])
 
+    @property
+    def places(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """(frame) position in ``segments``, and (frame) row in that segment."""
+        return self._segment_of, self._row_of
+
     @cached_property
     def facts(self) -> NDArray[Any]:
         """(frame), records of ``layout.FACTS_DTYPE``; ids count within the segment."""
