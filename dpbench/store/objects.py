@@ -130,12 +130,10 @@ def claim_version(workspace: Workspace, name: str, *, number: int, digest: str) 
 def release_version(workspace: Workspace, name: str, *, number: int) -> None:
     """Take back a claim of this process whose version could not be indexed.
 
-    All writers of a folder share one lock, which the caller holds. Those of a remote
-    store need not, so another may have built on the version: there it stays, and is
-    indexed later.
+    Only for a caller who still keeps all other writers out: somebody may have built on
+    the version otherwise. There it stays, and is indexed later.
     """
-    if not workspace.is_remote:
-        reference_path(workspace, name, number).unlink(missing_ok=True)
+    reference_path(workspace, name, number).unlink(missing_ok=True)
 
 
 def reference_path(workspace: Workspace, name: str, number: int) -> Path:
