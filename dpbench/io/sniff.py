@@ -1,12 +1,11 @@
 """Which program wrote a file: told from its first kilobytes, hardly from its name."""
 
-import lzma
 import re
 from enum import StrEnum
 from pathlib import Path
 
 from dpbench.errors import SourceError
-from dpbench.io.text import open_text
+from dpbench.io.text import DAMAGE, open_text
 
 HEAD = 16_384
 """Characters looked at. CP2K names itself only after 2 kB of DBCSR settings."""
@@ -85,7 +84,7 @@ def sniff(path: Path) -> Kind:
                 return Kind.HDF5
         with open_text(path) as file:
             head = file.read(HEAD)
-    except (OSError, EOFError, lzma.LZMAError, SourceError):
+    except (*DAMAGE, SourceError):
         return Kind.UNREADABLE
     if "\0" in head:
         return Kind.BINARY
@@ -102,5 +101,5 @@ def read_head(path: Path) -> str:
     try:
         with open_text(path) as file:
             return file.read(HEAD)
-    except (OSError, EOFError, lzma.LZMAError, SourceError):
+    except (*DAMAGE, SourceError):
         return ""

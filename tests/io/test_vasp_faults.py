@@ -303,7 +303,7 @@ def test_what_is_no_outcar_is_one_clear_error(read, text, words):
 def test_a_damaged_gzip_is_one_clear_error(tmp_path):
     path = tmp_path / "OUTCAR.gz"
     path.write_bytes(gzip.compress(outcar(STEPS).encode())[:-400])
-    with pytest.raises(SourceError, match="cannot be read"):
+    with pytest.raises(SourceError, match="cannot be unpacked"):
         reader_of("vasp").read(SourceFiles(format="vasp", paths=(path,)))
 
 

@@ -1,8 +1,8 @@
-"""Reader of VASP's OUTCAR: one pass of substring searches, tables parsed at once."""
+"""Reader of VASP's OUTCAR: streamed, searched for marks, tables parsed at once."""
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,21 +12,28 @@ from numpy.typing import NDArray
 from dpbench.elements import atomic_numbers
 from dpbench.errors import SourceError
 from dpbench.io.parsed import Quarantine
-from dpbench.io.readers.fixed_point import columns_of, numbers_of, parse_rows
+from dpbench.io.readers.fixed_point import (
+    columns_of,
+    numbers_of,
+    parse_rows,
+    parse_texts,
+)
+from dpbench.io.readers.vasp_pieces import (
+    FORCES,
+    ITERATION,
+    ML_TOTEN,
+    TOTEN,
+    Pieces,
+)
 from dpbench.io.readers.vasp_run import VaspRun, element_of
 from dpbench.io.readers.vasp_settings import outcar_settings
-from dpbench.io.text import read_bytes
 
-_TOTEN = b"free  energy   TOTEN  ="
-_ML_TOTEN = b"free  energy ML TOTEN"
-_FORCES = b"TOTAL-FORCE (eV/Angst)"
 _CELL = b"direct lattice vectors"
 _STRESS = b"\n  in kB"
 _ABORT = b"aborting "
 """Begins what VASP says of the end of a loop: \"aborting loop because EDIFF is
 reached\", \"... EDIFF was not reached\", \"hard stop encountered!  aborting job\"."""
 _END = b"General timing and accounting"
-_ITERATION = re.compile(rb"Iteration\s+(\d+|\*+)\(\s*(\d+|\*+)\s*\)")
 _DISPERSION = (b"w/o vdW", b"Edisp (eV)", b"vdW energy (eV)")
 """Marks of a dispersion correction, where no tag that names it is printed."""
 
@@ -36,18 +43,28 @@ _VOIGT = ((0, 0), (1, 1), (2, 2), (0, 1), (1, 2), (2, 0))
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Step:
-    """One ionic step: its numbers, and where its large parts stand."""
+    """One ionic step: its numbers, and the text of its small parts."""
 
     number: int
     n_scf: int
-    energy: float
-    rows: bytes
-    """Rows of positions and forces; empty if not printed."""
+    total: bytes
+    """The free energy, eV; empty if not printed."""
     cell: bytes
     """The three rows of the cell; empty if not printed."""
     stress: bytes
     """Six components, kbar; empty if not printed."""
     verdict: Quarantine
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Head:
+    """What is told before the first step."""
+
+    z: tuple[int, ...]
+    """Atomic number of each atom."""
+    settings: dict[str, Any]
+    cell: bytes
+    """The three rows of the cell; empty if not printed."""
 
 
 def read_outcar(path: Path) -> VaspRun:
@@ -56,49 +73,76 @@ def read_outcar(path: Path) -> VaspRun:
     Raises:
         SourceError: If the file is no OUTCAR, or tells no atoms.
     """
-    data = read_bytes(path)
-    marks = [data.find(mark) for mark in (b"Iteration", b"Ionic step", _FORCES)]
-    start = min((at for at in marks if at >= 0), default=len(data))
-    head = data[:start].decode("utf-8", "replace")
-    if not re.match(r"\s*vasp\.\d", head):
+    pieces = Pieces(path)
+    head: _Head | None = None
+    steps: list[_Step] = []
+    numbers: list[NDArray[np.float64]] = []
+    for text, start, stop in pieces:
+        if head is None:
+            head = _read_head(pieces, path)
+        found, rows = _steps(text, (start, stop), head, behind=_last(steps))
+        table, whole = _tables(rows, len(head.z))
+        steps += _judged(found, rows, whole)
+        numbers.append(table)
+    if head is None:
+        raise SourceError(f"{path}: is empty; expected an OUTCAR.")
+    if ITERATION.search(pieces.rest):
+        # What follows the last total energy is a cut step if any iteration of it was
+        # begun.
+        span = (0, len(pieces.rest))
+        cut, part = _step(pieces.rest, span, head, None, _last(steps) + 1)
+        table, _ = _tables([part], len(head.z))
+        steps.append(cut)
+        numbers.append(table)
+    values = np.concatenate([*numbers, np.empty((0, len(head.z), 6))])
+    keep = [i for i in range(len(steps)) if not _is_twin(i, steps, values)]
+    steps, values = [steps[i] for i in keep], values[keep]
+    return VaspRun(
+        format="vasp/outcar",
+        z=head.z,
+        coord=values[..., :3].copy(),
+        box=_boxes(head.cell, steps),
+        energy=parse_texts([step.total for step in steps], 1)[:, 0],
+        force=values[..., 3:].copy(),
+        stress=_stresses(steps),
+        n_scf=np.array([step.n_scf for step in steps], dtype=np.int16),
+        step=np.array([step.number for step in steps], dtype=np.int32),
+        verdict=tuple(step.verdict for step in steps),
+        complete=_END in pieces.rest[-100_000:],
+        settings=head.settings,
+    )
+
+
+def _read_head(pieces: Pieces, path: Path) -> _Head:
+    text = pieces.first[: pieces.head_end].decode("utf-8", "replace")
+    if not re.match(r"\s*vasp\.\d", text):
         raise SourceError(
             f"{path}: does not begin with VASP's version; expected an OUTCAR. Give the "
             "file that VASP wrote."
         )
-    settings = outcar_settings(head)
-    z = _atoms(head, settings["TITEL"], path)
-    end = data.find(b"LOOP+", start)
+    settings = outcar_settings(text)
+    span = (pieces.head_end, pieces.first_step_end)
     settings["UNNAMED_VDW"] = any(
-        data.find(mark, start, end if end >= 0 else len(data)) >= 0
-        for mark in _DISPERSION
+        pieces.first.find(mark, *span) >= 0 for mark in _DISPERSION
     )
-    complete = data.find(_END, max(len(data) - 100_000, 0)) >= 0
-    steps = list(_steps(data, settings))
-    coord, force, whole = _tables(steps, len(z))
-    keep = [i for i in range(len(steps)) if not _is_twin(i, steps, coord)]
-    steps, coord, force = [steps[i] for i in keep], coord[keep], force[keep]
-    whole = [whole[i] for i in keep]
-    # A table that stops inside the step was overwritten there.
-    verdict = [
-        Quarantine.TRUNCATED
-        if step.rows and not ok and step.verdict is Quarantine.NONE
-        else step.verdict
-        for step, ok in zip(steps, whole, strict=True)
-    ]
-    return VaspRun(
-        format="vasp/outcar",
-        z=z,
-        coord=coord,
-        box=_boxes(data, start, steps),
-        energy=np.array([step.energy for step in steps], dtype=np.float64),
-        force=force,
-        stress=_stresses(steps),
-        n_scf=np.array([step.n_scf for step in steps], dtype=np.int16),
-        step=np.array([step.number for step in steps], dtype=np.int32),
-        verdict=tuple(verdict),
-        complete=complete,
+    return _Head(
+        z=_atoms(text, settings["TITEL"], path),
         settings=settings,
+        cell=_lines_after(pieces.first, _CELL, (0, pieces.head_end), count=3),
     )
+
+
+def _last(steps: Sequence[_Step]) -> int:
+    return steps[-1].number if steps else 0
+
+
+def _judged(
+    steps: list[_Step], rows: list[bytes], whole: list[bool]
+) -> Iterator[_Step]:
+    """Mark steps whose table stops inside the step: it was overwritten there."""
+    for step, text, is_whole in zip(steps, rows, whole, strict=True):
+        is_cut = text and not is_whole and step.verdict is Quarantine.NONE
+        yield replace(step, verdict=Quarantine.TRUNCATED) if is_cut else step
 
 
 def _atoms(head: str, titles: list[str], path: Path) -> tuple[int, ...]:
@@ -122,7 +166,7 @@ def _atoms(head: str, titles: list[str], path: Path) -> tuple[int, ...]:
     return atomic_numbers(symbols, where=f"{path}: TITEL")
 
 
-def _is_twin(index: int, steps: list[_Step], coord: NDArray[np.float64]) -> bool:
+def _is_twin(index: int, steps: list[_Step], values: NDArray[np.float64]) -> bool:
     """Whether a machine-learned block stands beside the DFT one of the same step.
 
     Training prints both; their positions are the same to the last digit.
@@ -131,38 +175,46 @@ def _is_twin(index: int, steps: list[_Step], coord: NDArray[np.float64]) -> bool
         return False
     return any(
         steps[other].verdict is not Quarantine.NOT_DFT
-        and bool((coord[other] == coord[index]).all())
+        and bool((values[other, :, :3] == values[index, :, :3]).all())
         for other in (index - 1, index + 1)
         if 0 <= other < len(steps)
     )
 
 
-def _steps(data: bytes, settings: dict[str, Any]) -> Iterator[_Step]:
-    """Walk over the ionic steps; each ends with its total free energy."""
-    has_ml = data.find(_ML_TOTEN) >= 0
-    start = number = 0
-    while True:
-        stop, is_ml = _next_total(data, start, has_ml=has_ml)
-        line_end = data.find(b"\n", stop) if stop >= 0 else -1
-        if line_end < 0:
-            # What follows the last total energy is a cut step if any iteration or
-            # table of it was begun.
-            if _ITERATION.search(data, start):
-                yield _step(data, (start, len(data)), settings, None, number + 1)
-            return
-        step = _step(
-            data, (start, stop), settings, data[stop:line_end], number + 1, is_ml=is_ml
+def _steps(
+    data: bytes, span: tuple[int, int], head: _Head, *, behind: int
+) -> tuple[list[_Step], list[bytes]]:
+    """Collect the steps of a piece, and the rows of the table of each.
+
+    Each step ends with its total free energy. ``behind`` is the number of the step
+    before the first.
+    """
+    start, end = span
+    has_ml = data.find(ML_TOTEN, start, end) >= 0
+    steps: list[_Step] = []
+    rows: list[bytes] = []
+    while start < end:
+        stop, is_ml = _next_total(data, (start, end), has_ml=has_ml)
+        if stop < 0:
+            break
+        line_end = data.find(b"\n", stop)
+        step, text = _step(
+            data, (start, stop), head, data[stop:line_end], behind + 1, is_ml=is_ml
         )
-        yield step
-        number = step.number
+        steps.append(step)
+        rows.append(text)
+        behind = step.number
         start = line_end
+    return steps, rows
 
 
-def _next_total(data: bytes, start: int, *, has_ml: bool) -> tuple[int, bool]:
-    dft = data.find(_TOTEN, start)
+def _next_total(
+    data: bytes, span: tuple[int, int], *, has_ml: bool
+) -> tuple[int, bool]:
+    dft = data.find(TOTEN, *span)
     if not has_ml:
         return dft, False
-    learned = data.find(_ML_TOTEN, start)
+    learned = data.find(ML_TOTEN, *span)
     if learned >= 0 and (dft < 0 or learned < dft):
         return learned, True
     return dft, False
@@ -171,35 +223,43 @@ def _next_total(data: bytes, start: int, *, has_ml: bool) -> tuple[int, bool]:
 def _step(
     data: bytes,
     span: tuple[int, int],
-    settings: dict[str, Any],
+    head: _Head,
     total: bytes | None,
     number: int,
     *,
     is_ml: bool = False,
-) -> _Step:
-    """Collect the parts of the step in ``span``; ``total`` None means it was cut."""
+) -> tuple[_Step, bytes]:
+    """Collect the parts of the step in ``span``; ``total`` None means it was cut.
+
+    Returns:
+        The step, and the rows of its table of positions and forces.
+    """
     start, stop = span
     n_scf = -1
     verdict = Quarantine.NOT_DFT if is_ml else Quarantine.NONE
+    table = data.rfind(FORCES, start, stop)
     at = data.rfind(b"Iteration", start, stop)
     if at >= 0:
-        match = _ITERATION.match(data, at)
+        match = ITERATION.match(data, at)
         if match is not None and b"*" not in match[0]:
             number, n_scf = int(match[1]), int(match[2])
     if total is None:
         verdict = Quarantine.TRUNCATED
-    elif not is_ml and not _converged(data, (max(at, start), stop), n_scf, settings):
+    elif not is_ml and not _converged(
+        data, (max(at, start), stop), n_scf, head.settings
+    ):
         verdict = Quarantine.UNCONVERGED
-    energies = numbers_of(total[total.find(b"=") + 1 :]) if total else []
-    return _Step(
+    # Cell and stress stand before the table, which need not be searched for them.
+    before = (start, table if table >= 0 else stop)
+    step = _Step(
         number=number,
         n_scf=min(n_scf, 32_767),
-        energy=energies[0] if energies else float("nan"),
-        rows=_rows(data, start, stop),
-        cell=_lines_after(data, _CELL, span, count=3),
-        stress=_line_with(data, _STRESS, span),
+        total=total[total.find(b"=") + 1 :] if total else b"",
+        cell=_lines_after(data, _CELL, before, count=3),
+        stress=_line_with(data, _STRESS, before),
         verdict=verdict,
     )
+    return step, _rows(data, table, stop, natoms=len(head.z)) if table >= 0 else b""
 
 
 def _converged(
@@ -222,12 +282,14 @@ def _converged(
     return is_frank and b"EDIFF is reached" in message
 
 
-def _rows(data: bytes, start: int, stop: int) -> bytes:
-    """Return the rows of the last table of positions and forces."""
-    at = data.rfind(_FORCES, start, stop)
-    if at < 0:
-        return b""
-    first = data.find(b"\n", data.find(b"\n", at, stop) + 1, stop) + 1
+def _rows(data: bytes, table: int, stop: int, *, natoms: int) -> bytes:
+    """Return the rows of the table of positions and forces that begins at ``table``."""
+    first = data.find(b"\n", data.find(b"\n", table, stop) + 1, stop) + 1
+    # Minus signs make the search for the rule below slow; most rows are as wide as the
+    # first.
+    end = first + natoms * (data.find(b"\n", first, stop) + 1 - first)
+    if 0 < first < end <= stop and data.startswith(b" ---", end):
+        return data[first:end]
     end = data.find(b"\n ---", first - 1, stop) + 1
     return data[first:end] if 0 < first < end else b""
 
@@ -249,40 +311,40 @@ def _line_with(data: bytes, mark: bytes, span: tuple[int, int]) -> bytes:
     return data[at + len(mark) : end] if end >= 0 else b""
 
 
-def _tables(
-    steps: list[_Step], natoms: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64], list[bool]]:
-    """Parse positions and forces of all steps, and tell which tables are whole."""
-    numbers = np.full((len(steps), natoms, 6), np.nan)
-    sample = next((s.rows for s in steps if s.rows.count(b"\n") == natoms), b"")
+def _tables(tables: list[bytes], natoms: int) -> tuple[NDArray[np.float64], list[bool]]:
+    """Parse the rows of tables of positions and forces.
+
+    Returns:
+        (table, atom, 6), and which tables are whole.
+    """
+    numbers = np.full((len(tables), natoms, 6), np.nan)
+    sample = next((t for t in tables if t.count(b"\n") == natoms), b"")
     width = sample.find(b"\n") + 1
     columns = columns_of(sample[:width], 6)
-    regular = [
-        i for i, s in enumerate(steps) if width and len(s.rows) == width * natoms
-    ]
+    regular = [i for i, t in enumerate(tables) if width and len(t) == width * natoms]
     parsed = None
     if columns is not None and regular:
-        parsed = parse_rows([steps[i].rows for i in regular], columns, width=width)
+        parsed = parse_rows([tables[i] for i in regular], columns, width=width)
     if parsed is not None:
         numbers[regular] = parsed.reshape(len(regular), natoms, 6)
-        slow = sorted(set(range(len(steps))) - set(regular))
+        slow = sorted(set(range(len(tables))) - set(regular))
     else:
-        slow = list(range(len(steps)))
-    whole = [True] * len(steps)
+        slow = list(range(len(tables)))
+    whole = [True] * len(tables)
     for i in slow:
-        lines = steps[i].rows.splitlines()
+        lines = tables[i].splitlines()
         whole[i] = len(lines) == natoms
         for atom, line in enumerate(lines[:natoms]):
             row = numbers_of(line)[:6]
             if len(row) == 6:
                 numbers[i, atom] = row
-    return numbers[..., :3].copy(), numbers[..., 3:].copy(), whole
+    return numbers, whole
 
 
-def _boxes(data: bytes, start: int, steps: list[_Step]) -> NDArray[np.float64]:
+def _boxes(head: bytes, steps: list[_Step]) -> NDArray[np.float64]:
     """Cell of each step; one that is not printed is that of the step before."""
     boxes = np.full((len(steps), 3, 3), np.nan)
-    last = _box(_lines_after(data, _CELL, (0, start), count=3))
+    last = _box(head)
     known = {b"": last}
     for i, step in enumerate(steps):
         if step.cell not in known:
@@ -300,10 +362,8 @@ def _box(text: bytes) -> NDArray[np.float64]:
 
 
 def _stresses(steps: list[_Step]) -> NDArray[np.float64]:
-    stress = np.full((len(steps), 3, 3), np.nan)
-    for i, step in enumerate(steps):
-        values = numbers_of(step.stress)
-        if len(values) == 6:
-            for (a, b), value in zip(_VOIGT, values, strict=True):
-                stress[i, a, b] = stress[i, b, a] = value
+    values = parse_texts([step.stress for step in steps], len(_VOIGT))
+    stress = np.empty((len(steps), 3, 3))
+    for column, (a, b) in enumerate(_VOIGT):
+        stress[:, a, b] = stress[:, b, a] = values[:, column]
     return stress
