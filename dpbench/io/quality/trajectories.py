@@ -42,6 +42,15 @@ BETTER = 0.2
 NOISE = 1e-4
 """Unexplained share of variance that no shift needs to explain."""
 
+AT_REST = 1e-4
+"""Å; a step in which no atom moves farther is none: an equation of state."""
+
+ODD = 30.0
+"""A step is odd if |dE - work| is this many times that of half the steps."""
+
+MOST_ODD = 0.1
+"""Largest share of the steps that may be left out as odd."""
+
 SHIFTED = {
     (1, 0): "forces stand one frame late",
     (-1, 0): "forces stand one frame early",
@@ -177,7 +186,7 @@ def _usable(
         return there, "no frame follows another with the same atoms"
     stride = np.append(np.diff(step), 0)
     even = there & (stride == np.median(stride[there]))
-    moves = even & (steps.moved > 0)
+    moves = even & (steps.moved > AT_REST)
     if not moves.any():
         return moves, "no atom moves"
     near = moves & (steps.moved <= thresholds.trajectory_displacement)
@@ -221,12 +230,24 @@ def _fit(
     else:
         change = moved
     good = usable[:-1] & np.isfinite(expected) & np.isfinite(change)
-    x, y = expected[good], change[good]
+    x, y = _without_odd(expected[good], change[good])
     norm_x, norm_y = float((x**2).sum()), float((y**2).sum())
     if len(x) < 2 or norm_x == 0 or norm_y == 0:
         return len(x), float("nan"), 0.0
     product = float((x * y).sum())
     return len(x), product / norm_x, product / np.sqrt(norm_x * norm_y)
+
+
+def _without_odd(
+    x: NDArray[np.float64], y: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Leave out the few steps that stand out: a bad frame spoils two, not the rest."""
+    if len(x) < 3:
+        return x, y
+    apart = np.abs(y - x)
+    limit = max(ODD * float(np.median(apart)), np.quantile(apart, 1 - MOST_ODD))
+    kept = apart <= limit
+    return x[kept], y[kept]
 
 
 def _skipped(reason: str) -> TrajectoryVerdict:

@@ -91,6 +91,8 @@ def npy_runs(shared_data, name):
             for key in ("coord", "box", "energy", "force")
         }
         nframes = len(arrays["coord"])
+        virial = folder / "set.000" / "virial.npy"
+        arrays["virial"] = np.load(virial).astype(float) if virial.exists() else None
         names = (folder / "type_map.raw").read_text().split()
         types = np.loadtxt(folder / "type.raw", dtype=int)
         yield (
@@ -101,5 +103,6 @@ def npy_runs(shared_data, name):
                 box=arrays["box"].reshape(nframes, 3, 3),
                 energy=arrays["energy"].reshape(nframes),
                 force=arrays["force"].reshape(nframes, -1, 3),
+                virial=arrays["virial"],
             ),
         )
