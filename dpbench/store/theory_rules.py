@@ -30,6 +30,9 @@ UNTOLD = "not told"
 NONE = "none"
 """What a level says of a correction or of +U that it was made without."""
 
+UNNAMED = "unnamed"
+"""Dispersion that adds to the energy while no file names it."""
+
 CONJUGATE = frozenset({"total energy", "free energy", "free_energy_TOTEN"})
 """Energies whose derivative the forces are; without smearing they are one."""
 
@@ -149,6 +152,16 @@ def equal(one: Any, other: Any) -> bool:
     return bool(one == other)
 
 
+def same_dispersion(one: str, other: str) -> bool:
+    """Compare corrections by name; ``unnamed`` may be any, DFT-D3 any damping of it."""
+    if equal(one, other):
+        return True
+    if NONE in (one, other):
+        return False
+    a, b = one.casefold(), other.casefold()
+    return UNNAMED in (a, b) or a.startswith(f"{b}(") or b.startswith(f"{a}(")
+
+
 def same_hubbard(one: Any, other: Any) -> bool:
     """Compare +U of one element, that of Fe1 and Fe2 in any order."""
     if not isinstance(one, list) or not isinstance(other, list):
@@ -245,7 +258,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(keys=("code",), pick=_essential("code"), agree=equal),
     Rule(keys=("functional",), pick=_essential("functional"), agree=equal),
-    Rule(keys=("dispersion",), pick=_plain("dispersion"), agree=equal),
+    Rule(keys=("dispersion",), pick=_plain("dispersion"), agree=same_dispersion),
     Rule(keys=("hubbard_u",), pick=_hubbard, agree=same_hubbard),
     Rule(keys=("cutoff",), pick=_plain("cutoff"), agree=equal, note="eV"),
     Rule(

@@ -262,7 +262,7 @@ def test_a_single_point_of_an_old_version_goes_through_dpdata(shared_data):
         np.testing.assert_allclose(
             getattr(source.frames, name).ravel(), expected, atol=1e-8
         )
-    assert source.theory["dispersion"] == "DFT-D3"
+    assert source.theory["dispersion"] == "DFT-D3(zero)"
 
 
 def test_an_old_log_that_did_not_converge_is_quarantined(shared_data, tmp_path):

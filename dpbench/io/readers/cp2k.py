@@ -15,7 +15,7 @@ from dpbench.io.parsed import ParsedSource, Quarantine, SourceFiles
 from dpbench.io.readers.cp2k_input import is_input
 from dpbench.io.readers.cp2k_log import Block, Log
 from dpbench.io.readers.cp2k_old import read_old
-from dpbench.io.readers.cp2k_theory import code_version, theory_of_log
+from dpbench.io.readers.cp2k_theory import code_version, electrons_of, theory_of_log
 from dpbench.io.readers.cp2k_trajectory import (
     XyzFile,
     XyzFrame,
@@ -84,7 +84,8 @@ def read(files: SourceFiles) -> ParsedSource:
     log = Log(text)
     if version is not None and _major(version) < FIRST_NATIVE:
         theory = theory_of_log(text, input_text=texts.input)
-        return read_old(files, log=log, path=path, theory=theory)
+        source = read_old(files, log=log, path=path, theory=theory)
+        return _with_electrons(source, electrons_of(text, input_text=texts.input))
     if not log.blocks:
         raise SourceError(
             f"{path}: holds no energy; expected 'ENERGY| Total FORCE_EVAL'. The run "
@@ -93,7 +94,7 @@ def read(files: SourceFiles) -> ParsedSource:
     elements, found = _snapshots(log, texts, path)
     z = atomic_numbers(map(element_of, elements), where=str(path))
     frames, reasons = frames_of(z, found, where=str(path))
-    return ParsedSource(
+    source = ParsedSource(
         code="cp2k",
         code_version=version,
         format="cp2k/log",
@@ -104,6 +105,22 @@ def read(files: SourceFiles) -> ParsedSource:
         theory=theory_of_log(text, input_text=texts.input),
         complete=log.is_complete,
         notes=tuple(texts.notes),
+    )
+    return _with_electrons(source, electrons_of(text, input_text=texts.input))
+
+
+def _with_electrons(
+    source: ParsedSource, electrons: tuple[float | None, int | None]
+) -> ParsedSource:
+    """Give every frame the charge and multiplicity of the calculation."""
+    charge, multiplicity = electrons
+    n = source.frames.nframes
+    return replace(
+        source,
+        charge=None if charge is None else np.full(n, charge),
+        multiplicity=None
+        if multiplicity is None
+        else np.full(n, multiplicity, dtype=np.int16),
     )
 
 

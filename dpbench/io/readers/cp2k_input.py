@@ -5,13 +5,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dpbench.io.readers.tables import scaled, to_float
-from dpbench.units import RYDBERG
+from dpbench.units import BOLTZMANN, HARTREE, RYDBERG
 
 _SET = re.compile(r"^\s*@SET\s+(\w+)\s+(\S.*?)\s*$", re.I | re.M)
 _LOGGED = {"BLYP": "BECKE88+LYP", "BP": "BECKE88+P86"}
 """What the log prints for a functional that the input names by a short form."""
-_DEFAULT_CUTOFF = "280"
+_DEFAULTS = {"CUTOFF": "280", "REL_CUTOFF": "40"}
 """Ry, of &MGRID."""
+_UNITS = {"ry": RYDBERG, "ev": 1.0, "hartree": HARTREE, "ha": HARTREE}
+"""eV; units that a keyword may name in brackets."""
+_OFF = ("F", ".FALSE.", "FALSE", "OFF", "NO")
 
 
 @dataclass(slots=True)
@@ -73,16 +76,22 @@ def theory_of_input(text: str) -> dict[str, Any]:
         return {}
     qs = dft.find("QS")
     if qs is not None and qs.values.get("METHOD", "").upper() == "XTB":
-        return {"kpoints": _kpoints(dft), "spin": _spin(dft)}
-    mgrid = dft.find("MGRID")
-    cutoff = "" if mgrid is None else mgrid.values.get("CUTOFF", "")
-    number = re.search(r"[\d.]+(?:[eEdD][-+]?\d+)?$", cutoff)
+        kind, width = _smearing(dft)
+        return {
+            "kpoints": _kpoints(dft),
+            "spin": _spin(dft),
+            "hubbard_u": {},
+            "smearing": kind,
+            "smearing_width": width,
+        }
     subsys = root.find("FORCE_EVAL", "SUBSYS")
     kinds = [] if subsys is None else [s for s in subsys.sections if s.name == "KIND"]
-    found = {
+    told: dict[str, Any] = {
         "functional": _functional(dft),
         "dispersion": _dispersion(dft),
-        "cutoff": scaled(number[0] if number else _DEFAULT_CUTOFF, RYDBERG),
+        "hubbard_u": _hubbard(kinds),
+        "cutoff": _cutoff(dft, "CUTOFF"),
+        "rel_cutoff": _cutoff(dft, "REL_CUTOFF"),
         "basis": {
             kind.parameter: {
                 "title": kind.values["BASIS_SET"].split()[-1],
@@ -92,7 +101,10 @@ def theory_of_input(text: str) -> dict[str, Any]:
             if kind.values.get("BASIS_SET")
         },
         "kpoints": _kpoints(dft),
+        "smearing": _smearing(dft)[0],
+        "smearing_width": _smearing(dft)[1],
         "spin": _spin(dft),
+        "details": {"method": "GPW" if qs is None else qs.values.get("METHOD", "GPW")},
         "pseudopotentials": {
             kind.parameter: {
                 "title": kind.values["POTENTIAL"].split()[-1],
@@ -102,7 +114,61 @@ def theory_of_input(text: str) -> dict[str, Any]:
             if kind.values.get("POTENTIAL")
         },
     }
-    return {key: value for key, value in found.items() if value not in (None, {})}
+    empty = ("basis", "pseudopotentials")
+    return {
+        key: value
+        for key, value in told.items()
+        if value is not None and (value or key not in empty)
+    }
+
+
+def electrons_of_input(text: str) -> tuple[float | None, int | None]:
+    """Return total charge, e, and spin multiplicity; None where they are left out."""
+    root = read_input(text)
+    dft = None if root is None else root.find("FORCE_EVAL", "DFT")
+    if dft is None:
+        return None, None
+    charge = scaled(dft.values.get("CHARGE", ""), 1.0)
+    word = dft.values.get("MULTIPLICITY", dft.values.get("MULTIP", ""))
+    return charge, int(word) if word.isdecimal() and int(word) > 0 else None
+
+
+def _energy(text: str, *, unit: float) -> float | None:
+    """Read an energy, eV, with the unit that it names in brackets or else ``unit``."""
+    named = re.search(r"\[\s*(\w+)\s*\]", text)
+    number = re.search(r"-?[\d.]+(?:[eEdD][-+]?\d+)?\s*$", text)
+    if named is not None and named[1].lower() not in _UNITS:
+        return None
+    scale = unit if named is None else _UNITS[named[1].lower()]
+    return scaled(number[0].strip(), scale) if number else None
+
+
+def _cutoff(dft: Section, key: str) -> float | None:
+    mgrid = dft.find("MGRID")
+    text = "" if mgrid is None else mgrid.values.get(key, "")
+    return _energy(text or _DEFAULTS[key], unit=RYDBERG)
+
+
+def _hubbard(kinds: list[Section]) -> dict[str, Any]:
+    found = {}
+    for kind in kinds:
+        section = kind.find("DFT_PLUS_U")
+        if section is not None and section.parameter.upper() not in _OFF:
+            value = _energy(section.values.get("U_MINUS_J", "0"), unit=HARTREE)
+            found[kind.parameter] = {"U": value}
+    return found
+
+
+def _smearing(dft: Section) -> tuple[str, float | None]:
+    section = dft.find("SCF", "SMEAR")
+    if section is None or section.parameter.upper() in _OFF:
+        return "none", None
+    method = section.values.get("METHOD", "ENERGY_WINDOW").lower().replace("_", "-")
+    text = section.values.get("ELECTRONIC_TEMPERATURE", section.values.get("TEMP", ""))
+    number = re.search(r"[\d.]+$", text)
+    is_kelvin = "[" not in text or "[K]" in text.upper()
+    word = (number[0] if number else "300") if is_kelvin else ""
+    return method, scaled(word, BOLTZMANN) if word else None
 
 
 def _functional(dft: Section) -> str | None:
@@ -126,12 +192,14 @@ def _functional(dft: Section) -> str | None:
 def _dispersion(dft: Section) -> str | None:
     vdw = dft.find("XC", "VDW_POTENTIAL")
     if vdw is None:
-        return None
+        return "none"
     pair = vdw.find("PAIR_POTENTIAL") or vdw.find("NON_LOCAL")
     name = "" if pair is None else pair.values.get("TYPE", "").upper()
-    return {"DFTD2": "DFT-D2", "DFTD3": "DFT-D3", "DFTD3(BJ)": "DFT-D3(BJ)"}.get(
-        name, name or None
-    )
+    return {
+        "DFTD2": "DFT-D2",
+        "DFTD3": "DFT-D3(zero)",
+        "DFTD3(BJ)": "DFT-D3(BJ)",
+    }.get(name, name or "unnamed")
 
 
 def _kpoints(dft: Section) -> dict[str, Any] | None:
@@ -150,6 +218,6 @@ def _spin(dft: Section) -> str:
     flags = ("UKS", "LSD", "UNRESTRICTED_KOHN_SHAM", "SPIN_POLARIZED", "ROKS")
     for flag in flags:
         value = dft.values.get(flag)
-        if value is not None and value.upper() not in ("F", ".FALSE.", "FALSE", "OFF"):
+        if value is not None and value.upper() not in _OFF:
             return "collinear"
     return "none"

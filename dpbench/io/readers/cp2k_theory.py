@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from dpbench.io.readers.cp2k_input import theory_of_input
+from dpbench.io.readers.cp2k_input import electrons_of_input, theory_of_input
 from dpbench.io.readers.tables import scaled, to_float
 from dpbench.units import BOLTZMANN, HARTREE
 
@@ -13,6 +13,10 @@ _HFX = re.compile(r"HFX_INFO\| FRACTION:\s+(\S+)")
 _VDW = re.compile(r"vdW POTENTIAL\|\s+(DFT-D\d(?:\(BJ\))?|DFTD4|D4|Grimme \w+)", re.I)
 _NONLOCAL = re.compile(r"vdW POTENTIAL\|\s+(\S.*?)\s{2,}\S|vdW POTENTIAL\|\s+(RVV10)")
 _CUTOFF = re.compile(r"QS\| Density cutoff \[a\.u\.\]:\s+(\S+)")
+_REL_CUTOFF = re.compile(r"QS\| Relative density cutoff \[a\.u\.\]:\s+(\S+)")
+_METHOD = re.compile(r"^ QS\| Method:\s+(\S+)", re.M)
+_CHARGE = re.compile(r"^ DFT\| Charge\s+(-?\d+)\s*$", re.M)
+_MULTIPLICITY = re.compile(r"^ DFT\| Multiplicity\s+(\d+)\s*$", re.M)
 _KIND = re.compile(r"^ +\d+\. Atomic kind: (\S+) ", re.M)
 _BASIS = re.compile(r"Orbital Basis Set\s+(\S+)")
 _POTENTIAL = re.compile(r"(GTH|AE|ECP|SGP) Potential information for\s+(\S+)")
@@ -47,7 +51,8 @@ def theory_of_log(text: str, *, input_text: str | None = None) -> dict[str, Any]
     first = text.find("ENERGY| Total FORCE_EVAL")
     head = text[: first if first >= 0 else len(text)]
     is_xtb = any(mark in head for mark in _XTB)
-    cutoff = _CUTOFF.search(head)
+    cutoff, relative = _CUTOFF.search(head), _REL_CUTOFF.search(head)
+    method = _METHOD.search(head)
     smear = _SMEAR.search(head)
     temperature = _TEMPERATURE.search(head)
     width = scaled(temperature[1], BOLTZMANN) if temperature else None
@@ -60,17 +65,45 @@ def theory_of_log(text: str, *, input_text: str | None = None) -> dict[str, Any]
         "hubbard_u": _hubbard(head),
         # a.u. of a plane-wave cutoff is hartree: CUTOFF 240 [Ry] prints 120.0
         "cutoff": scaled(cutoff[1], HARTREE) if cutoff and not is_xtb else None,
+        "rel_cutoff": scaled(relative[1], HARTREE) if relative and not is_xtb else None,
         "basis": basis or None,
         "kpoints": _kpoints(head),
-        "smearing": smear[1].lower().replace("_", "-") if smear else "none",
+        "smearing": _smearing(head, smear),
         "smearing_width": width if smear else None,
         "spin": _spin(head),
-        "pseudopotentials": potentials,
-        "energy_kind": "free energy" if smear else "total energy",
+        "pseudopotentials": potentials or None,
+        "details": {"method": method[1]} if method and not is_xtb else None,
     }
     told = {} if input_text is None else theory_of_input(input_text)
-    silent = [key for key, value in theory.items() if value in (None, {})]
-    return theory | {key: told[key] for key in silent if key in told}
+    silent = [key for key, value in theory.items() if value is None]
+    theory |= {key: told[key] for key in silent if key in told}
+    return theory | {"energy_kind": _energy_kind(theory["smearing"])}
+
+
+def electrons_of(
+    text: str, *, input_text: str | None = None
+) -> tuple[float | None, int | None]:
+    """Return total charge, e, and spin multiplicity; None where neither file tells."""
+    first = text.find("ENERGY| Total FORCE_EVAL")
+    head = text[: first if first >= 0 else len(text)]
+    told = (None, None) if input_text is None else electrons_of_input(input_text)
+    charge, multiplicity = _CHARGE.search(head), _MULTIPLICITY.search(head)
+    return (
+        float(charge[1]) if charge else told[0],
+        int(multiplicity[1]) if multiplicity else told[1],
+    )
+
+
+def _smearing(head: str, smear: re.Match[str] | None) -> str | None:
+    if smear is not None:
+        return smear[1].lower().replace("_", "-")
+    return None if _is_silent(head) else "none"
+
+
+def _energy_kind(smearing: Any) -> str | None:
+    if smearing is None:
+        return None
+    return "total energy" if smearing == "none" else "free energy"
 
 
 def _xtb_name(head: str) -> str:
@@ -90,14 +123,17 @@ def _functional(head: str) -> str | None:
 def _dispersion(head: str) -> str | None:
     start = head.find("vdW POTENTIAL|")
     if start < 0:
-        return None
+        return None if _is_silent(head) else "none"
     section = head[start : start + 1500]
     found = _VDW.search(section)
     if found is None:
         other = _NONLOCAL.search(section)
-        return next((g for g in other.groups() if g), None) if other else None
+        name = next((g for g in other.groups() if g), None) if other else None
+        return name or "unnamed"
     name = found[1].upper()
-    return name + "(BJ)" if "BJ Damping" in section else name
+    if "BJ Damping" in section:
+        return name + "(BJ)"
+    return name + "(zero)" if "Zero Damping" in section else name
 
 
 def _kinds(head: str) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -145,9 +181,11 @@ def _spin(head: str) -> str | None:
     return "none" if match[1] == "RKS" else "collinear"
 
 
-def _hubbard(head: str) -> dict[str, float | None] | None:
-    values = {}
+def _hubbard(head: str) -> dict[str, Any] | None:
+    values: dict[str, Any] = {}
     for mark in _HUBBARD.finditer(head):
         kinds = [kind[1] for kind in _KIND.finditer(head, 0, mark.start())]
-        values[kinds[-1] if kinds else "?"] = scaled(mark[1], 1.0)
-    return values or None
+        values[kinds[-1] if kinds else "?"] = {"U": scaled(mark[1], 1.0)}
+    if values:
+        return values
+    return None if _is_silent(head) else {}
