@@ -9,6 +9,7 @@ from dpbench.eval.record import (
     SCHEMA_NAME,
     SCHEMA_VERSION,
     DatasetFacts,
+    LeakageFacts,
     ModelFacts,
     Overlap,
     Provenance,
@@ -34,6 +35,11 @@ from dpbench.eval.timing import Measurement
 from dpbench.metrics.definitions import METRICS, metric_value
 from dpbench.store.objects import digest_of
 
+NO_LEAKAGE = LeakageFacts(
+    n_train=400, exact=0, equal_labels=0, invariant=0, same_trajectory=0
+)
+"""Frames of runs that the training had no part of."""
+
 ACCURACY_NAMES = tuple(METRICS)[:13]
 
 
@@ -50,6 +56,7 @@ def synthetic_record(
     seed: int = 0,
     created_at: str = "2026-01-01T00:00:00+00:00",
     dataset: str = "si8",
+    leakage: LeakageFacts | None = NO_LEAKAGE,
 ) -> Record:
     """A complete record whose numbers follow from the arguments alone."""
     rng = np.random.default_rng(seed)
@@ -102,6 +109,7 @@ def synthetic_record(
             environment={"OMP_WAIT_POLICY": "PASSIVE"},
         ),
         overlap=Overlap(train=0, validation=0),
+        leakage=leakage,
         marks=marks,
         accuracy=_accuracy(rng, force, width),
         stability=_stability(rng),

@@ -42,6 +42,8 @@ class Row:
     throughput: Throughput | None
     throughput_record: Record | None
     """The record that ``throughput`` belongs to."""
+    leakage_record: Record
+    """The record that tells of leakage: that of the accuracy, where there is one."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -169,6 +171,7 @@ def _row(
         stability=results.get("stability"),
         throughput=results.get("throughput"),
         throughput_record=by_task["throughput"][1] if "throughput" in by_task else None,
+        leakage_record=record if scored is None else scored[1],
     )
 
 

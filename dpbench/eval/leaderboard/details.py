@@ -7,6 +7,7 @@ from dataclasses import replace
 from dpbench.eval.leaderboard.board import Row
 from dpbench.eval.leaderboard.columns import with_spread
 from dpbench.eval.leaderboard.plots import parity_plot, trace_plot
+from dpbench.eval.leakage import leakage_line
 from dpbench.eval.record import Record, record_to_payload
 from dpbench.eval.task_results import (
     Accuracy,
@@ -205,7 +206,7 @@ def provenance_card(row: Row) -> Markup:
         ("Row", [(f"record, {t}", d) for t, d in row.digests.items()]),
         ("Run", _run_facts(run)),
         ("Model", [("digest", record.model.digest), ("file", record.model.path)]),
-        ("Split", _split_facts(record)),
+        ("Split", [*_split_facts(record), *_leakage_facts(row.leakage_record)]),
         ("Dataset", _dataset_facts(record)),
     ]
     items = [tag("li", tag("strong", name), facts_list(facts)) for name, facts in steps]
@@ -258,6 +259,11 @@ def _split_facts(record: Record) -> list[tuple[str, str]]:
         ("made by", f"{split.strategy}, seed {split.seed}"),
         ("frames", parts),
     ]
+
+
+def _leakage_facts(record: Record) -> list[tuple[str, str]]:
+    found = record.leakage
+    return [] if found is None else [("leakage", leakage_line(found))]
 
 
 def _dataset_facts(record: Record) -> list[tuple[str, str]]:

@@ -6,14 +6,23 @@ from io import StringIO
 from typing import Any
 
 from dpbench.config import to_mapping
+from dpbench.eval.leaderboard import leakage_cell
 from dpbench.eval.leaderboard.board import BASELINE_NAME, BaselineRow, Board, Row, Table
 from dpbench.eval.leaderboard.columns import COLUMNS, with_spread
 from dpbench.eval.leaderboard.plots import shortened
 from dpbench.eval.record import Record
 from dpbench.metrics.definitions import MetricValue
 
-SCHEMA_VERSION = 1
-"""Of ``leaderboard.json``."""
+SCHEMA_VERSION = 2
+"""Of ``leaderboard.json``. 1 had no ``leakage``."""
+
+LEAKAGE_COLUMNS = (
+    "leakage_copies",
+    "leakage_twins",
+    "leakage_same_trajectory",
+    "leakage_nearest_steps",
+)
+"""Heads of the columns of leakage, in frames and steps."""
 
 
 def render_markdown(board: Board) -> str:
@@ -24,7 +33,14 @@ def render_markdown(board: Board) -> str:
         lines += [f"{table.nframes} frames, {table.natoms} atoms.", ""]
         heads = ["#", "Model", "Trained on"]
         heads += [f"{c.head}, {c.unit}" for c in COLUMNS]
-        heads += ["Params", "Precision", "Hardware", "Marks", "Record"]
+        heads += [
+            leakage_cell.HEAD,
+            "Params",
+            "Precision",
+            "Hardware",
+            "Marks",
+            "Record",
+        ]
         lines.append("| " + " | ".join(heads) + " |")
         lines.append("|" + "---|" * len(heads))
         lines += [_md_row(_model_cells(row)) for row in table.rows]
@@ -45,6 +61,7 @@ def _model_cells(row: Row) -> list[str]:
         record.model.name,
         _trained_on(record),
         *(with_spread(row.metrics.get(c.metric)) for c in COLUMNS),
+        leakage_cell.leakage_cell(row.leakage_record).text,
         str(record.model.parameters),
         record.precision,
         record.hardware.label,
@@ -59,11 +76,24 @@ def _baseline_cells(row: BaselineRow) -> list[str]:
         BASELINE_NAME,
         row.baseline.fitted_on,
         *(with_spread(row.metrics.get(c.metric)) for c in COLUMNS),
+        "–",
         str(row.baseline.rank),
         "–",
         "–",
         "baseline",
         row.digest[:12],
+    ]
+
+
+def _leakage_numbers(row: Row) -> list[int | None]:
+    found = row.leakage_record.leakage
+    if found is None:
+        return [None] * len(LEAKAGE_COLUMNS)
+    return [
+        found.exact,
+        found.invariant,
+        found.same_trajectory,
+        found.nearest_steps,
     ]
 
 
@@ -92,7 +122,7 @@ def render_csv(board: Board) -> str:
     for column in COLUMNS:
         heads += [column.metric, f"{column.metric}_ci_low", f"{column.metric}_ci_high"]
     heads += ["md_natoms", "parameters", "backend", "precision", "hardware"]
-    heads += ["marks", "train_overlap_frames", "records"]
+    heads += ["marks", "train_overlap_frames", *LEAKAGE_COLUMNS, "records"]
     writer.writerow(heads)
     for table in board.tables:
         for row in table.rows:
@@ -136,7 +166,8 @@ def _csv_model(table: Table, row: Row) -> list[Any]:
         record.precision,
         record.hardware.label,
         "; ".join(row.marks),
-        record.overlap.train,
+        row.leakage_record.overlap.train,
+        *_leakage_numbers(row),
         " ".join(sorted(set(row.digests.values()))),
     ]
 
@@ -155,6 +186,7 @@ def _csv_baseline(table: Table, row: BaselineRow) -> list[Any]:
         *(None,) * 3,
         "baseline",
         None,
+        *(None,) * len(LEAKAGE_COLUMNS),
         row.digest,
     ]
 
@@ -191,7 +223,7 @@ def _json_table(table: Table) -> dict[str, Any]:
 
 
 def _json_row(row: Row) -> dict[str, Any]:
-    record = row.record
+    record, leakage = row.record, row.leakage_record.leakage
     return {
         "id": row.id,
         "rank": row.rank,
@@ -201,7 +233,8 @@ def _json_row(row: Row) -> dict[str, Any]:
         "backend": record.backend,
         "precision": record.precision,
         "hardware": {"id": record.hardware.id, "label": record.hardware.label},
-        "overlap": to_mapping(record.overlap),
+        "overlap": to_mapping(row.leakage_record.overlap),
+        "leakage": None if leakage is None else to_mapping(leakage),
         "metrics": _json_metrics(row.metrics),
         "md_natoms": None if row.throughput is None else row.throughput.natoms,
         "stability": None if row.stability is None else row.stability.status,

@@ -5,6 +5,7 @@ from importlib.resources import files
 
 from dpbench.eval.leaderboard.board import Board
 from dpbench.eval.leaderboard.columns import COLUMNS
+from dpbench.eval.leaderboard.leakage_cell import HELP
 from dpbench.eval.leaderboard.table_markup import table_section
 from dpbench.eval.web.document import LOGO, THEME_BUTTON, document
 from dpbench.eval.web.markup import Markup, tag
@@ -138,6 +139,7 @@ def _reading_help() -> Markup:
             "or validation frames take no rank. Speeds of different hardware are never "
             "put into one plot.",
         ),
+        tag("p", HELP),
         grid(("Metric", "Unit", "Meaning"), rows, numbers_from=9),
         class_="help",
     )

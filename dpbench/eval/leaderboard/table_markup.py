@@ -2,6 +2,7 @@
 
 from collections import Counter
 
+from dpbench.eval.leaderboard import leakage_cell
 from dpbench.eval.leaderboard.board import BASELINE_NAME, BaselineRow, Row, Table
 from dpbench.eval.leaderboard.columns import COLUMNS, Column, half_width
 from dpbench.eval.leaderboard.details import row_details
@@ -94,6 +95,13 @@ def _table_head() -> Markup:
                 cell(c.metric, c.head, c.unit, c.meaning, is_number=True)
                 for c in COLUMNS
             ),
+            cell(
+                "leakage",
+                leakage_cell.HEAD,
+                "of test frames",
+                leakage_cell.MEANING,
+                is_number=False,
+            ),
             cell("parameters", "Params", "", "Trainable numbers", is_number=True),
             cell(
                 "hardware",
@@ -119,6 +127,7 @@ def _model_rows(table: Table, row: Row) -> Markup:
             _number_cell(c, row.metrics.get(c.metric), _note(c, row), table)
             for c in COLUMNS
         ),
+        _leakage_cell(row),
         tag(
             "td",
             _count(record.model.parameters),
@@ -143,7 +152,7 @@ def _model_rows(table: Table, row: Row) -> Markup:
     )
     details = tag(
         "tr",
-        tag("td", row_details(row), colspan=len(COLUMNS) + 4),
+        tag("td", row_details(row), colspan=len(COLUMNS) + 5),
         id=f"details-{row.id}",
         class_="details",
         hidden="",
@@ -188,16 +197,6 @@ def _badges(row: Row) -> list[Markup]:
         tag("span", mark, class_="badge warn", title="takes no rank")
         for mark in row.marks
     ]
-    overlap = row.record.overlap
-    if overlap.train is None:
-        out.append(
-            tag(
-                "span",
-                "leakage unknown",
-                class_="badge",
-                title="The training data is not in the workspace that was evaluated",
-            )
-        )
     if row.record.mode == "smoke":
         out.append(
             tag(
@@ -214,6 +213,21 @@ def _badges(row: Row) -> list[Markup]:
             )
         )
     return out
+
+
+def _leakage_cell(row: Row) -> Markup:
+    told = leakage_cell.leakage_cell(row.leakage_record)
+    severity = told.severity
+    return tag(
+        "td",
+        *(tag("span", words, class_="badge warn") for words in told.found),
+        None if told.found else tag("span", told.rest),
+        tag("span", told.note, class_="under") if told.note else None,
+        class_="leakage",
+        data_value=None if severity is None else repr(severity),
+        data_label=leakage_cell.HEAD,
+        title=told.title,
+    )
 
 
 def _was_busy(row: Row) -> bool:
@@ -286,6 +300,7 @@ def _baseline_row(table: Table, row: BaselineRow) -> Markup:
             class_="model",
         ),
         *(_number_cell(c, row.metrics.get(c.metric), None, table) for c in COLUMNS),
+        tag("td", "–", class_="leakage", data_label=leakage_cell.HEAD),
         tag(
             "td",
             str(row.baseline.rank),

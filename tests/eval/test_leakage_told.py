@@ -1,0 +1,207 @@
+"""What a record and the leaderboard tell of leakage, for planted overlaps."""
+
+import csv
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from dpbench.eval.leaderboard import write_board
+from dpbench.eval.leaderboard.leakage_cell import leakage_cell
+from dpbench.eval.options import Options
+from dpbench.eval.record import (
+    LeakageFacts,
+    Overlap,
+    record_from_payload,
+    record_to_payload,
+)
+from dpbench.eval.run import evaluate
+from dpbench.eval.summary import record_text
+from dpbench.io.leakage_split import with_leakage
+from dpbench.models.checkpoint import load_model, save_model
+from dpbench.store.dataset import open_dataset
+from dpbench.store.splits import find_split, make_split, save_split
+from tests.eval.conftest import ingest_systems
+from tests.eval.synthetic_records import NO_LEAKAGE, synthetic_record, with_digests
+
+ACCURACY = Options(tasks=("accuracy",))
+NONE = replace(NO_LEAKAGE, n_train=12)
+
+
+def rewrite(source, target, **changes):
+    """Copy a deepmd system and change some of its arrays."""
+    (target / "set.000").mkdir(parents=True)
+    for path in source.iterdir():
+        if path.is_file():
+            (target / path.name).write_bytes(path.read_bytes())
+    for path in (source / "set.000").glob("*.npy"):
+        array = np.load(path)
+        change = changes.get(path.stem)
+        np.save(target / "set.000" / path.name, change(array) if change else array)
+
+
+def leakage_of(trained, dataset, **options):
+    (item,) = evaluate(
+        trained.workspace,
+        trained.model,
+        dataset=dataset,
+        options=replace(ACCURACY, **options),
+    )
+    return item.record
+
+
+def test_held_out_parts_of_other_runs_share_nothing(trained):
+    for item in evaluate(trained.workspace, trained.model, options=ACCURACY):
+        assert item.record.leakage == replace(
+            NONE, n_train=item.record.split.parts["train"]
+        )
+        assert "0 copies, 0 twins, 0 from" in record_text(item.record, item.digest)
+
+
+def test_training_frames_share_everything(trained):
+    record = leakage_of(trained, "pairs:train")
+    n = record.nframes
+    assert record.leakage.exact == record.leakage.equal_labels == n
+    assert record.leakage.nearest_steps == 0
+    assert record.marks == ("training frames",)
+
+
+def test_training_structures_with_other_labels_take_no_rank(trained, tmp_path):
+    rewrite(
+        trained.root / "systems" / "a", tmp_path / "x" / "a", energy=lambda e: e + 1.0
+    )
+    ingest_systems(trained.workspace, tmp_path / "x", "relabelled")
+    record = leakage_of(trained, "relabelled")
+    assert record.overlap.train == 0
+    assert (record.leakage.exact, record.leakage.equal_labels) == (12, 0)
+    assert record.marks == ("12 of 12 frames are training structures",)
+
+
+def test_turned_training_frames_take_no_rank(trained, tmp_path):
+    matrix = np.linalg.qr(np.random.default_rng(0).normal(size=(3, 3)))[0]
+
+    def turn(array):
+        return (array.reshape(len(array), -1, 3) @ matrix).reshape(array.shape)
+
+    rewrite(
+        trained.root / "systems" / "a",
+        tmp_path / "x" / "a",
+        coord=turn,
+        force=turn,
+        box=turn,
+    )
+    ingest_systems(trained.workspace, tmp_path / "x", "turned")
+    record = leakage_of(trained, "turned")
+    assert (record.leakage.exact, record.leakage.invariant) == (0, 12)
+    assert record.marks == ("12 of 12 frames are twins of training frames",)
+
+
+def test_another_split_of_the_same_data_is_compared_with_the_training_frames(trained):
+    version = open_dataset(trained.workspace, "pairs")
+    own = find_split(version)
+    other = make_split(version, strategy="random", seed=1, name="other")
+    save_split(version, other)
+    try:
+        record = leakage_of(trained, "pairs:test", split="other")
+        assert record.split.names == ("other",)
+        test, train = set(other.part("test").tolist()), own.part("train").tolist()
+        assert record.leakage.exact == len(test & set(train)) > 0
+    finally:
+        for path in (version.workspace.objects / "split").rglob("*.json"):
+            if '"name":"other"' in path.read_text():
+                path.unlink()
+
+
+def test_what_the_split_says_is_taken_from_there(trained, monkeypatch):
+    version = open_dataset(trained.workspace, "pairs")
+    split = with_leakage(version, find_split(version))
+    assert split.leakage["test"]["exact"] == 0
+    told = {"test": split.leakage["test"] | {"invariant": 1}}
+    object_id = save_split(version, replace(split, leakage=told))
+    try:
+        assert leakage_of(trained, "pairs:test").leakage.invariant == 1
+    finally:
+        folder = version.workspace.objects / "split" / object_id[:2]
+        (folder / f"{object_id}.json").unlink()
+
+
+def test_a_model_from_elsewhere_has_unknown_leakage(trained, tmp_path):
+    model, _ = load_model(trained.model)
+    save_model(tmp_path / "m.pth", model, {})
+    (item,) = evaluate(
+        trained.workspace, tmp_path / "m.pth", dataset="pairs:all", options=ACCURACY
+    )
+    leakage = item.record.leakage
+    assert leakage.exact is leakage.invariant is leakage.same_trajectory is None
+    assert "not in the workspace" in leakage.why_not
+    assert "unknown; the training data" in record_text(item.record, item.digest)
+
+
+def test_records_of_the_first_schema_are_read_and_shown():
+    payload = record_to_payload(synthetic_record())
+    del payload["leakage"], payload["split"]["names"]
+    del payload["provenance"]["training_split"]["names"]
+    record = record_from_payload(payload | {"schema_version": 1}, where="old")
+    assert record.leakage is None
+    assert leakage_cell(record).text == "no copy (twins not checked)"
+    unknown = replace(record, overlap=Overlap(train=None, validation=None))
+    assert leakage_cell(unknown).text == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("leakage", "text", "severity"),
+    [
+        (NO_LEAKAGE, "none", 0.0),
+        (replace(NO_LEAKAGE, invariant=3), "3 twins", 0.03),
+        (replace(NO_LEAKAGE, exact=1, invariant=1), "1 copy, 1 twin", 0.02),
+        (
+            replace(NO_LEAKAGE, same_trajectory=50, nearest_steps=1),
+            "same run (50%, 1 step off)",
+            0.005,
+        ),
+        (
+            replace(NO_LEAKAGE, exact=2, same_trajectory=50, nearest_steps=0),
+            "2 copies (50% same run)",
+            0.025,
+        ),
+        (LeakageFacts(n_train=9, same_trajectory=0), "twins not checked", None),
+        (
+            LeakageFacts(n_train=9, same_trajectory=100, nearest_steps=4),
+            "twins not checked (100% same run, 4 steps off)",
+            None,
+        ),
+        (LeakageFacts(why_not="no data"), "unknown", None),
+    ],
+)
+def test_cells_say_what_was_found_and_sort_by_it(leakage, text, severity):
+    cell = leakage_cell(synthetic_record(leakage=leakage))
+    assert (cell.text, cell.severity) == (text, pytest.approx(severity))
+
+
+def test_every_form_of_the_leaderboard_carries_leakage(tmp_path):
+    leakage = replace(NO_LEAKAGE, invariant=3, same_trajectory=7, nearest_steps=2)
+    records = with_digests([synthetic_record(leakage=leakage)])
+    page, markdown, table, board = write_board(records, tmp_path)
+    assert "3 twins (7% same run)" in markdown.read_text()
+    assert 'class="badge warn">3 twins<' in page.read_text()
+    assert "A copy is the same structure" in page.read_text()
+    (row, *_) = csv.DictReader(table.read_text().splitlines())
+    keys = ("copies", "twins", "same_trajectory", "nearest_steps")
+    assert [row[f"leakage_{key}"] for key in keys] == ["0", "3", "7", "2"]
+    told = json.loads(board.read_text())["tables"][0]["rows"][0]["leakage"]
+    assert told["invariant"] == 3
+
+
+def test_a_rows_leakage_is_that_of_its_accuracy(tmp_path):
+    leaky = replace(NO_LEAKAGE, exact=5)
+    first = synthetic_record(leakage=leaky)
+    later = replace(
+        synthetic_record(created_at="2027-01-01T00:00:00+00:00"),
+        accuracy=None,
+        stability=None,
+        leakage=None,
+    )
+    board = write_board(with_digests([first, later]), tmp_path)[-1]
+    (row,) = json.loads(board.read_text())["tables"][0]["rows"]
+    assert row["leakage"]["exact"] == 5
