@@ -2,25 +2,42 @@
 
 import fcntl
 import os
+import threading
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
-from dpbench.store.files import disk_errors, remove_tree
+from dpbench.store.file_systems import is_network
+from dpbench.store.files import disk_errors, remove_tree, write_exclusively
+from dpbench.store.lease import (
+    BEAT,
+    Beat,
+    Heart,
+    Watch,
+    first_beat,
+    read_beat,
+    this_owner,
+)
 from dpbench.store.manifest import read_manifest, segment_folder
 from dpbench.store.remote import remote_of
 from dpbench.store.remote_segments import adopt, upload
 from dpbench.store.segments import move_into_place
 from dpbench.store.workspace import Workspace
 
+MISSED_BEATS = 30
+"""Looks that must find the heart of a staging folder still before it is swept: a
+folder holds hours of work, and waits for nobody."""
+
 
 @contextmanager
 def staging_folder(workspace: Workspace) -> Iterator[Path]:
     """Make ``stores/ID.tmp`` for this process and remove it at the end.
 
-    ``stores/ID.lock`` is locked while the process lives; the kernel unlocks it however
-    the process ends, which is how the next ingest knows that a folder is dead.
+    ``stores/ID.lock`` tells that the process lives. On a local disk it is locked, and
+    the kernel unlocks it however the process ends. On a network file system it beats
+    (``store.lease``), and is dead when nobody has seen it beat for long.
 
     Raises:
         WorkspaceError: If it cannot be made.
@@ -30,15 +47,20 @@ def staging_folder(workspace: Workspace) -> Iterator[Path]:
         name = uuid.uuid4().hex
         lock = workspace.stores / f"{name}.lock"
         folder = workspace.stores / f"{name}.tmp"
-        descriptor = _make_locked(lock)
+        let_go = _keep_alive(lock, is_shared=is_network(workspace.stores))
+    done = threading.Event()
+    janitor = threading.Thread(target=_watch, args=(folder, done), daemon=True)
+    janitor.start()
     try:
         with disk_errors(folder):
             folder.mkdir()
         yield folder
     finally:
+        done.set()
+        janitor.join()
         remove_tree(folder)
         lock.unlink(missing_ok=True)
-        os.close(descriptor)
+        let_go()
 
 
 def publish(workspace: Workspace, folder: Path) -> None:
@@ -80,17 +102,55 @@ def sweep(workspace: Workspace) -> list[Path]:
     removed = []
     for folder in workspace.stores.glob("*.tmp"):
         lock = folder.with_suffix(".lock")
-        if _is_free(lock):
-            remove_tree(folder)
+        beat = read_beat(lock)
+        is_dead = _is_free(lock) if beat is None else _has_ended(beat)
+        if is_dead:
+            _remove(folder)
             removed.append(folder)
-            lock.unlink(missing_ok=True)
     return removed
 
 
-def _make_locked(path: Path) -> int:
-    descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o644)
-    fcntl.flock(descriptor, fcntl.LOCK_EX)
-    return descriptor
+def _remove(folder: Path) -> None:
+    remove_tree(folder)
+    folder.with_suffix(".lock").unlink(missing_ok=True)
+
+
+def _has_ended(beat: Beat) -> bool:
+    return not beat.is_held or beat.owner.is_gone
+
+
+def _watch(mine: Path, done: threading.Event) -> None:
+    """Watch the hearts of other staging folders for as long as this process stages."""
+    watches: dict[Path, Watch] = {}
+    while True:
+        hearts = {}
+        for folder in mine.parent.glob("*.tmp"):
+            beat = read_beat(folder.with_suffix(".lock"))
+            if beat is not None and folder != mine:
+                hearts[folder] = beat
+        for folder, beat in hearts.items():
+            watch = watches.setdefault(folder, Watch())
+            watch.look(beat)
+            if watch.missed >= MISSED_BEATS:
+                _remove(folder)
+        if not hearts or done.wait(BEAT):
+            return
+
+
+def _keep_alive(lock: Path, *, is_shared: bool) -> Callable[[], None]:
+    """Make the file that tells that this process lives; return what lets it go."""
+    if not is_shared:
+        descriptor = os.open(lock, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o644)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        except OSError:  # a file system without locks that we do not know by name
+            os.close(descriptor)
+            lock.unlink()
+        else:
+            return partial(os.close, descriptor)
+    owner = this_owner()
+    write_exclusively(lock, first_beat(owner))
+    return Heart(lock, owner).stop
 
 
 def _is_free(path: Path) -> bool:
@@ -99,6 +159,8 @@ def _is_free(path: Path) -> bool:
         descriptor = os.open(path, os.O_RDWR)
     except FileNotFoundError:
         return True
+    except PermissionError:
+        return False  # another user's, and theirs to sweep
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
