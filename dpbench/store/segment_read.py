@@ -1,6 +1,5 @@
 """An open segment: its manifest and facts at once, its arrays when first needed."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,8 @@ from dpbench.store.remote import remote_of
 from dpbench.store.remote_segments import arrays_of
 from dpbench.store.workspace import Workspace
 
+_SHAPES = ATOM_FIELDS | FRAME_FIELDS
+
 
 class Segment:
     """One sealed segment, read-only.
@@ -43,7 +44,8 @@ class Segment:
                 f"reads formats up to {layout.FORMAT}. Update dpbench."
             )
         self._facts: NDArray[Any] | None = None
-        self._arrays: dict[str, RowReader] | None = None
+        self._arrays: dict[str, RowReader] = {}
+        self._store: Any = None
         self._offset: NDArray[np.int64] | None = None
 
     @property
@@ -75,9 +77,23 @@ class Segment:
         Raises:
             DatasetError: If a file is missing, cut or damaged.
         """
-        if self._arrays is None:
-            self._arrays = self._open_arrays()
+        if len(self._arrays) < len(_SHAPES):
+            for name in _SHAPES:
+                self.array(name)
         return self._arrays
+
+    def array(self, name: str) -> RowReader:
+        """Return one array of ``Frames``, opened on first use.
+
+        Raises:
+            DatasetError: If a file is missing, cut or damaged.
+        """
+        if name not in self._arrays:
+            is_atom = name in ATOM_FIELDS
+            path = f"{'atoms' if is_atom else 'frames'}/{name}"
+            rows = int(self.manifest["n_atoms"]) if is_atom else self.nframes
+            self._arrays[name] = self._open(path, rows=rows, shape=_SHAPES[name])
+        return self._arrays[name]
 
     @property
     def is_mapped(self) -> bool:
@@ -94,8 +110,7 @@ class Segment:
         Raises:
             DatasetError: If one has become shorter, or is gone.
         """
-        if self._arrays is not None:
-            check_files(self._arrays.values())
+        check_files(self._arrays.values())
 
     @property
     def atom_offset(self) -> NDArray[np.int64]:
@@ -135,29 +150,25 @@ class Segment:
             )
         return facts
 
-    def _open_arrays(self) -> dict[str, RowReader]:
-        natoms = int(self.manifest["n_atoms"])
-        rows = dict.fromkeys(ATOM_FIELDS, natoms) | dict.fromkeys(
-            FRAME_FIELDS, self.nframes
-        )
-        open_one = self._opener()
-        return {
-            name: open_one(f"{_group_of(name)}/{name}", rows=rows[name], shape=s)
-            for name, s in (ATOM_FIELDS | FRAME_FIELDS).items()
-        }
-
-    def _opener(self) -> Callable[..., RowReader]:
-        """Return what opens an array by its path in the Zarr group."""
+    def _open(self, path: str, *, rows: int, shape: tuple[int, ...]) -> RowReader:
+        """Open an array of the Zarr group: the folder's, or the object store's."""
         group = self.folder / layout.GROUP
         remote = remote_of(self.workspace)
         if remote is None or group.exists():
-            return lambda path, **given: open_array(group / path, **given)
-        store = arrays_of(remote, self.manifest)
-        prefix = f"{segment_key(self.id)}/{layout.GROUP}"
-        return lambda path, **given: open_remote_array(
-            store, f"{prefix}/{path}", **given
-        )
+            array = open_array(group / path, rows=rows, shape=shape)
+            if not isinstance(array, MappedArray):
+                self._refuse_missing(f"{layout.GROUP}/{path}/")
+            return array
+        if self._store is None:
+            self._store = arrays_of(remote, self.manifest)
+        key = f"{segment_key(self.id)}/{layout.GROUP}/{path}"
+        return open_remote_array(self._store, key, rows=rows, shape=shape)
 
-
-def _group_of(name: str) -> str:
-    return "atoms" if name in ATOM_FIELDS else "frames"
+    def _refuse_missing(self, prefix: str) -> None:
+        """Raise if a file is gone: zarr-python would read it as fill values."""
+        for name in self.manifest["files"]:
+            if name.startswith(prefix) and not (self.folder / name).is_file():
+                raise DatasetError(
+                    f"{self.folder / name}: is missing; expected a file of a segment. "
+                    "Restore the segment from a copy, or ingest its sources again."
+                )

@@ -14,6 +14,7 @@ from dpbench.frames import Frames
 from dpbench.store import layout
 from dpbench.store.dataset import open_dataset
 from dpbench.store.direct import open_array
+from dpbench.store.files import sha256_of_tree
 from dpbench.store.gather_buffer import FrameBuffer
 from tests.store.synthetic import new_workspace, random_frames, trajectories
 
@@ -60,6 +61,9 @@ def rewrite(workspace, values=None, **form):
     shutil.rmtree(path)
     array = zarr.create_array(path, shape=old.shape, dtype=old.dtype, **form)
     array[:] = old
+    manifest = json.loads((folder / "segment.json").read_text())
+    manifest["files"] = sha256_of_tree(folder)
+    (folder / "segment.json").write_text(json.dumps(manifest))
     return path
 
 
@@ -100,6 +104,14 @@ def test_chunk_of_fill_values_that_was_not_written_is_made_up(workspace):
     version = open_dataset(workspace, "d")
     assert not version.is_mapped
     np.testing.assert_array_equal(version.read(range(6)).coord, values)
+
+
+@pytest.mark.parametrize("form", ["compressed", "gzip"])
+def test_missing_file_is_never_read_as_fill_values(workspace, form):
+    path = rewrite(workspace, **FORMS[form]) / "c/1/0"
+    path.unlink()
+    with pytest.raises(DatasetError, match="c/1/0: is missing"):
+        open_dataset(workspace, "d").read(range(6))
 
 
 def test_damage_that_zarr_python_meets_is_a_dataset_error(workspace):
