@@ -3,7 +3,6 @@
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import cached_property
 from typing import Any, final
 
@@ -14,6 +13,7 @@ from dpbench.elements import symbols_of
 from dpbench.errors import DatasetError
 from dpbench.frames import Frames, empty, offsets
 from dpbench.store import layout, objects
+from dpbench.store.events import find_version, name_of
 from dpbench.store.formulas import elements_of
 from dpbench.store.gather_buffer import FrameBuffer
 from dpbench.store.gather_runs import read_runs
@@ -91,7 +91,8 @@ class DatasetVersion:
         self.workspace = workspace
         self.object_id = object_id
         self.payload = payload
-        self.name: str = payload["dataset"]
+        self.key: str = payload["dataset"]
+        self.name = name_of(workspace, self.key)
         self.number: int = payload["number"]
         self.label = f"{self.name}-v{self.number}"
         self.digest: str = payload["digest"]
@@ -342,38 +343,28 @@ class DatasetVersion:
 
 
 def open_dataset(
-    workspace: Workspace, reference: str | DatasetReference
+    workspace: Workspace,
+    reference: str | DatasetReference,
+    *,
+    allow_retracted: bool = False,
 ) -> DatasetVersion:
-    """Open ``water`` (the newest version) or ``water-v2``.
+    """Open ``water`` (the newest version that holds) or ``water-v2``.
 
     A part (``water-v2:test``) is left to the caller: it needs a split.
 
+    Args:
+        workspace: Where it is.
+        reference: Dataset, perhaps with a version.
+        allow_retracted: Open a version although it was taken back.
+
     Raises:
         ConfigError: If the reference is not of the form NAME[-vN].
-        DatasetError: If there is no such dataset or version.
+        DatasetError: If there is no such dataset or version, or it was retracted.
     """
     if isinstance(reference, str):
         reference = parse_reference(reference)
-    numbers = objects.version_numbers(workspace, reference.name)
-    if not numbers:
-        raise DatasetError(_unknown_dataset(workspace, reference.name))
-    number = numbers[-1] if reference.number is None else reference.number
-    if number not in numbers:
-        raise DatasetError(
-            f"{reference.name}-v{number}: there is no such version; {reference.name} "
-            f"has versions 1 to {numbers[-1]}. See 'dpbench dataset show "
-            f"{reference.name}'."
-        )
-    object_id = objects.version_digest(workspace, reference.name, number)
+    object_id = find_version(workspace, reference, allow_retracted=allow_retracted)
     return DatasetVersion(workspace, object_id)
-
-
-def _unknown_dataset(workspace: Workspace, name: str) -> str:
-    known = objects.dataset_names(workspace)
-    near = get_close_matches(name, known, n=1)
-    hint = f" -- did you mean '{near[0]}'?" if near else "."
-    has = f"this workspace has {', '.join(known[:10])}" if known else "there is none"
-    return f"{name}: there is no such dataset in {workspace.root}; {has}{hint}"
 
 
 def _is_mapped_or_missing(segment: Segment) -> bool:

@@ -120,8 +120,8 @@ def label_counts(version: DatasetVersion) -> dict[str, int]:
 
 def _history(version: DatasetVersion) -> list[dict[str, Any]]:
     rows = []
-    for number in objects.version_numbers(version.workspace, version.name):
-        digest = objects.version_digest(version.workspace, version.name, number)
+    for number in objects.version_numbers(version.workspace, version.key):
+        digest = objects.version_digest(version.workspace, version.key, number)
         payload = objects.get(version.workspace, "version", digest)
         rows.append(
             {

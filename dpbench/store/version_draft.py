@@ -77,7 +77,8 @@ class Draft:
 
     def payload(
         self,
-        name: str,
+        key: str,
+        number: int,
         *,
         created_at: str,
         note: str,
@@ -91,8 +92,8 @@ class Draft:
         mixture = [c.to_json() for c in mixed_theory]
         return {
             "format": layout.FORMAT,
-            "dataset": name,
-            "number": head.number + 1 if head else 1,
+            "dataset": key,
+            "number": number,
             "digest": version_digest(np.concatenate([data["hash"], kept_out["hash"]])),
             "parent": head.object_id if head else None,
             "n_frames": len(data),

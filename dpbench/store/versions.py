@@ -20,6 +20,7 @@ from dpbench.store import objects
 from dpbench.store.catalog.engine import has_kernel_lock, transaction
 from dpbench.store.catalog.index import catch_up, index_version
 from dpbench.store.dataset import DatasetVersion
+from dpbench.store.events import key_of, retractions
 from dpbench.store.staging import publish, upload_early
 from dpbench.store.theory import refuse_mixture
 from dpbench.store.version_draft import (
@@ -71,12 +72,14 @@ class _Made:
 
 
 def newest_version(workspace: Workspace, name: str) -> DatasetVersion | None:
-    """Open the newest version of a dataset; None if there is no such dataset."""
-    numbers = objects.version_numbers(workspace, name)
-    if not numbers:
-        return None
-    digest = objects.version_digest(workspace, name, numbers[-1])
-    return DatasetVersion(workspace, digest)
+    """Open the newest version of a dataset that holds; None if there is none."""
+    key = key_of(workspace, name)
+    retracted = retractions(workspace)
+    for number in reversed(objects.version_numbers(workspace, key)):
+        object_id = objects.version_digest(workspace, key, number)
+        if object_id not in retracted:
+            return DatasetVersion(workspace, object_id)
+    return None
 
 
 def commit_version(
@@ -99,7 +102,9 @@ def commit_version(
     """
     made: list[tuple[Head, Draft]] = []
 
-    def add_to(head: Head) -> _Made | None:
+    key = key_of(workspace, name)
+
+    def add_to(head: Head, number: int) -> _Made | None:
         draft = Draft(head, content)
         made.append((head, draft))
         if not draft.has_news:
@@ -109,14 +114,14 @@ def commit_version(
         )
         return _Made(
             payload=draft.payload(
-                name, created_at=created_at, note=note, mixed_theory=mixed
+                key, number, created_at=created_at, note=note, mixed_theory=mixed
             ),
             segments=tuple(content.staging / segment for segment in draft.segments),
             theories=tuple(draft.theories),
         )
 
     upload_early(workspace, _news_of(workspace, name, content))
-    version = _commit(workspace, name, add_to)
+    version = _commit(workspace, key, add_to)
     head, draft = made[-1]
     if version is None:
         return Outcome(
@@ -156,8 +161,7 @@ def derive_version(
     """
     payload = without_frames(head, exclude, created_at=created_at, note=note)
 
-    def without(newest: Head) -> _Made:
-        number = newest.number + 1 if newest else 1
+    def without(_: Head, number: int) -> _Made:
         return _Made(payload={**payload, "number": number})
 
     return _must_commit(workspace, head, without)
@@ -186,18 +190,17 @@ def replace_segments(
     """
     upload_early(workspace, [content.staging / name for name in content.data])
 
-    def replaced(newest: Head) -> _Made:
+    def replaced(_: Head, number: int) -> _Made:
         draft = Draft(None, content)
         if not content.quarantine:
             draft.take_quarantine(head)
-        payload = draft.payload(head.name, created_at=created_at, note=note)
+        payload = draft.payload(head.key, number, created_at=created_at, note=note)
         if payload["digest"] != head.digest:
             raise DatasetError(
                 f"{head.label}: the new segments hold {payload['digest'][:17]}; "
                 f"expected the same frames, {head.digest[:17]}. Nothing was changed."
             )
         payload |= {
-            "number": newest.number + 1 if newest else 1,
             "parent": head.object_id,
             "theories": list(head.payload["theories"]),
         }
@@ -210,9 +213,9 @@ def replace_segments(
 
 
 def _must_commit(
-    workspace: Workspace, head: DatasetVersion, make: Callable[[Head], _Made]
+    workspace: Workspace, head: DatasetVersion, make: Callable[[Head, int], _Made]
 ) -> DatasetVersion:
-    version = _commit(workspace, head.name, make)
+    version = _commit(workspace, head.key, make)
     if version is None:
         raise AssertionError("a version was made of nothing")
     return version
@@ -223,32 +226,34 @@ class _TakenError(WorkspaceError):
 
 
 def _commit(
-    workspace: Workspace, name: str, make: Callable[[Head], _Made | None]
+    workspace: Workspace, key: str, make: Callable[[Head, int], _Made | None]
 ) -> DatasetVersion | None:
     """Make the next version of a dataset; None if ``make`` finds nothing new."""
     for _ in range(CLAIM_TRIES if workspace.is_remote else 1):
         try:
-            return _commit_once(workspace, name, make)
+            return _commit_once(workspace, key, make)
         except _TakenError as error:
             taken = error  # by a machine with another registry: go on from its version
     raise taken
 
 
 def _commit_once(
-    workspace: Workspace, name: str, make: Callable[[Head], _Made | None]
+    workspace: Workspace, key: str, make: Callable[[Head, int], _Made | None]
 ) -> DatasetVersion | None:
     claimed: int | None = None
     try:
         with transaction(workspace, write=True) as connection:
             catch_up(connection, workspace)
-            made = make(newest_version(workspace, name))
+            numbers = objects.version_numbers(workspace, key)
+            number = numbers[-1] + 1 if numbers else 1
+            made = make(newest_version(workspace, key), number)
             if made is None:
                 return None
             claimed = _publish(workspace, made)
             return _index(workspace, connection, made.payload)
     except BaseException:
         if claimed is not None and has_kernel_lock(workspace):
-            objects.release_version(workspace, name, number=claimed)
+            objects.release_version(workspace, key, number=claimed)
         raise
 
 
@@ -259,10 +264,10 @@ def _publish(workspace: Workspace, made: _Made) -> int:
     for theory in made.theories:
         objects.put(workspace, "theory", theory)
     digest = objects.put(workspace, "version", made.payload)
-    name, number = made.payload["dataset"], int(made.payload["number"])
-    if not objects.claim_version(workspace, name, number=number, digest=digest):
+    key, number = made.payload["dataset"], int(made.payload["number"])
+    if not objects.claim_version(workspace, key, number=number, digest=digest):
         raise _TakenError(
-            f"{name}-v{number}: another process has made it without this registry's "
+            f"{key}-v{number}: another process has made it without this registry's "
             "lock; expected one registry a workspace. Run the command again."
         )
     return number
