@@ -5,6 +5,7 @@ import json
 import logging
 import uuid
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,8 @@ def load(version: DatasetVersion, thresholds: Thresholds) -> Quality | None:
     """Load the judgement of a version; None if there is none that can be read."""
     path = _path(version, thresholds)
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        # Opened here: np.load leaves a file open that it cannot read.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             values = {
                 name.removeprefix("value_"): arrays[name]
                 for name in arrays.files
@@ -33,7 +35,7 @@ def load(version: DatasetVersion, thresholds: Thresholds) -> Quality | None:
             }
             head = json.loads(arrays["head"].tobytes())
             flags = arrays["flags"]
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         LOG.warning("%s: cannot be read (%s); it is made again", path, error)
@@ -65,7 +67,8 @@ def save(version: DatasetVersion, quality: Quality) -> None:
             np.savez(file, **arrays)
         temporary.replace(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
         LOG.info("%s: not kept (%s)", path, error)
 
 

@@ -1,15 +1,13 @@
 """Making the version without the frames that are flagged."""
 
 from collections.abc import Sequence
-from dataclasses import fields
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dpbench.errors import DatasetError
 from dpbench.io.quality.findings import check_flags
-from dpbench.io.quality.flags import QUARANTINED, Quality
-from dpbench.io.quality.thresholds import Thresholds
+from dpbench.io.quality.flags import DECIDED_BY, QUARANTINED, Quality
 from dpbench.store.dataset import DatasetVersion
 from dpbench.store.versions import derive_version
 
@@ -72,10 +70,9 @@ def _note(
     version: DatasetVersion, quality: Quality, reasons: dict[str, NDArray[np.int64]]
 ) -> str:
     counts = ", ".join(f"{name} ({len(frames)})" for name, frames in reasons.items())
-    set_values = ", ".join(
-        f"{item.name}={getattr(quality.thresholds, item.name):g}"
-        for item in fields(Thresholds)
+    deciding = [key for name in reasons for key in DECIDED_BY.get(name, ())]
+    values = "".join(
+        f", {key}={getattr(quality.thresholds, key):g}"
+        for key in dict.fromkeys(deciding)
     )
-    return (
-        f"{version.label} without {counts}; quality rules {quality.rules}; {set_values}"
-    )
+    return f"{version.label} without {counts}; quality rules {quality.rules}{values}"

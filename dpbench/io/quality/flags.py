@@ -29,6 +29,31 @@ FLAGS = {
 QUARANTINED = ("unconverged", "truncated")
 """Flags of frames that no version lists: they are counted, and excluded already."""
 
+DECIDED_BY = {
+    "duplicate_invariant": ("twin_tolerance",),
+    "min_distance": ("min_distance", "min_distance_ratio"),
+    "net_force": ("net_force",),
+    "force_outlier": ("force_z", "force_floor", "force_spread_floor", "min_frames"),
+    "energy_outlier": ("energy_z", "energy_floor", "min_frames"),
+    "units": (
+        "energy_per_atom_low",
+        "energy_per_atom_high",
+        "force_rms_high",
+        "volume_per_atom_low",
+        "pressure_high",
+        "bond_ratio_low",
+        "bond_ratio_high",
+    ),
+    "trajectory": (
+        "trajectory_displacement",
+        "trajectory_pairs",
+        "trajectory_r",
+        "trajectory_slope",
+    ),
+    "pulay_stress": ("pulay_pressure", "volume_range"),
+}
+"""The thresholds that decide on each flag."""
+
 SEVERITY = {
     "min_distance": ("min_distance_ratio", -1.0),
     "net_force": ("net_force", 1.0),

@@ -1,0 +1,252 @@
+"""Judgements are kept, made again when lost, and lead to versions without frames."""
+
+import json
+import logging
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from dpbench.cli.main import cli
+from dpbench.errors import ConfigError, DatasetError
+from dpbench.io.quality import gather
+from dpbench.io.quality import judge as judge_module
+from dpbench.io.quality.exclude import exclude
+from dpbench.io.quality.findings import describe
+from dpbench.io.quality.flags import DECIDED_BY, FLAGS
+from dpbench.io.quality.judge import judge
+from dpbench.io.quality.thresholds import Thresholds, read_thresholds
+from dpbench.store.dataset import open_dataset
+from dpbench.store.theory import fingerprint
+from dpbench.store.workspace import Workspace
+from tests.io.quality.faulty_sets import breathing_run, changed, judged
+from tests.store.synthetic import (
+    THEORY,
+    commit,
+    random_frames,
+    segment_data,
+    source_entry,
+)
+
+NOW = "2026-01-02T00:00:00+00:00"
+
+
+def faulty_run():
+    """A run of 40 frames: 5 has a net force, 8 an outlying energy, 9 both."""
+    run = breathing_run()
+    force = np.array([[0.5, 0, 0], [0, 0, 0], [0, 0, 0], [0, 0, 0]])
+    for frame in (5, 9):
+        run = changed(run, frame, force=run.force[run.atoms_of(frame)] + force)
+    for frame in (8, 9):
+        run = changed(run, frame, energy=run.energy[frame] + 100)
+    return run
+
+
+@pytest.fixture
+def faulty(tmp_path):
+    return judged(tmp_path, {"run": faulty_run()}, name="copper")
+
+
+def derived_files(version):
+    return sorted((version.workspace.root / "derived" / "quality").iterdir())
+
+
+def test_a_kept_judgement_is_the_same_and_needs_no_frame(faulty, monkeypatch):
+    version, quality = faulty
+    monkeypatch.setattr(judge_module, "gather", None)
+    again = judge(open_dataset(version.workspace, "copper"))
+    assert (again.flags == quality.flags).all()
+    assert again.checks == quality.checks
+    assert again.thresholds == quality.thresholds
+    for name, values in quality.values.items():
+        np.testing.assert_array_equal(again.values[name], values)
+
+
+def test_other_thresholds_are_another_judgement(faulty):
+    version, _ = faulty
+    judge(version, Thresholds(net_force=9.0))
+    assert len(derived_files(version)) == 2
+    assert judge(version, Thresholds(net_force=9.0)).counts["net_force"] == 0
+    assert judge(version).counts["net_force"] == 2
+
+
+@pytest.mark.parametrize("damage", ["cut", "empty", "text", "short"])
+def test_a_damaged_judgement_is_made_again(faulty, caplog, damage):
+    version, quality = faulty
+    (path,) = derived_files(version)
+    content = path.read_bytes()
+    if damage == "short":
+        with np.load(path) as arrays:
+            fields = {name: arrays[name] for name in arrays.files}
+        np.savez(path, **{**fields, "flags": fields["flags"][:-1]})
+    else:
+        new = {"cut": content[: len(content) // 2], "empty": b"", "text": b"none"}
+        path.write_bytes(new[damage])
+    with caplog.at_level(logging.WARNING, logger="dpbench"):
+        again = judge(version)
+    assert "made again" in caplog.text
+    assert (again.flags == quality.flags).all()
+    assert judge(version).counts == quality.counts
+
+
+def test_a_workspace_that_cannot_be_written_is_judged_all_the_same(faulty):
+    version, quality = faulty
+    folder = version.workspace.root / "derived"
+    for path in derived_files(version):
+        path.unlink()
+    (folder / "quality").rmdir()
+    folder.rmdir()
+    folder.write_text("in the way")
+    assert (judge(version).flags == quality.flags).all()
+
+
+def test_blocks_of_any_size_give_the_same_judgement(faulty, monkeypatch):
+    version, quality = faulty
+    for size in (1, 7):
+        monkeypatch.setattr(gather, "BLOCK_FRAMES", size)
+        again = judge(version, is_cached=False)
+        assert (again.flags == quality.flags).all()
+        assert again.checks == quality.checks
+
+
+def test_excluding_makes_the_next_version_and_deletes_nothing(faulty):
+    version, quality = faulty
+    made = exclude(version, quality, ["net_force", "energy_outlier"], created_at=NOW)
+    assert (made.label, made.nframes) == ("copper-v2", 37)
+    assert made.payload["note"] == (
+        "copper-v1 without net_force (2), energy_outlier (1); quality rules 1, "
+        "net_force=0.1, energy_z=10, energy_floor=0.002, min_frames=10"
+    )
+    kept = np.delete(np.arange(40), [5, 8, 9])
+    assert (made.frame_digests == version.frame_digests[kept]).all()
+    (entry,) = made.payload["data"]
+    assert set(entry["excluded"]) == {"net_force", "energy_outlier"}
+    assert open_dataset(version.workspace, "copper-v1").nframes == 40
+    assert judge(made).n_flagged == 0
+
+
+def test_excluding_nothing_or_everything_is_refused(faulty):
+    version, quality = faulty
+    with pytest.raises(DatasetError, match="no frame has a flag among min_distance"):
+        exclude(version, quality, ["min_distance"], created_at=NOW)
+    with pytest.raises(DatasetError, match="are in no version anyway"):
+        exclude(version, quality, ["unconverged"], created_at=NOW)
+    with pytest.raises(ConfigError, match="unknown flag"):
+        exclude(version, quality, ["netforce"], created_at=NOW)
+    all_bad = replace(quality, flags=quality.flags | np.uint32(1 << 5))
+    with pytest.raises(DatasetError, match="all 40 frames"):
+        exclude(version, all_bad, ["net_force"], created_at=NOW)
+
+
+def test_worst_frames_come_first_with_their_source(faulty):
+    version, quality = faulty
+    rows = {row["name"]: row for row in describe(version, quality, most=2)["flags"]}
+    worst = rows["energy_outlier"]["worst"]
+    assert {row["frame"] for row in worst} == {8, 9}
+    assert worst[0]["source"] == "runs/run.out"
+    assert worst[0]["step"] == worst[0]["frame"]
+    sizes = [abs(row["values"]["energy_z"]) for row in worst]
+    assert sizes == sorted(sizes, reverse=True)
+    json.dumps(rows, allow_nan=False)
+
+
+def test_frames_without_labels_or_cell_are_judged_by_what_they_have(tmp_path):
+    frames = random_frames(3, [3] * 12)
+    nan = np.nan
+    bare = replace(
+        frames,
+        force=frames.force * nan,
+        virial=frames.virial * nan,
+        box=frames.box * nan,
+        pbc=np.zeros_like(frames.pbc),
+        coord=frames.coord * 3,
+    )
+    version, quality = judged(tmp_path, {"bare": bare})
+    skipped = {(s["check"], s["reason"]) for s in quality.checks["skipped"]}
+    assert ("net_force", "no forces") in skipped
+    assert ("units", "no volume: a direction is open") in skipped
+    assert np.isnan(quality.values["net_force"]).all()
+    assert quality.counts["net_force"] == 0
+    json.dumps(describe(version, quality), allow_nan=False)
+
+
+def test_incompatible_levels_of_theory_are_fitted_apart(tmp_path):
+    run = breathing_run()
+    other = {"code": "qe", "functional": "PBE", "cutoff": 400.0}
+    entries = [
+        source_entry("lda", n_read=40),
+        source_entry("pbe", n_read=40, theory=fingerprint(other)),
+    ]
+    shifted = replace(run, energy=run.energy + 400)
+    workspace = Workspace.find(tmp_path / "ws", create=True)
+    commit(
+        workspace,
+        "mixed",
+        segment_data(run, entries[:1]),
+        segment_data(shifted, entries[1:]),
+        theories=(THEORY, other),
+        allow_mixed_theory=True,
+    )
+    quality = judge(open_dataset(workspace, "mixed"))
+    assert len(quality.checks["energy"]) == 2
+    assert quality.counts["energy_outlier"] == 0
+    assert quality.counts["duplicate_exact"] == 40
+
+
+def test_every_threshold_decides_on_a_flag_that_exists():
+    assert set(DECIDED_BY) <= set(FLAGS)
+    named = {key for keys in DECIDED_BY.values() for key in keys}
+    assert named == set(Thresholds.__slots__)
+
+
+def test_thresholds_are_read_from_texts_and_files(tmp_path):
+    path = tmp_path / "quality.toml"
+    path.write_text("net_force = 0.2\nmin_frames = 20\n")
+    limits = read_thresholds(["net_force=0.3", "min_distance=1"], file=path)
+    assert (limits.net_force, limits.min_frames) == (0.3, 20)
+    assert limits.min_distance == 1.0
+    for text, message in (
+        ("net_force", "expected KEY=VALUE"),
+        ("netforce=1", "unknown key 'netforce' -- did you mean 'net_force'"),
+        ("net_force=much", "'much' is not a number"),
+        ("min_frames=1.5", "'1.5' is not a whole number"),
+        ("net_force=-1", "expected 0 or more"),
+        ("net_force=nan", "expected 0 or more"),
+        ("twin_tolerance=1", "expected at most"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            read_thresholds([text])
+    path.write_text("net_forc = 0.2\n")
+    with pytest.raises(ConfigError, match=r"quality.toml.*net_forc"):
+        read_thresholds(file=path)
+
+
+def run_cli(version, *arguments):
+    root = str(version.workspace.root)
+    command = ["--workspace", root, "dataset", "quality", *arguments]
+    return CliRunner().invoke(cli, command)
+
+
+def test_command_reports_and_makes_a_version(faulty):
+    version, _ = faulty
+    result = run_cli(version, "copper")
+    assert result.exit_code == 0, result.output
+    assert "copper-v1  40 frames, 3 flagged" in result.stdout
+    assert "frame 9: step 9 of runs/run.out" in result.stdout
+    assert "skipped" in result.stdout
+    strict = ("--set", "net_force=0.01", "--exclude", "net_force,energy_outlier")
+    result = run_cli(version, "copper", *strict, "--json")
+    facts = json.loads(result.stdout)
+    assert facts["thresholds"]["net_force"] == 0.01
+    assert facts["made"]["label"] == "copper-v2"
+    assert facts["made"]["n_frames"] == 37
+    assert run_cli(version, "copper-v2").stdout.startswith("copper-v2  37 frames, 0")
+
+
+def test_command_refuses_unknown_keys_and_flags(faulty):
+    version, _ = faulty
+    for arguments in (("--set", "nothing=1"), ("--exclude", "nothing")):
+        result = run_cli(version, "copper", *arguments)
+        assert result.exit_code == 1
+        assert "'nothing'" in result.stderr or "nothing: unknown" in result.stderr

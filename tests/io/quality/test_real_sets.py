@@ -1,0 +1,73 @@
+"""Real outputs, read by the readers, judged as they are."""
+
+import numpy as np
+import pytest
+
+from dpbench.io.ingest import ingest
+from dpbench.io.quality.findings import describe
+from dpbench.io.quality.judge import judge
+from dpbench.store.dataset import open_dataset
+from dpbench.store.workspace import Workspace
+
+SETS = [
+    ("qe", "si8_qe_lda"),
+    ("qe", "almg_qe_lda"),
+    ("cp2k", "water8_cp2k_pbe"),
+    ("qe", "water8_qe_pbe"),
+    ("qe", "qe_fixtures"),
+]
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory, shared_data):
+    workspace = Workspace.find(tmp_path_factory.mktemp("real") / "ws", create=True)
+    for code, name in SETS:
+        folder = shared_data / "generated" / name
+        ingest(workspace, code, [folder], dataset=name)
+    return workspace
+
+
+def raised(quality):
+    return {name: count for name, count in quality.counts.items() if count}
+
+
+@pytest.mark.parametrize("name", ["si8_qe_lda", "almg_qe_lda", "water8_qe_pbe"])
+def test_clean_sets_have_no_flag(workspace, name):
+    quality = judge(open_dataset(workspace, name))
+    assert raised(quality) == {}
+    bad = [e for e in quality.checks["trajectory"] if e["verdict"] != "ok"]
+    assert bad == []
+
+
+def test_only_the_net_force_of_cp2k_is_flagged(workspace):
+    quality = judge(open_dataset(workspace, "water8_cp2k_pbe"))
+    assert set(raised(quality)) == {"net_force"}
+    (entry,) = quality.checks["trajectory"]
+    assert entry["slope"] == pytest.approx(1, abs=2e-3)
+    assert entry["r"] > 0.9999
+
+
+def test_frames_that_readers_kept_out_are_counted(workspace):
+    version = open_dataset(workspace, "qe_fixtures")
+    quality = judge(version)
+    assert quality.counts["unconverged"] == 1
+    assert quality.counts["truncated"] == 1
+    assert len(quality.of("unconverged")) == 0
+    rows = {row["name"]: row for row in describe(version, quality)["flags"]}
+    assert rows["truncated"]["is_kept_out"]
+
+
+def test_what_single_point_files_cannot_tell_is_said(workspace):
+    quality = judge(open_dataset(workspace, "water8_qe_pbe"))
+    skipped = {s["check"]: s for s in quality.checks["skipped"]}
+    assert skipped["trajectory"]["reason"] == "one frame"
+    assert skipped["trajectory"]["n_groups"] == 159
+    assert skipped["pulay_stress"]["reason"] == "one volume"
+
+
+def test_slopes_of_real_trajectories_are_one(workspace):
+    for name in ("si8_qe_lda", "almg_qe_lda"):
+        entries = judge(open_dataset(workspace, name)).checks["trajectory"]
+        slopes = np.array([e["slope"] for e in entries])
+        assert np.abs(slopes - 1).max() < 3e-3
+        assert min(e["r"] for e in entries) > 0.99999
