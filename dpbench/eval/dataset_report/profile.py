@@ -1,0 +1,142 @@
+"""What a dataset looks like: distributions, counted block by block."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dpbench.elements import SYMBOLS
+from dpbench.frames import Frames
+from dpbench.kernels.neighbours import find_neighbours
+from dpbench.metrics.composition import (
+    CompositionEnergies,
+    count_elements,
+    fit_composition,
+)
+from dpbench.store.dataset import DatasetVersion
+from dpbench.units import GPA
+
+BLOCK_FRAMES = 512
+"""Frames in memory at a time."""
+
+DISTANCE_FRAMES = 400
+"""Frames whose pair distances are counted, evenly spread; all, if there are fewer."""
+
+DISTANCE_EDGES = np.linspace(0.0, 6.0, 241)
+"""Å, edges of the bins of pair distances."""
+
+FORCE_EDGES = np.geomspace(1e-6, 1e5, 441)
+"""eV/Å, edges of the bins of force norms; what lies beyond is counted at the end."""
+
+Values = NDArray[np.float64]
+Counts = NDArray[np.int64]
+Pair = tuple[str, str]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Profile:
+    """Distributions of a version; NaN where a frame lacks the quantity."""
+
+    energy_per_atom: Values
+    """(frame), eV/atom."""
+    energy_residual: Values
+    """(frame), eV/atom beyond ``fit``."""
+    fit: CompositionEnergies
+    """One energy an element, fitted to all frames."""
+    force_counts: Counts
+    """(bin), atoms by the norm of their force, edges ``FORCE_EDGES``."""
+    volume_per_atom: Values
+    """(frame), Å3/atom."""
+    pressure: Values
+    """(frame), GPa, without the kinetic part."""
+    distances: Mapping[Pair, Counts]
+    """(bin) of each pair of elements: pairs of atoms, edges ``DISTANCE_EDGES``."""
+    n_distance_frames: int
+    """Frames of which pair distances were counted."""
+
+
+def profile(version: DatasetVersion) -> Profile:
+    """Measure a version, block by block.
+
+    Raises:
+        DatasetError: If a file is missing or damaged.
+    """
+    elements = version.symbols
+    columns: dict[str, list[Values]] = {}
+    counts: list[Counts] = []
+    force_counts = np.zeros(len(FORCE_EDGES) - 1, dtype=np.int64)
+    for _, frames in version.blocks(BLOCK_FRAMES):
+        for name, values in _per_frame(frames).items():
+            columns.setdefault(name, []).append(values)
+        counts.append(count_elements(frames, elements))
+        force_counts += _force_histogram(frames)
+    joined = {name: np.concatenate(parts) for name, parts in columns.items()}
+    n_of = np.concatenate(counts)
+    natoms = n_of.sum(axis=1)
+    fit = fit_composition(n_of, joined["energy"], elements=elements)
+    distances, n_distance_frames = pair_distances(version)
+    return Profile(
+        energy_per_atom=joined["energy"] / natoms,
+        energy_residual=(joined["energy"] - fit.predict(n_of)) / natoms,
+        fit=fit,
+        force_counts=force_counts,
+        volume_per_atom=joined["volume"] / natoms,
+        pressure=joined["pressure"],
+        distances=distances,
+        n_distance_frames=n_distance_frames,
+    )
+
+
+def pair_distances(version: DatasetVersion) -> tuple[dict[Pair, Counts], int]:
+    """Count the distances between atoms by pair of elements.
+
+    Returns:
+        (bin) counts of every pair that occurs, and the number of frames looked at.
+    """
+    number = min(version.nframes, DISTANCE_FRAMES)
+    chosen = np.unique(np.linspace(0, version.nframes - 1, number).astype(np.int64))
+    found: dict[Pair, Counts] = {}
+    for start in range(0, len(chosen), BLOCK_FRAMES):
+        frames = version.read(chosen[start : start + BLOCK_FRAMES])
+        for frame_idx in range(frames.nframes):
+            for pair, counted in _frame_distances(frames, frame_idx).items():
+                found[pair] = found.get(pair, 0) + counted
+    return dict(sorted(found.items())), len(chosen)
+
+
+def _per_frame(frames: Frames) -> dict[str, Values]:
+    volume = np.full(frames.nframes, np.nan)
+    has_cell = ~np.isnan(frames.box).any(axis=(1, 2))
+    volume[has_cell] = np.abs(np.linalg.det(frames.box[has_cell]))
+    trace = np.trace(frames.virial, axis1=1, axis2=2)
+    return {
+        "energy": frames.energy.astype(np.float64),
+        "volume": volume,
+        "pressure": trace / (3 * volume) / GPA,
+    }
+
+
+def _force_histogram(frames: Frames) -> Counts:
+    norm = np.sqrt((frames.force.astype(np.float64) ** 2).sum(axis=1))
+    known = np.clip(norm[~np.isnan(norm)], FORCE_EDGES[0], FORCE_EDGES[-1])
+    return np.histogram(known, FORCE_EDGES)[0]
+
+
+def _frame_distances(frames: Frames, frame_idx: int) -> dict[Pair, Counts]:
+    rows = frames.atoms_of(frame_idx)
+    coord = frames.coord[rows].astype(np.float64)
+    z = frames.z[rows].astype(np.int64)
+    box, pbc = frames.box[frame_idx], frames.pbc[frame_idx]
+    edges = find_neighbours(coord, box, pbc, float(DISTANCE_EDGES[-1]))
+    shift = np.where(pbc, edges.shift, 0) @ np.nan_to_num(box)
+    vector = coord[edges.edge_j] + shift - coord[edges.edge_i]
+    distance = np.sqrt((vector**2).sum(axis=1))
+    low = np.minimum(z[edges.edge_i], z[edges.edge_j])
+    key = 1000 * low + np.maximum(z[edges.edge_i], z[edges.edge_j])
+    found = {}
+    for code in np.unique(key).tolist():
+        counted = np.histogram(distance[key == code], DISTANCE_EDGES)[0]
+        # The list is directed: every pair stands in it twice.
+        found[SYMBOLS[code // 1000], SYMBOLS[code % 1000]] = counted // 2
+    return found

@@ -1,0 +1,266 @@
+"""Sections of the page that tell what a version holds and where it came from."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from dpbench.eval.dataset_report import plots
+from dpbench.eval.dataset_report.profile import DISTANCE_EDGES, FORCE_EDGES, Profile
+from dpbench.eval.web.markup import Child, Markup, join, tag
+from dpbench.eval.web.numbers import number
+from dpbench.eval.web.tables import grid
+
+Facts = Mapping[str, Any]
+
+MOST_ROWS = 200
+"""Rows of a table; how many more there are is said below it."""
+
+LABELS = {"energy": "energy", "force": "forces", "virial": "virial", "box": "a cell"}
+"""What frames may have, in words."""
+
+
+def section(name: str, title: str, *children: Child) -> Markup:
+    """Make a section that the page's contents can link to."""
+    return tag("section", tag("h2", title), *children, id=name, class_="part-section")
+
+
+def table(
+    heads: Sequence[str], rows: Sequence[Sequence[str]], *, numbers_from: int = 99
+) -> Markup:
+    """Draw a table, cut after ``MOST_ROWS`` rows with a word on the rest."""
+    drawn = grid(heads, rows[:MOST_ROWS], numbers_from=numbers_from)
+    more = len(rows) - MOST_ROWS
+    rest = tag("p", f"… and {more} more.", class_="note") if more > 0 else None
+    return join(drawn, rest)
+
+
+def holdings(facts: Facts) -> Markup:
+    """Tell compositions and labels."""
+    total = facts["n_frames"] or 1
+    compositions = sorted(facts["compositions"].items(), key=lambda c: (-c[1], c[0]))
+    labelled = [
+        (LABELS[name], str(n), f"{100 * n / total:.4g} %")
+        for name, n in facts["labels"].items()
+    ]
+    rows = [(name, str(n), f"{100 * n / total:.4g} %") for name, n in compositions]
+    quarantined = [(reason, str(n)) for reason, n in facts["quarantined"].items()]
+    return section(
+        "holdings",
+        "What it holds",
+        tag(
+            "div",
+            _card("Compositions", table(("formula", "frames", ""), rows)),
+            _card("Frames that have", table(("label", "frames", ""), labelled)),
+            _card(
+                "Kept out",
+                table(("reason", "frames"), quarantined)
+                if quarantined
+                else tag("p", "No frame is in quarantine.", class_="note"),
+            ),
+            class_="cards",
+        ),
+    )
+
+
+def distributions(found: Profile, extra: Iterable[Markup | None] = ()) -> Markup:
+    """Draw energies, forces, distances, volumes."""
+    centres = (DISTANCE_EDGES[1:] + DISTANCE_EDGES[:-1]) / 2
+    width = float(DISTANCE_EDGES[1] - DISTANCE_EDGES[0])
+    lines = {
+        "–".join(pair): counts / (found.n_distance_frames * width)
+        for pair, counts in found.distances.items()
+    }
+    fitted = ", ".join(
+        f"{element} {energy:.3f}"
+        for element, energy in zip(found.fit.elements, found.fit.energy, strict=True)
+    )
+    is_deficient = found.fit.rank < len(found.fit.elements)
+    deficiency = (
+        f" Only {found.fit.rank} of its {len(found.fit.elements)} energies can be told "
+        "apart: the compositions depend on each other."
+    )
+    drawn = (
+        _figure(
+            plots.histogram(
+                found.energy_per_atom,
+                x_label="Energy, eV/atom",
+                label="Energies per atom",
+            ),
+            "Energy per atom",
+        ),
+        _figure(
+            plots.histogram(
+                1000 * found.energy_residual,
+                x_label="Energy beyond the composition, meV/atom",
+                label="Energies per atom beyond the composition fit",
+            ),
+            "Energy beyond one energy an element",
+            f"Fitted, eV: {fitted}." + (deficiency if is_deficient else ""),
+        ),
+        _figure(
+            plots.binned(
+                found.force_counts,
+                FORCE_EDGES,
+                x_label="Force norm, eV/Å",
+                label="Norms of forces",
+            ),
+            "Force on an atom",
+        ),
+        _figure(
+            plots.curves(
+                lines,
+                centres,
+                x_label="Distance, Å",
+                y_label="Pairs a frame and Å",
+                label="Distances between atoms by pair of elements",
+            ),
+            "Distances by pair",
+            f"{found.n_distance_frames} frames, evenly spread.",
+        ),
+        _figure(
+            plots.histogram(
+                found.volume_per_atom,
+                x_label="Volume, Å³/atom",
+                label="Volumes per atom",
+            ),
+            "Volume per atom",
+        ),
+        _figure(
+            plots.histogram(found.pressure, x_label="Pressure, GPa", label="Pressures"),
+            "Pressure",
+            "From the virial, without the kinetic part.",
+        ),
+        *extra,
+    )
+    return section(
+        "distributions", "Distributions", tag("div", *drawn, class_="figures")
+    )
+
+
+def theories(facts: Facts) -> Markup:
+    """Tell the levels of theory."""
+    cards = [
+        _card(
+            f"{entry['n_frames']} frames",
+            _pairs(entry["theory"])
+            if entry["theory"]
+            else tag("p", "undeclared", class_="badge warn"),
+            tag("p", f"Fingerprint {entry['id'][:16]}", class_="note"),
+        )
+        for entry in facts["theories"]
+    ]
+    return section("theory", "Level of theory", tag("div", *cards, class_="cards"))
+
+
+def sources(facts: Facts) -> Markup:
+    """List the source files."""
+    rows = [
+        (
+            str(row["n_frames"]),
+            ", ".join(f"{n} {why}" for why, n in row["quarantined"].items()) or "0",
+            row["format"],
+            f"{row['code']} {row['code_version'] or ''}".strip(),
+            "yes" if row["complete"] else "no",
+            row["sha256"][:12],
+            row["path"],
+        )
+        for row in facts["sources"]
+    ]
+    heads = ("frames", "kept out", "format", "code", "complete", "sha256", "path")
+    return section(
+        "sources",
+        "Where it came from",
+        tag("p", f"{len(rows)} sources.", class_="note"),
+        table(heads, rows),
+    )
+
+
+def history(facts: Facts) -> Markup:
+    """List versions and splits."""
+    versions = [
+        (
+            row["label"],
+            str(row["n_frames"]),
+            str(row["n_quarantined"]),
+            row["created_at"],
+            row["digest"],
+            row["note"],
+        )
+        for row in facts["versions"]
+    ]
+    splits = [
+        (
+            row["digest"][:17],
+            row["strategy"],
+            str(row["seed"]),
+            ", ".join(f"{name} {size}" for name, size in row["sizes"].items()),
+        )
+        for row in facts["splits"]
+    ]
+    heads = ("version", "frames", "kept out", "made", "digest", "note")
+    return section(
+        "versions",
+        "Versions and splits",
+        table(heads, versions),
+        table(("split", "strategy", "seed", "frames by part"), splits)
+        if splits
+        else tag("p", "No split yet.", class_="note"),
+    )
+
+
+def licence(facts: Facts, cards: Sequence[Facts]) -> Markup:
+    """Tell licence, citation and the digest that names the content."""
+    drawn = [
+        _card(
+            str(card.get("title") or card.get("name") or "Data"),
+            _pairs(
+                {
+                    key: card[key]
+                    for key in ("licence", "doi", "url", "authors")
+                    if card.get(key)
+                }
+            ),
+            tag("p", str(card["citation"]), class_="note cite")
+            if card.get("citation")
+            else None,
+        )
+        for card in cards
+    ]
+    if not drawn:
+        words = "No licence or citation is declared."
+        drawn = [tag("p", words, class_="badge warn")]
+    digest = tag("p", "Content digest ", tag("code", facts["digest"]))
+    return section(
+        "licence",
+        "Licence and citation",
+        tag("div", *drawn, class_="cards"),
+        digest,
+    )
+
+
+def text_of(value: Any) -> str:
+    """Write a value of a level of theory on one line."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {text_of(item)}" for key, item in value.items())
+    if isinstance(value, list | tuple):
+        return " × ".join(text_of(item) for item in value)
+    if isinstance(value, float):
+        is_round = math.isfinite(value) and value == round(value, 6)
+        return f"{value:.6g}" if is_round else number(value)
+    return "unknown" if value is None else str(value)
+
+
+def _pairs(facts: Facts) -> Markup:
+    rows = ((tag("dt", key), tag("dd", text_of(v))) for key, v in facts.items())
+    return tag("dl", *(item for row in rows for item in row))
+
+
+def _card(title: str, *children: Child) -> Markup:
+    return tag("div", tag("h4", title), *children, class_="card")
+
+
+def _figure(drawing: Markup | None, caption: str, note: str = "") -> Markup:
+    if drawing is None:
+        drawing = tag("p", "No frame has it.", class_="note")
+    below = tag("p", note, class_="note") if note else None
+    return tag("figure", tag("figcaption", caption), drawing, below)
