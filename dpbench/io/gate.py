@@ -11,6 +11,9 @@ from dpbench.io.parsed import Quarantine
 SMALLEST_VOLUME = 1e-3
 """Å^3; a periodic cell below this is flat, so that no stress or image is defined."""
 
+LARGEST = {"coord": 1e6, "force": 1e6, "box": 1e6, "energy": 1e11, "virial": 1e10}
+"""Å, eV/Å, Å, eV, eV; beyond any calculation, so that digits ran together."""
+
 
 def judge(
     frames: Frames,
@@ -57,21 +60,34 @@ def judge(
 
 
 def not_a_number(frames: Frames) -> NDArray[np.bool_]:
-    """(frame), whether a coordinate, cell or label is NaN or infinite.
+    """(frame), whether a coordinate, cell or label is NaN, infinite or beyond all.
 
     Labels that are NaN throughout a frame count as absent, not as bad.
     """
-    bad = frames.any_atom(np.logical_not(np.isfinite(frames.coord).all(axis=1)))
-    bad |= np.isinf(frames.energy)
-    bad |= frames.any_atom(np.isinf(frames.force).any(axis=1))
+    bad = frames.any_atom(np.logical_not(_fits(frames.coord, "coord").all(axis=1)))
+    bad |= _is_huge(frames.energy, "energy")
+    largest = np.abs(frames.force).max(axis=1, initial=0.0)
+    bad |= frames.any_atom(_is_huge(largest, "force"))
     missing = np.isnan(frames.force).any(axis=1)
     bad |= frames.any_atom(missing) & frames.any_atom(np.logical_not(missing))
     periodic = frames.pbc.any(axis=1)
-    bad |= periodic & np.logical_not(np.isfinite(frames.box).all(axis=(1, 2)))
+    bad |= periodic & np.logical_not(_fits(frames.box, "box").all(axis=(1, 2)))
     gaps = np.isnan(frames.virial)
     bad |= gaps.any(axis=(1, 2)) & np.logical_not(gaps.all(axis=(1, 2)))
-    bad |= np.isinf(frames.virial).any(axis=(1, 2))
+    bad |= _is_huge(frames.virial, "virial").any(axis=(1, 2))
     return bad
+
+
+def _is_huge(values: NDArray[np.floating], name: str) -> NDArray[np.bool_]:
+    """Whether each value is infinite or beyond what can be; NaN is not."""
+    huge: NDArray[np.bool_] = np.abs(values) > LARGEST[name]
+    return huge
+
+
+def _fits(values: NDArray[np.floating], name: str) -> NDArray[np.bool_]:
+    """Whether each value is a number, and one that can be."""
+    fits: NDArray[np.bool_] = np.abs(values) <= LARGEST[name]
+    return fits
 
 
 def _is_flat(frames: Frames) -> NDArray[np.bool_]:

@@ -6,6 +6,7 @@ below 2^53, and one division rounds correctly: the result has the same bits as
 """
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -73,25 +74,50 @@ def parse_texts(texts: Sequence[bytes], count: int) -> NDArray[np.float64]:
     """Read the first ``count`` numbers of each text; most are printed alike.
 
     Returns:
-        (text, number); NaN throughout where a text holds fewer.
+        (text, number); NaN throughout where a text holds fewer, or is not as wide as
+        most are.
     """
     out = np.full((len(texts), count), np.nan)
-    sample = next((text for text in texts if text), b"")
-    columns = columns_of(sample, count)
-    alike = [i for i, text in enumerate(texts) if len(text) == len(sample) > 0]
-    parsed = None
-    if columns is not None:
-        same = [texts[i] for i in alike]
-        parsed = parse_rows(same, columns, width=len(sample))
-    if parsed is None:
-        alike = []
-    else:
+    widths = Counter(len(text) for text in texts if text)
+    if not widths:
+        return out
+    # Fortran prints a field always as wide: a text of another width lost a digit, or
+    # gained some.
+    width = widths.most_common(1)[0][0]
+    alike = [i for i, text in enumerate(texts) if len(text) == width]
+    same = [texts[i] for i in alike]
+    columns = columns_of(same[0], count)
+    parsed = None if columns is None else parse_rows(same, columns, width=width)
+    if parsed is not None:
         out[alike] = parsed
-    for i in sorted(set(range(len(texts))) - set(alike)):
-        values = numbers_of(texts[i])[:count]
+        return out
+    for i, text in zip(alike, same, strict=True):
+        values = numbers_of(text)[:count]
         if len(values) == count:
             out[i] = values
     return out
+
+
+def parse_table(text: bytes, count: int) -> NDArray[np.float64] | None:
+    """Read a table row by row, where ``parse_rows`` cannot.
+
+    Returns:
+        (row, column), stars are NaN; None unless all rows are
+        equally wide and hold ``count`` numbers and nothing else: a digit was lost or
+        gained then, or a piece of the file.
+    """
+    rows = []
+    lines = text.splitlines()
+    for line in lines:
+        values = numbers_of(line)
+        if b"*" in line and len(values) != count:
+            values = [float("nan")] * count
+        if _NUMBER.sub(b"", line).strip():
+            return None
+        if len(values) != count or len(line) != len(lines[0]):
+            return None
+        rows.append(values)
+    return np.array(rows, dtype=np.float64).reshape(-1, count)
 
 
 def _integers(digits: Sequence[NDArray[np.uint8]]) -> NDArray[np.int64]:

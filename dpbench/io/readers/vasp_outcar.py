@@ -14,8 +14,8 @@ from dpbench.errors import SourceError
 from dpbench.io.parsed import Quarantine
 from dpbench.io.readers.fixed_point import (
     columns_of,
-    numbers_of,
     parse_rows,
+    parse_table,
     parse_texts,
 )
 from dpbench.io.readers.vasp_pieces import (
@@ -243,8 +243,8 @@ def _step(
         match = ITERATION.match(data, at)
         if match is not None and b"*" not in match[0]:
             number, n_scf = int(match[1]), int(match[2])
-    if total is None:
-        verdict = Quarantine.TRUNCATED
+    if total is None or data.find(b"\0", start, stop + len(total)) >= 0:
+        verdict = Quarantine.TRUNCATED  # zeros are what a crashed disk leaves
     elif not is_ml and not _converged(
         data, (max(at, start), stop), n_scf, head.settings
     ):
@@ -332,12 +332,10 @@ def _tables(tables: list[bytes], natoms: int) -> tuple[NDArray[np.float64], list
         slow = list(range(len(tables)))
     whole = [True] * len(tables)
     for i in slow:
-        lines = tables[i].splitlines()
-        whole[i] = len(lines) == natoms
-        for atom, line in enumerate(lines[:natoms]):
-            row = numbers_of(line)[:6]
-            if len(row) == 6:
-                numbers[i, atom] = row
+        table = parse_table(tables[i], 6)
+        whole[i] = table is not None and len(table) == natoms
+        if table is not None and whole[i]:
+            numbers[i] = table
     return numbers, whole
 
 
@@ -355,10 +353,10 @@ def _boxes(head: bytes, steps: list[_Step]) -> NDArray[np.float64]:
 
 
 def _box(text: bytes) -> NDArray[np.float64]:
-    rows = [numbers_of(line)[:3] for line in text.splitlines()]
-    if len(rows) != 3 or any(len(row) != 3 for row in rows):
+    table = parse_table(text, 6)
+    if table is None or len(table) != 3:
         return np.full((3, 3), np.nan)
-    return np.array(rows)
+    return table[:, :3]
 
 
 def _stresses(steps: list[_Step]) -> NDArray[np.float64]:

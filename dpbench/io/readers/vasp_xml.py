@@ -15,7 +15,13 @@ from dpbench.elements import atomic_numbers
 from dpbench.errors import SourceError
 from dpbench.io.gate import volumes
 from dpbench.io.parsed import Quarantine
-from dpbench.io.readers.fixed_point import columns_of, numbers_of, parse_rows, to_float
+from dpbench.io.readers.fixed_point import (
+    columns_of,
+    parse_rows,
+    parse_table,
+    parse_texts,
+    to_float,
+)
 from dpbench.io.readers.vasp_run import VaspRun, element_of
 from dpbench.io.readers.vasp_settings import charge, hubbard, kpoints
 from dpbench.io.text import open_binary
@@ -128,7 +134,8 @@ def _run(
     n_scf = np.array([step.n_scf for step in steps], dtype=np.int16)
     energy, notes = _energies(steps, box, settings.get("PSTRESS") or 0.0)
     unclear = [
-        bool(step.energy) and np.isnan(e) for step, e in zip(steps, energy, strict=True)
+        bool(np.isnan(e)) and step.energy != "" and "*" not in step.energy
+        for step, e in zip(steps, energy, strict=True)
     ]
     return VaspRun(
         format="vasp/xml",
@@ -141,9 +148,8 @@ def _run(
         n_scf=np.where(n_scf > 0, n_scf, -1).astype(np.int16),
         step=np.arange(1, n + 1, dtype=np.int32),
         verdict=tuple(
-            Quarantine.NO_ENERGY
-            if unclear[i] and "*" not in step.energy
-            else _verdict(i, step, settings, n_whole=n_whole)
+            _verdict(i, step, settings, n_whole=n_whole)
+            or (Quarantine.NO_ENERGY if unclear[i] else Quarantine.NONE)
             for i, step in enumerate(steps)
         ),
         complete=complete,
@@ -161,8 +167,8 @@ def _energies(
     correction, rightly, but with PSTRESS the term p V too, and the forces are not the
     derivative of that enthalpy.
     """
-    total = np.array([to_float(s.energy.encode()) for s in steps], dtype=np.float64)
-    last = np.array([to_float(s.last_scf.encode()) for s in steps], dtype=np.float64)
+    total = parse_texts([step.energy.encode() for step in steps], 1)[:, 0]
+    last = parse_texts([step.last_scf.encode() for step in steps], 1)[:, 0]
     gap = total - last
     differs = np.abs(gap) > _SAME_ENERGY
     if not differs.any():
@@ -247,9 +253,9 @@ def _stack(tables: Sequence[bytes], nrows: int) -> NDArray[np.float64]:
     for i in sorted(
         set(range(len(tables))) - set(regular if parsed is not None else ())
     ):
-        rows = [numbers_of(line) for line in tables[i].splitlines()]
-        if len(rows) == nrows and all(len(row) == 3 for row in rows):
-            out[i] = rows
+        table = parse_table(tables[i], 3)
+        if table is not None and len(table) == nrows:
+            out[i] = table
     return out
 
 
