@@ -30,7 +30,7 @@ QUARANTINED = ("unconverged", "truncated")
 """Flags of frames that no version lists: they are counted, and excluded already."""
 
 DECIDED_BY = {
-    "duplicate_invariant": ("twin_tolerance",),
+    "duplicate_invariant": ("twin_tolerance", "twin_displacement"),
     "min_distance": ("min_distance", "min_distance_ratio"),
     "net_force": ("net_force",),
     "force_outlier": ("force_z", "force_floor", "force_spread_floor", "min_frames"),
@@ -79,8 +79,9 @@ class Quality:
     checks: dict[str, Any]
     """Results of the checks of whole sources and groups, as plain values:
     ``trajectory``, ``volume``, ``energy``, ``units`` (a list of verdicts each),
-    ``relabelled`` (exact duplicates with other labels), ``quarantined`` (frames kept
-    out, by reason) and ``skipped`` (check, reason, frames)."""
+    ``relabelled`` (exact duplicates with other labels), ``twins`` (pairs proposed and
+    confirmed), ``quarantined`` (frames kept out, by reason) and ``skipped`` (check,
+    reason, frames)."""
     thresholds: Thresholds
     """The thresholds that made it."""
     names: tuple[str, ...] = tuple(FLAGS)

@@ -46,15 +46,16 @@ def judge(
 
 
 def _judge(version: DatasetVersion, data: Gathered, limits: Thresholds) -> Quality:
-    exact, invariant, duplicate_of = rules.duplicates(data, limits.twin_tolerance)
+    exact = rules.exact_duplicates(data)
+    invariant, twin_counts = rules.invariant_duplicates(version, data, exact, limits)
     scores, energy_entries = rules.energy_outliers(version, data, limits)
     scores["force_z"] = rules.force_outliers(version, data, limits)
     wrong_lengths, unit_entries = rules.wrong_lengths(version, data, limits)
     bad_steps, trajectory_entries = rules.trajectories(version, data, limits)
     pulay, volume_entries = rules.pulay_stress(version, data, limits)
     raised = {
-        "duplicate_exact": exact,
-        "duplicate_invariant": invariant,
+        "duplicate_exact": exact >= 0,
+        "duplicate_invariant": invariant >= 0,
         "min_distance": rules.near_atoms(data, limits),
         "net_force": data.values["net_force"] > limits.net_force,
         "force_outlier": scores["force_z"] > limits.force_z,
@@ -68,7 +69,8 @@ def _judge(version: DatasetVersion, data: Gathered, limits: Thresholds) -> Quali
         "volume": _not_skipped(volume_entries),
         "energy": energy_entries,
         "units": unit_entries,
-        "relabelled": rules.relabelled(version, exact, duplicate_of),
+        "relabelled": rules.relabelled(version, exact),
+        "twins": twin_counts,
         "quarantined": dict(version.payload["quarantined"]),
         "skipped": [
             *_skipped("trajectory", trajectory_entries),
@@ -78,7 +80,7 @@ def _judge(version: DatasetVersion, data: Gathered, limits: Thresholds) -> Quali
     }
     return Quality(
         flags=_bits(raised, version.nframes),
-        values={**data.values, **scores, "duplicate_of": duplicate_of},
+        values={**data.values, **scores, "duplicate_of": np.maximum(exact, invariant)},
         checks=checks,
         thresholds=limits,
     )

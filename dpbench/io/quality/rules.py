@@ -1,5 +1,6 @@
 """The rules: from what was measured to flags and verdicts."""
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 from dpbench.elements import atomic_numbers
 from dpbench.io.quality.fingerprint import GLOBALS
 from dpbench.io.quality.gather import Gathered
+from dpbench.io.quality.isometry import find_motion
 from dpbench.io.quality.outliers import fit_energies, force_scores
 from dpbench.io.quality.steps import Steps
 from dpbench.io.quality.thresholds import Thresholds
@@ -25,47 +27,80 @@ Flagged = NDArray[np.bool_]
 NOBLE = frozenset({2, 10, 18, 36, 54, 86})
 """Elements that no bond length can be told of."""
 
+MOST_CONFIRMED = 2000
+"""Pairs of twins that are confirmed: 0.03 s each for 100 atoms."""
+
 POOLED = 5
 """Sources of fewer frames are judged together, by level of theory."""
 
 
-def duplicates(data: Gathered, tolerance: float) -> tuple[Flagged, Flagged, Index]:
-    """Find frames whose structure stands earlier.
+def exact_duplicates(data: Gathered) -> Index:
+    """Find frames whose structure stands earlier, number by number.
 
     Returns:
-        Whether each frame is an exact duplicate, (frame); whether it is one in another
-        description; and the earlier frame, -1 for none.
+        (frame), the earliest such frame, -1 for none.
     """
-    nframes = len(data.energy)
-    of = np.full(nframes, -1, dtype=np.int64)
-    if not nframes:
-        none = np.zeros(0, dtype=np.bool_)
-        return none, none, of
-    _, first, inverse = np.unique(
-        as_keys(data.digests), return_index=True, return_inverse=True
-    )
-    origin = first[inverse.reshape(-1)]
-    exact = origin != np.arange(nframes)
-    of[exact] = origin[exact]
-    kept = np.sort(first).astype(np.int64)
-    pairs = find_twins(data.fingerprints.select(kept), tolerance=tolerance)
+    of = np.full(len(data.energy), -1, dtype=np.int64)
+    if len(of):
+        _, first, inverse = np.unique(
+            as_keys(data.digests), return_index=True, return_inverse=True
+        )
+        origin = first[inverse.reshape(-1)]
+        repeats = origin != np.arange(len(of))
+        of[repeats] = origin[repeats]
+    return of
+
+
+def invariant_duplicates(
+    version: DatasetVersion, data: Gathered, exact: Index, limits: Thresholds
+) -> tuple[Index, dict[str, Any]]:
+    """Find frames whose structure stands earlier in another description.
+
+    Fingerprints propose pairs, a motion that lays one frame on the other confirms
+    them.
+
+    Args:
+        version: The version.
+        data: What was measured on it.
+        exact: (frame), as ``exact_duplicates`` gives it: these are left alone.
+        limits: ``twin_tolerance`` and ``twin_displacement`` are used.
+
+    Returns:
+        (frame), the earlier frame, -1 for none; and how many pairs were proposed,
+        confirmed, refuted, and too many to be confirmed.
+    """
+    of = np.full(len(data.energy), -1, dtype=np.int64)
+    kept = np.flatnonzero(exact < 0).astype(np.int64)
+    pairs = find_twins(data.fingerprints.select(kept), tolerance=limits.twin_tolerance)
     order = np.lexsort((pairs.i, pairs.j))
     one, other = kept[pairs.i[order]].tolist(), kept[pairs.j[order]].tolist()
+    told: Counter[str] = Counter(proposed=len(one))
     for i, j in zip(one, other, strict=True):
         # A frame that is a duplicate itself makes no others: relaxations would
         # otherwise be linked from end to end, step by small step.
-        if of[i] < 0 and of[j] < 0:
+        if of[i] >= 0 or of[j] >= 0:
+            continue
+        if told["confirmed"] + told["refuted"] >= MOST_CONFIRMED:
+            told["unconfirmed"] += 1
             of[j] = i
-    invariant = (of >= 0) & ~exact
-    return exact, invariant, of
+            continue
+        frames = version.read([i]), version.read([j])
+        motion = find_motion(*frames, tolerance=limits.twin_displacement)
+        told["refuted" if motion is None else "confirmed"] += 1
+        if motion is not None:
+            of[j] = i
+    names = ("proposed", "confirmed", "refuted", "unconfirmed")
+    return of, {name: told[name] for name in names}
 
 
-def relabelled(version: DatasetVersion, exact: Flagged, of: Index) -> list[int]:
+def relabelled(version: DatasetVersion, of: Index) -> list[int]:
     """List the exact duplicates whose labels differ from the earlier frame's.
 
-    A version holds no frame twice, labels and all, unless it was forced to.
+    Args:
+        version: The version; it holds no frame twice, labels and all.
+        of: (frame), as ``exact_duplicates`` gives it.
     """
-    which = np.flatnonzero(exact)
+    which = np.flatnonzero(of >= 0)
     digests = version.frame_digests
     differs = (digests[which] != digests[of[which]]).any(axis=1)
     found: list[int] = which[differs].tolist()

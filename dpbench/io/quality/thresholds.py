@@ -7,6 +7,7 @@ from typing import Any
 
 from dpbench.config import from_mapping, read_toml, unknown_key
 from dpbench.errors import ConfigError
+from dpbench.io.quality.isometry import DISPLACEMENT
 from dpbench.io.quality.twins import BUCKET_WIDTH, TOLERANCE
 
 
@@ -20,6 +21,8 @@ class Thresholds:
 
     twin_tolerance: float = TOLERANCE
     """Largest difference of two invariant twins' fingerprints."""
+    twin_displacement: float = DISPLACEMENT
+    """Å; how far any atom of a twin may be off after it is laid on the other frame."""
     min_distance: float = 0.5
     """Å; two atoms nearer than this are flagged, whatever they are."""
     min_distance_ratio: float = 0.55
