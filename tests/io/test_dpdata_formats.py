@@ -151,7 +151,7 @@ def test_psi4_output_of_today_is_read(psi4_output):
         frames.force[0, 2], 0.016105745720 * HARTREE / BOHR, rtol=1e-8
     )
     assert not frames.pbc.any()
-    assert source.theory == {}
+    assert source.theory["functional"] == "B3LYP"
 
 
 def test_gzipped_output_reads_the_same(psi4_output, tmp_path):

@@ -30,6 +30,7 @@ from dpbench.io.readers.dpdata_text import (
     is_complete,
     judge_text,
 )
+from dpbench.io.readers.dpdata_theory import told
 from dpbench.io.text import read_text
 
 _STEP_BY_STEP = re.compile(
@@ -76,7 +77,8 @@ def read(files: SourceFiles) -> ParsedSource:
             f"{files.main}: dpdata's {name} finds no frame{why}; expected at least one "
             "with energy and forces. Check that the calculation ended and converged."
         )
-    verdict = _text_verdict(name, path, loaded)
+    text = _text_of(name, path, loaded)
+    verdict = _text_verdict(name, text, frames.nframes)
     notes = [*loaded.notes, *([verdict.note] if verdict.note else [])]
     if not verdict.is_complete:
         notes.append(f"{path.name}: the end marker of the code is missing")
@@ -86,8 +88,10 @@ def read(files: SourceFiles) -> ParsedSource:
         told if found is Quarantine.NONE else found
         for found, told in zip(loaded.reasons, verdict.reasons, strict=True)
     ]
+    code = gate_of(name).code
+    level = told(code, text or "", frames, version=verdict.code_version, path=path)
     return ParsedSource(
-        code=gate_of(name).code,
+        code=code,
         code_version=verdict.code_version,
         format=f"{PREFIX}{name}",
         frames=frames,
@@ -99,9 +103,15 @@ def read(files: SourceFiles) -> ParsedSource:
             energy_given=loaded.energy_given,
             force_given=loaded.force_given,
         ),
-        theory={},
+        theory=level.theory,
         complete=verdict.is_complete,
         notes=tuple(notes),
+        charge=None
+        if level.charge is None
+        else np.full(frames.nframes, level.charge, dtype=np.float64),
+        multiplicity=None
+        if level.multiplicity is None
+        else np.full(frames.nframes, level.multiplicity, dtype=np.int16),
     )
 
 
@@ -289,19 +299,23 @@ def _worse(
     ]
 
 
-def _text_verdict(name: str, path: Path, loaded: _Loaded) -> Verdict:
-    """Judge convergence and completeness by the text of the output."""
-    nframes = loaded.frames.nframes
-    silent = Verdict(
-        reasons=(Quarantine.NONE,) * nframes, is_complete=True, code_version=None
-    )
+def _text_of(name: str, path: Path, loaded: _Loaded) -> str | None:
+    """Return the text that tells of convergence and theory; None if there is none."""
     log = _log_of(name, path)
     if log is None:
-        return silent
+        return None
     try:
-        text = loaded.text or read_text(log)
+        return loaded.text or read_text(log)
     except SourceError:  # binary formats have no text to judge
-        return silent
+        return None
+
+
+def _text_verdict(name: str, text: str | None, nframes: int) -> Verdict:
+    """Judge convergence and completeness by the text of the output."""
+    if text is None:
+        return Verdict(
+            reasons=(Quarantine.NONE,) * nframes, is_complete=True, code_version=None
+        )
     step_by_step = _STEP_BY_STEP.fullmatch(name) is not None
     return judge_text(gate_of(name), text, nframes, step_by_step=step_by_step)
 
