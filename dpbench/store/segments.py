@@ -8,9 +8,9 @@ import hashlib
 import json
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,18 +58,47 @@ class SegmentData:
     """(frame), spin multiplicity 2S + 1; -1 unknown. None = of no frame known."""
 
 
-def segment_id(source_ids: Sequence[str], *, role: str) -> str:
-    """Name the segment of these sources: the same task always makes the same name."""
-    identity = {"format": layout.FORMAT, "role": role, "sources": list(source_ids)}
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Encoding:
+    """How the arrays of a packed segment lie on disk."""
+
+    compress: Literal["zstd", "lz4"] | None = None
+    """Codec; None = plain bytes, which are mapped."""
+    chunk_rows: int | None = None
+    """Rows of a chunk, that is of what is read at once where there is a codec; None =
+    ``layout.CHUNK_ROWS``."""
+
+
+def segment_id(
+    source_ids: Sequence[str],
+    *,
+    role: str,
+    packed: Mapping[str, Any] | None = None,
+) -> str:
+    """Name the segment of these sources: the same task always makes the same name.
+
+    A packed segment is named by its frames and encoding too: its sources stood in
+    other segments before.
+    """
+    identity: dict[str, Any] = {
+        "format": layout.FORMAT,
+        "role": role,
+        "sources": list(source_ids),
+    }
+    if packed is not None:
+        identity["packed"] = dict(packed)
     return hashlib.sha256(canonical_json(identity)).hexdigest()
 
 
-def write_segment(folder: Path, data: SegmentData) -> str:
+def write_segment(
+    folder: Path, data: SegmentData, *, encoding: Encoding | None = None
+) -> str:
     """Write a segment below ``folder``; one that is there already is left alone.
 
     Args:
         folder: Where ``ID/`` is to appear.
         data: What to write; at least one frame.
+        encoding: How a packed segment lies on disk; None = as ingest writes it.
 
     Returns:
         The segment's id.
@@ -77,7 +106,12 @@ def write_segment(folder: Path, data: SegmentData) -> str:
     Raises:
         WorkspaceError: If the disk is full or cannot be written; nothing is left.
     """
-    name = segment_id([source["id"] for source in data.sources], role=data.role)
+    packed = None
+    if encoding is not None:
+        content = hashlib.sha256(data.digests.tobytes()).hexdigest()
+        packed = {**asdict(encoding), "frames": content}
+    ids = [source["id"] for source in data.sources]
+    name = segment_id(ids, role=data.role, packed=packed)
     target = folder / name
     if target.exists():
         return name
@@ -87,9 +121,13 @@ def write_segment(folder: Path, data: SegmentData) -> str:
             temporary.mkdir(parents=True)
             systems, names = compositions(data.frames)
             reasons = sorted({reason for reason in data.reasons if reason})
-            _write_group(temporary / layout.GROUP, data, systems)
+            encoded = encoding or Encoding()
+            _write_group(temporary / layout.GROUP, data, systems, encoded)
             _write_facts(temporary / layout.FACTS, data, systems, reasons=reasons)
-            _write_manifest(temporary, name, data, names=names, reasons=reasons)
+            told = {} if packed is None else {"packed": packed}
+            _write_manifest(
+                temporary, name, data, names=names, reasons=reasons, told=told
+            )
             fsync_tree(temporary)
             move_into_place(temporary, target)
     finally:
@@ -147,7 +185,9 @@ def is_known(name: str, values: NDArray[Any]) -> NDArray[np.bool_]:
     return np.asarray(known, dtype=np.bool_)
 
 
-def _write_group(path: Path, data: SegmentData, systems: NDArray[np.int32]) -> None:
+def _write_group(
+    path: Path, data: SegmentData, systems: NDArray[np.int32], encoding: Encoding
+) -> None:
     # Imported here: zarr takes 0.3 s to import, and reading batches does without it.
     import zarr
 
@@ -170,22 +210,27 @@ def _write_group(path: Path, data: SegmentData, systems: NDArray[np.int32]) -> N
     }
     atoms, per_frame = group.create_group("atoms"), group.create_group("frames")
     for name, spec in layout.ATOMS.items():
-        _write_array(atoms, name, spec, getattr(frames, name))
+        _write_array(atoms, name, spec, getattr(frames, name), encoding=encoding)
     for name, spec in layout.FRAMES.items():
         values = columns[name] if name in columns else getattr(frames, name)
-        _write_array(per_frame, name, spec, values)
+        _write_array(per_frame, name, spec, values, encoding=encoding)
     for name, spec in layout.OPTIONAL_FRAMES.items():
         told = getattr(data, name)
         if told is not None and is_known(name, told).any():
-            _write_array(per_frame, name, spec, told)
+            _write_array(per_frame, name, spec, told, encoding=encoding)
 
 
 def _write_array(
-    group: Any, name: str, spec: layout.ArraySpec, values: NDArray[Any]
+    group: Any,
+    name: str,
+    spec: layout.ArraySpec,
+    values: NDArray[Any],
+    *,
+    encoding: Encoding,
 ) -> None:
     dtype = np.dtype(values.dtype if spec.dtype == "float" else spec.dtype)
     rows = len(values)
-    chunk = max(1, min(layout.CHUNK_ROWS, rows))
+    chunk = max(1, min(encoding.chunk_rows or layout.CHUNK_ROWS, rows))
     shard = min(layout.SHARD_ROWS, -(-rows // chunk) * chunk)
     attributes = {"description": spec.description}
     if spec.units:
@@ -196,7 +241,7 @@ def _write_array(
         dtype=dtype,
         chunks=(chunk, *spec.shape),
         shards=(shard, *spec.shape),
-        compressors=None,
+        compressors=_codec(encoding),
         filters=None,
         fill_value=np.nan if dtype.kind == "f" else 0,
         dimension_names=spec.dims,
@@ -205,6 +250,15 @@ def _write_array(
     )
     for start in range(0, rows, shard):
         array[start : start + shard] = values[start : start + shard]
+
+
+def _codec(encoding: Encoding) -> Any:
+    if encoding.compress is None:
+        return None
+    from zarr.codecs import BloscCodec
+
+    # Bytes of like weight together: 0.80 of the size of coordinates, bits 0.88.
+    return BloscCodec(cname=encoding.compress, clevel=1, shuffle="shuffle")
 
 
 def _write_facts(
@@ -236,6 +290,7 @@ def _write_manifest(
     *,
     names: Sequence[str],
     reasons: Sequence[str],
+    told: Mapping[str, Any],
 ) -> None:
     files = sha256_of_tree(folder)
     edges = np.searchsorted(data.source_id, np.arange(len(data.sources) + 1))
@@ -255,6 +310,7 @@ def _write_manifest(
         "compositions": list(names),
         "reasons": list(reasons),
         "sources": sources,
+        **told,
     }
     text = json.dumps(content, indent=1, sort_keys=True, allow_nan=False)
     (folder / manifest.NAME).write_text(text + "\n")

@@ -185,12 +185,18 @@ def replace_segments(
         note: Kept with the version.
 
     Raises:
-        DatasetError: If the content is not that of ``head``.
+        DatasetError: If the content is not that of ``head``, or another version was
+            made meanwhile.
         WorkspaceError: If the disk or the registry cannot be written.
     """
     upload_early(workspace, [content.staging / name for name in content.data])
 
-    def replaced(_: Head, number: int) -> _Made:
+    def replaced(newest: Head, number: int) -> _Made:
+        if newest is not None and newest.object_id != head.object_id:
+            raise DatasetError(
+                f"{newest.label}: was made meanwhile; expected {head.label} to be the "
+                "newest version still, or frames would be lost. Run the command again."
+            )
         draft = Draft(None, content)
         if not content.quarantine:
             draft.take_quarantine(head)
