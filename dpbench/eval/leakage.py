@@ -9,6 +9,7 @@ from dpbench.errors import DatasetError
 from dpbench.eval.parts import Part, Training
 from dpbench.eval.record import LeakageFacts
 from dpbench.io.leakage import leakage
+from dpbench.io.leakage_trace import compare_with_trace
 
 NO_TRAINING = "the training data is not in the workspace that was evaluated"
 
@@ -17,7 +18,9 @@ MOST_TWINS = 0.5
 set that everybody uses are told, but do not make all rows of its table worthless."""
 
 
-def find_leakage(part: Part, training: Training | None) -> LeakageFacts:
+def find_leakage(
+    part: Part, training: Training | None, provenance: Mapping[str, Any]
+) -> LeakageFacts:
     """Compare the frames of a part with the frames that the model was trained on.
 
     What was measured when the split was made is taken from there; else the frames of
@@ -26,9 +29,11 @@ def find_leakage(part: Part, training: Training | None) -> LeakageFacts:
     Args:
         part: The frames to evaluate.
         training: What the model was trained on; None = not here.
+        provenance: As the model file has it: it lists the files and steps that the
+            model was trained on, so that their trajectories are known anywhere.
     """
     if training is None:
-        return LeakageFacts(why_not=NO_TRAINING)
+        return _from_trace(part, provenance.get("training_frames"))
     known = _filed(part, training)
     if known is not None:
         return leakage_facts(known)
@@ -89,6 +94,18 @@ def leakage_line(found: LeakageFacts) -> str:
     return (
         f"shared with {found.n_train} training frames: {words}, "
         f"{found.same_trajectory} from their trajectories{near}"
+    )
+
+
+def _from_trace(part: Part, trace: Mapping[str, Any] | None) -> LeakageFacts:
+    if trace is None:
+        return LeakageFacts(why_not=NO_TRAINING)
+    count, nearest = compare_with_trace(trace, part.version, part.indices)
+    return LeakageFacts(
+        n_train=trace["n_frames"],
+        same_trajectory=count,
+        nearest_steps=nearest,
+        why_not=NO_TRAINING,
     )
 
 

@@ -6,10 +6,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sqlalchemy import select
 
 from dpbench.errors import DatasetError, EvaluationError
 from dpbench.eval.record import Overlap
 from dpbench.io.leakage_split import checked_default_split
+from dpbench.store import catalog
+from dpbench.store.catalog import tables
 from dpbench.store.dataset import DatasetVersion, open_dataset
 from dpbench.store.references import DatasetReference, parse_reference
 from dpbench.store.split_parts import WHOLE
@@ -45,7 +48,7 @@ class Part:
 def find_training(
     workspace: Workspace, provenance: Mapping[str, Any]
 ) -> Training | None:
-    """Open what a model was trained on; None if this workspace lacks it.
+    """Open what a model was trained on, whatever it is called here; None if missing.
 
     Args:
         workspace: Where to look.
@@ -54,15 +57,36 @@ def find_training(
     dataset, split = provenance.get("dataset"), provenance.get("split")
     if not dataset or not split:
         return None
-    reference = DatasetReference(name=dataset["name"], number=dataset["number"])
-    try:
-        version = open_dataset(workspace, reference)
-        found = find_split(version, split["digest"])
-    except DatasetError:
-        return None
-    if version.digest != dataset["digest"] or found is None:
-        return None
-    return Training(version=version, split=found)
+    for object_id in versions_of(workspace, dataset["digest"]):
+        try:
+            version = DatasetVersion(workspace, object_id)
+            found = find_split(version, split["digest"])
+        except DatasetError:
+            continue
+        if found is not None:
+            return Training(version=version, split=found)
+    return None
+
+
+def versions_of(workspace: Workspace, digest: str) -> list[str]:
+    """Find the versions of a content, under whatever names, by the registry.
+
+    Args:
+        workspace: Where to look.
+        digest: Content digest of a version.
+
+    Returns:
+        Names of their objects, those that were made first at the front.
+    """
+    catalog.synchronise(workspace)
+    version = tables.version
+    query = (
+        select(version.c.id)
+        .where(version.c.digest == digest)
+        .order_by(version.c.created_at, version.c.id)
+    )
+    with catalog.transaction(workspace, write=False) as connection:
+        return list(connection.scalars(query))
 
 
 def parts_to_evaluate(

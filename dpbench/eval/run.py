@@ -133,7 +133,7 @@ class _Session:
             return None
         where = f"{part.version.label}:{part.name}"
         self.say(f"comparing {where} with the training frames")
-        leakage = find_leakage(part, self.training)
+        leakage = find_leakage(part, self.training, self.provenance)
         accuracy = stability = throughput = None
         if "accuracy" in tasks:
             self.say(f"accuracy on {len(part.indices)} frames of {where}")

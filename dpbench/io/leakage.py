@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from dpbench.errors import DatasetError
 from dpbench.io.leakage_prints import Prints, prints_of
+from dpbench.io.leakage_steps import nearest_codes, version_codes
 from dpbench.io.quality.twins import find_twins
 from dpbench.store.dataset import DatasetVersion
 from dpbench.store.digests import as_keys
@@ -206,52 +207,9 @@ def _same_trajectory(
 ) -> Level:
     """For each frame of b in a trajectory that a has too, find the nearest step."""
     number: dict[tuple[str, str, str], int] = {}
-    codes_a, codes_b = _codes(a, one, number), _codes(b, two, number)
-    order = np.argsort(codes_a, kind="stable")
-    ranked = codes_a[order]
-    if not len(ranked) or not len(two):
-        none = np.zeros(0, dtype=np.int64)
-        return _level(none, none, np.zeros(0))
-    at = np.searchsorted(ranked, codes_b)
-    left, right = np.maximum(at - 1, 0), np.minimum(at, len(ranked) - 1)
-    far = np.iinfo(np.int64).max
-    steps = []
-    for side in (left, right):
-        same = ranked[side] >> STEP_BITS == codes_b >> STEP_BITS
-        steps.append(np.where(same, np.abs(ranked[side] - codes_b), far))
-    is_left = steps[0] < steps[1]
-    nearest = np.where(is_left, steps[0], steps[1])
-    found = np.flatnonzero(nearest < far)
-    partner = order[np.where(is_left, left, right)[found]]
-    return _level(one[partner], two[found], nearest[found].astype(np.float64))
-
-
-STEP_BITS = 32
-"""Bits of a frame's code that hold its step; the others hold its trajectory."""
-
-
-def _codes(
-    version: DatasetVersion, frames: Index, number: dict[tuple[str, str, str], int]
-) -> Index:
-    """(frame), trajectory and step in one number; ``number`` names trajectories."""
-    names, formula = np.unique(
-        np.array(version.formulas, dtype=str)[frames], return_inverse=True
-    )
-    pairs = np.stack([version.source_of[frames], formula.reshape(-1)], axis=1)
-    unique, inverse = np.unique(pairs, axis=0, return_inverse=True)
-    sources = version.sources
-    codes = np.array(
-        [
-            number.setdefault(
-                (sources[s].sha256, sources[s].member, str(names[f])), len(number)
-            )
-            for s, f in unique.tolist()
-        ],
-        dtype=np.int64,
-    )
-    trajectory = codes[inverse.reshape(-1)]
-    step: Index = (trajectory << STEP_BITS) + version.step[frames].astype(np.int64)
-    return step
+    known = version_codes(a, one, number)
+    found, partner, steps = nearest_codes(known, version_codes(b, two, number))
+    return _level(one[partner], two[found], steps)
 
 
 def _first_at(known: NDArray[np.uint8], wanted: NDArray[np.uint8]) -> Index:

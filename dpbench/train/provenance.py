@@ -10,6 +10,7 @@ import torch
 
 import dpbench
 from dpbench.config import to_mapping
+from dpbench.io.leakage_trace import trace_of
 from dpbench.store.dataset import DatasetVersion
 from dpbench.store.splits import Split
 from dpbench.train.budget import Length
@@ -48,6 +49,8 @@ def start_provenance(
             "seed": split.seed,
             "parts": split.sizes,
         },
+        # Where this dataset is not, its frames are known again by files and steps.
+        "training_frames": trace_of(version, split.part("train")),
         "seed": config.training.seed,
         "config": to_mapping(config),
         "engine": ENGINE,

@@ -22,6 +22,7 @@ from dpbench.io.leakage_split import with_leakage
 from dpbench.models.checkpoint import load_model, save_model
 from dpbench.store.dataset import open_dataset
 from dpbench.store.splits import find_split, make_split, save_split
+from dpbench.store.workspace import Workspace
 from tests.eval.conftest import ingest_systems
 from tests.eval.synthetic_records import NO_LEAKAGE, synthetic_record, with_digests
 
@@ -205,3 +206,38 @@ def test_a_rows_leakage_is_that_of_its_accuracy(tmp_path):
     board = write_board(with_digests([first, later]), tmp_path)[-1]
     (row,) = json.loads(board.read_text())["tables"][0]["rows"]
     assert row["leakage"]["exact"] == 5
+
+
+def elsewhere(trained, folder, systems):
+    """Another workspace that has some of the systems, and no training version."""
+    for name in systems:
+        (folder / "systems").mkdir(exist_ok=True)
+        (folder / "systems" / name).symlink_to(trained.root / "systems" / name)
+    workspace = Workspace.find(folder / "workspace", create=True)
+    ingest_systems(workspace, folder / "systems", "mine")
+    return workspace
+
+
+def test_a_model_file_knows_its_trajectories_in_another_workspace(trained, tmp_path):
+    workspace = elsewhere(trained, tmp_path, ["a", "e"])
+    (item,) = evaluate(workspace, trained.model, dataset="mine", options=ACCURACY)
+    leakage = item.record.leakage
+    assert leakage.exact is leakage.invariant is None
+    assert (leakage.same_trajectory, leakage.nearest_steps) == (12, 0)
+    assert leakage.n_train == 24
+    assert "not in the workspace" in leakage.why_not
+    assert leakage_cell(item.record).text == (
+        "twins not checked (50% same run, 0 steps off)"
+    )
+
+
+def test_the_training_data_is_found_under_another_name(trained, tmp_path):
+    workspace = elsewhere(trained, tmp_path, ["a", "b", "c", "d", "e"])
+    version = open_dataset(workspace, "mine")
+    assert version.digest == open_dataset(trained.workspace, "pairs").digest
+    held = {"test": ["*d"], "ood": ["*e"], "validation": ["*c"]}
+    save_split(version, make_split(version, fractions={"train": 1.0}, hold_out=held))
+    filed = evaluate(workspace, trained.model, options=ACCURACY)
+    assert [item.record.part for item in filed] == ["test", "ood"]
+    assert filed[0].record.leakage.exact == 0
+    assert filed[0].record.overlap.train == 0
