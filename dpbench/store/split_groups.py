@@ -132,8 +132,11 @@ def _natural(path: str) -> list[tuple[int, str]]:
 
 def _place(source: SourceRecord) -> str:
     """Name what a source shares with those it must not be parted from."""
-    if source.n_read == 1:
-        return str(PurePath(source.path).parent)
+    path = PurePath(source.path)
+    # A large DeePMD system is read in parts, each named by its first set.
+    is_part = source.format.startswith("deepmd/") and path.name.startswith("set.")
+    if source.n_read == 1 or is_part:
+        return str(path.parent)
     return _file(source)
 
 

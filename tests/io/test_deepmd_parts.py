@@ -7,6 +7,7 @@ from dpbench.io.discover import find_sources
 from dpbench.io.ingest import IngestOptions, ingest
 from dpbench.io.readers import deepmd_parts, reader_of
 from dpbench.store.dataset import open_dataset
+from dpbench.store.split_groups import find_groups
 from dpbench.store.workspace import Workspace
 from tests.io.test_deepmd import made_up, write_system
 
@@ -91,3 +92,13 @@ def test_system_that_grew_adds_its_new_frames_alone(tmp_path, system):
     assert second.is_new
     assert second.n_kept == 5
     assert open_dataset(space, "d").nframes == first.n_kept + 5
+
+
+@pytest.mark.usefixtures("small_parts")
+def test_parts_of_a_system_are_one_trajectory(tmp_path, system):
+    space = workspace(tmp_path, "w")
+    ingest(space, "deepmd", [system], dataset="d")
+    version = open_dataset(space, "d")
+    assert len(version.sources) == 3
+    (group,) = find_groups(version, np.arange(version.nframes))
+    np.testing.assert_array_equal(group.frames, np.arange(version.nframes))
