@@ -79,7 +79,7 @@ def quality(judgement: Judgement, frames: Sequence[FlaggedFrame]) -> Markup:
     """Draw the section."""
     shown = {frame.index for frame in frames}
     flags = [
-        (flag.name, str(flag.n), flag.limit, flag.meaning, _links(flag, shown))
+        (flag.name, str(flag.n), flag.meaning, _links(flag, shown), flag.limit)
         for flag in judgement.flags
     ]
     checks = [
@@ -101,7 +101,11 @@ def quality(judgement: Judgement, frames: Sequence[FlaggedFrame]) -> Markup:
             "without the frames of a flag.",
             class_="note",
         ),
-        table(("flag", "frames", "limit", "finds", "worst"), flags),
+        tag(
+            "div",
+            table(("flag", "frames", "finds", "worst", "limits"), flags),
+            class_="flags",
+        ),
         tag("h3", "Checks along trajectories and groups") if checks else None,
         table(("check", "verdict", "numbers", "of"), checks) if checks else None,
         *(tag("p", note, class_="note") for note in judgement.notes),

@@ -11,8 +11,8 @@ from dpbench.frames import Frames
 
 WIDTH, HEIGHT = 420, 240
 
-N_BINS = 60
-"""Bins of a histogram whose edges follow the data."""
+MOST_BINS = 60
+"""Bins of a histogram whose edges follow the data; few values get fewer."""
 
 FAR_OUT = 12.0
 """Values farther from the median than this many interquartile ranges are counted in
@@ -38,7 +38,8 @@ def histogram(values: Values, *, x_label: str, label: str) -> Markup | None:
     low, high = _range_without_outliers(known)
     if not high > low:
         low, high = padded([low], kind="linear")
-    edges = np.linspace(low, high, N_BINS + 1)
+    n_bins = min(MOST_BINS, max(8, int(2 * np.sqrt(len(known)))))
+    edges = np.linspace(low, high, n_bins + 1)
     counts = np.histogram(np.clip(known, low, high), edges)[0]
     x = Scale(low=low, high=high, start=0, stop=1)
     return _bars(counts, edges, x=x, x_label=x_label, label=label)

@@ -51,7 +51,8 @@ class Profile:
     pressure: Values
     """(frame), GPa, without the kinetic part."""
     distances: Mapping[Pair, Counts]
-    """(bin) of each pair of elements: pairs of atoms, edges ``DISTANCE_EDGES``."""
+    """(bin) of each pair of elements: pairs of atoms, edges ``DISTANCE_EDGES``; an atom
+    and its own images are no pair."""
     n_distance_frames: int
     """Frames of which pair distances were counted."""
 
@@ -130,13 +131,14 @@ def _frame_distances(frames: Frames, frame_idx: int) -> dict[Pair, Counts]:
     box, pbc = frames.box[frame_idx], frames.pbc[frame_idx]
     edges = find_neighbours(coord, box, pbc, float(DISTANCE_EDGES[-1]))
     shift = np.where(pbc, edges.shift, 0) @ np.nan_to_num(box)
-    vector = coord[edges.edge_j] + shift - coord[edges.edge_i]
+    # Each pair once; an atom's own images tell of the cell, not of the structure.
+    once = edges.edge_i < edges.edge_j
+    i, j = edges.edge_i[once], edges.edge_j[once]
+    vector = coord[j] + shift[once] - coord[i]
     distance = np.sqrt((vector**2).sum(axis=1))
-    low = np.minimum(z[edges.edge_i], z[edges.edge_j])
-    key = 1000 * low + np.maximum(z[edges.edge_i], z[edges.edge_j])
+    key = 1000 * np.minimum(z[i], z[j]) + np.maximum(z[i], z[j])
     found = {}
     for code in np.unique(key).tolist():
         counted = np.histogram(distance[key == code], DISTANCE_EDGES)[0]
-        # The list is directed: every pair stands in it twice.
-        found[SYMBOLS[code // 1000], SYMBOLS[code % 1000]] = counted // 2
+        found[SYMBOLS[code // 1000], SYMBOLS[code % 1000]] = counted
     return found
