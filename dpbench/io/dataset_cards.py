@@ -5,20 +5,15 @@ A later card replaces those before, unless it is added: data of two origins keep
 licences of both.
 """
 
-from datetime import UTC, datetime
-from typing import Any
-
 from dpbench.config import from_mapping, to_mapping
 from dpbench.io.cards import Card, shipped_cards
 from dpbench.store import objects
 from dpbench.store.dataset import DatasetVersion
+from dpbench.store.events import events_of, key_of, new_event
 from dpbench.store.workspace import Workspace
 
 EVENT = "card"
-"""Value of ``event`` in the objects that give a card."""
-
-FORMAT = 1
-"""Version of such an object."""
+"""What such an event is called."""
 
 
 def give_card(
@@ -38,15 +33,9 @@ def give_card(
     Raises:
         WorkspaceError: If it cannot be written.
     """
-    payload = {
-        "format": FORMAT,
-        "event": EVENT,
-        "dataset": name,
-        "added": added,
-        "card": to_mapping(card),
-        "at": datetime.now(UTC).isoformat(),
-    }
-    return objects.put(workspace, "event", payload)
+    key = key_of(workspace, name)
+    event = new_event(EVENT, key, card=to_mapping(card), added=added)
+    return objects.put(workspace, "event", event)
 
 
 def given_cards(workspace: Workspace, name: str) -> tuple[Card, ...]:
@@ -56,16 +45,13 @@ def given_cards(workspace: Workspace, name: str) -> tuple[Card, ...]:
         DatasetError: If an event is damaged.
         ConfigError: If a newer dpbench wrote a card with keys unknown here.
     """
-    events = [
-        payload
-        for payload in objects.all_of(workspace, "event").values()
-        if payload.get("event") == EVENT and payload.get("dataset") == name
-    ]
+    key = key_of(workspace, name)
     cards: list[Card] = []
-    for payload in sorted(events, key=_when):
-        card = from_mapping(Card, payload["card"], where=f"card of {name}")
-        kept = cards if payload["added"] else []
-        cards = [*(other for other in kept if other != card), card]
+    for event in events_of(workspace, EVENT):
+        if event["dataset"] == key:
+            card = from_mapping(Card, event["card"], where=f"card of {name}")
+            kept = cards if event["added"] else []
+            cards = [*(other for other in kept if other != card), card]
     return tuple(cards)
 
 
@@ -79,7 +65,3 @@ def cards_of(version: DatasetVersion) -> tuple[Card, ...]:
         return given
     shipped = shipped_cards().values()
     return tuple(card for card in shipped if card.digest == version.digest)
-
-
-def _when(payload: dict[str, Any]) -> str:
-    return str(payload["at"])

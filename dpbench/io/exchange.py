@@ -30,6 +30,7 @@ from dpbench.io.hub_card import write_hub_files
 from dpbench.io.writers import Writer, Written, writer_of
 from dpbench.store.files import fsync_tree, remove_tree
 from dpbench.store.split_parts import open_part
+from dpbench.store.theory_levels import ASIDE
 from dpbench.store.workspace import Workspace
 
 
@@ -140,8 +141,10 @@ def _write_table(path: Path, content: Content, order: np.ndarray[Any, Any]) -> N
     table = np.zeros(content.nframes, dtype=FRAME_DTYPE)
     table["source"] = content.source[order]
     table["step"] = content.step[order]
-    table["n_scf"] = content.version.facts["n_scf"][content.frames[order]]
+    table["n_scf"] = content.n_scf[order]
     table["pbc"] = content.survey.pbc[order]
+    table["charge"] = content.charge[order]
+    table["multiplicity"] = content.multiplicity[order]
     with path.open("xb") as file:
         np.save(file, table, allow_pickle=False)
 
@@ -175,6 +178,7 @@ def _sidecar(
         precision=content.dtype.name,
         created_at=version.payload["created_at"],
         dpbench_version=__version__,
+        is_lossless=written.is_lossless,
         part=content.part,
         split=content.split,
         n_quarantined=n_quarantined,
@@ -192,6 +196,12 @@ def _sidecar(
 
 def _sources(content: Content) -> tuple[SourceEntry, ...]:
     records = content.sources
+    entries = [
+        entry
+        for segment in content.version.segments
+        for entry in segment.manifest["sources"]
+    ]
+    asides = [entries[i].get(ASIDE) or {} for i in content.used.tolist()]
     hints = relative_paths([record.path for record in records])
     return tuple(
         SourceEntry(
@@ -203,11 +213,12 @@ def _sources(content: Content) -> tuple[SourceEntry, ...]:
             code=record.code,
             code_version=record.code_version,
             theory=record.theory_id,
+            theory_aside=aside,
             complete=record.complete,
             n_read=record.n_read,
             notes=record.notes,
         )
-        for record, hint in zip(records, hints, strict=True)
+        for record, hint, aside in zip(records, hints, asides, strict=True)
     )
 
 

@@ -96,6 +96,22 @@ class Content:
         return self.version.step[self.frames]
 
     @cached_property
+    def n_scf(self) -> NDArray[np.int16]:
+        """(frame), electronic iterations; -1 = unknown."""
+        n_scf: NDArray[np.int16] = self.version.facts["n_scf"][self.frames]
+        return n_scf
+
+    @cached_property
+    def charge(self) -> NDArray[np.float64]:
+        """(frame), total charge, e; NaN = unknown."""
+        return self.version.charge[self.frames]
+
+    @cached_property
+    def multiplicity(self) -> NDArray[np.int16]:
+        """(frame), spin multiplicity 2S + 1; -1 = unknown."""
+        return self.version.multiplicity[self.frames]
+
+    @cached_property
     def dtype(self) -> np.dtype[Any]:
         """float32 if all coordinates and forces are, else float64."""
         first = np.searchsorted(self.source, np.arange(len(self.sources)))
@@ -118,8 +134,7 @@ class Content:
             cuts = zip(frames.atom_offset[:-1], frames.atom_offset[1:], strict=True)
             index = [known.setdefault(z[a:b], len(known)) for a, b in cuts]
             parts["pbc"].append(frames.pbc)
-            has_box: NDArray[np.bool_] = np.isfinite(frames.box).all(axis=(1, 2))
-            parts["box"].append(has_box)
+            parts["box"].append(is_given(frames.box))
             parts["energy"].append(frames.has_energy)
             parts["force"].append(frames.has_force)
             parts["virial"].append(frames.has_virial)
@@ -147,6 +162,12 @@ class Content:
             positions = np.arange(self.nframes)
         for chunk in cut(positions, self.natoms[positions]):
             yield chunk, self.read(chunk)
+
+
+def is_given(array: NDArray[np.floating]) -> NDArray[np.bool_]:
+    """(frame), whether a tensor (frame, 3, 3) is there: NaN stands for none."""
+    given: NDArray[np.bool_] = np.logical_not(np.isnan(array).any(axis=(1, 2)))
+    return given
 
 
 def cut(

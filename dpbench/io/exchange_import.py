@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dpbench.config import canonical_json
+from dpbench.errors import SourceError
 from dpbench.frames import Frames
 from dpbench.io.dataset_cards import cards_of, give_card
 from dpbench.io.exchange_content import cut
@@ -33,6 +34,7 @@ from dpbench.store.digests import frame_digests, version_digest
 from dpbench.store.references import check_name, name_from
 from dpbench.store.segments import SegmentData, write_segment
 from dpbench.store.staging import staging_folder
+from dpbench.store.theory_levels import ASIDE
 from dpbench.store.versions import NewContent, Outcome, commit_version
 from dpbench.store.workspace import Workspace
 
@@ -117,6 +119,12 @@ def import_dataset(
         with open_export(folder, sidecar) as reader:
             for chosen in _bundles(reader, table):
                 loaded.take(staging, reader, table, chosen)
+        if sidecar.is_lossless and loaded.digest != sidecar.digest:
+            raise SourceError(
+                f"{folder}: reads as content {loaded.digest[:17]}; expected "
+                f"{sidecar.digest[:17]} as it was exported. Nothing was committed. "
+                "Export again with this dpbench."
+            )
         outcome = commit_version(
             workspace,
             name,
@@ -203,6 +211,8 @@ class _Loaded:
                 frames.select(mine),
                 theory=self._sidecar.sources[number].theory,
                 quarantine=[reasons[i] for i in mine],
+                charge=facts["charge"][mine],
+                multiplicity=facts["multiplicity"][mine],
             )
         self._digests.append(digests)
         is_good = np.array([not reason for reason in reasons])
@@ -236,6 +246,8 @@ class _Loaded:
             n_scf=np.array(facts["n_scf"][rows]),
             digests=digests[rows],
             reasons=[""] * len(rows),
+            charge=np.array(facts["charge"][rows]),
+            multiplicity=np.array(facts["multiplicity"][rows]),
             sources=[
                 _manifest_entry(entry, self._sidecar, n_frames=n)
                 for entry, n in zip(entries, counts, strict=True)
@@ -274,6 +286,7 @@ def _manifest_entry(
         "code": entry.code,
         "code_version": entry.code_version,
         "theory": entry.theory,
+        ASIDE: entry.theory_aside,
         "complete": entry.complete,
         "bytes": 0,
         "n_read": entry.n_read,

@@ -41,9 +41,17 @@ UNITS = {
 """What the sidecar says of units."""
 
 FRAME_DTYPE = np.dtype(
-    [("source", "<i4"), ("step", "<i4"), ("n_scf", "<i2"), ("pbc", "u1", (3,))]
+    [
+        ("source", "<i4"),
+        ("step", "<i4"),
+        ("n_scf", "<i2"),
+        ("pbc", "u1", (3,)),
+        ("charge", "<f8"),
+        ("multiplicity", "<i2"),
+    ]
 )
-"""A record of the table of frames; ``source`` counts the sidecar's sources."""
+"""A record of the table of frames; ``source`` counts the sidecar's sources. Unknown are
+``n_scf`` and ``multiplicity`` = -1 and ``charge`` = NaN."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -76,6 +84,8 @@ class SourceEntry:
     """Its version."""
     theory: str
     """Key into ``theories``."""
+    theory_aside: dict[str, Any]
+    """What is compared beside the level of theory, as the dataset keeps it."""
     complete: bool
     """Whether the program's own end marker was found."""
     n_read: int
@@ -120,6 +130,8 @@ class Sidecar:
     """When the version was made."""
     dpbench_version: str
     """The dpbench that wrote this."""
+    is_lossless: bool
+    """Whether an import gives ``digest`` again."""
     part: str | None = None
     """Part of a split; None = the whole version."""
     split: str | None = None

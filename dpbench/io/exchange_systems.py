@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from dpbench.elements import atomic_numbers
 from dpbench.errors import SourceError
 from dpbench.frames import Frames, offsets
+from dpbench.io.exchange_content import is_given
 from dpbench.io.exchange_sidecar import SystemEntry
 
 Load = Callable[[str], Any]
@@ -105,14 +106,13 @@ class SystemReader:
         if force is None:
             force = np.full_like(coord, np.nan)
         box = _double(arrays["box"], (n, 3, 3))
-        given: NDArray[np.bool_] = np.isfinite(box).all(axis=(1, 2))
         return Frames(
             atom_offset=offsets(is_real.sum(axis=1)),
             z=self._numbers[np.where(is_real, types, 0)][is_real].astype(np.uint8),
             coord=coord.reshape(n, natoms, 3)[is_real],
             force=force.reshape(n, natoms, 3)[is_real],
             box=box,
-            pbc=np.repeat(given[:, None], 3, axis=1),
+            pbc=np.repeat(is_given(box)[:, None], 3, axis=1),
             energy=_double(arrays["energy"], (n,)),
             virial=_double(arrays["virial"], (n, 3, 3)),
         )

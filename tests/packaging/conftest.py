@@ -40,8 +40,9 @@ def run():
 def wheel(tmp_path_factory):
     """The wheel, built from what the repository holds."""
     source = tmp_path_factory.mktemp("source")  # a build folder of old would leak in
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
+    for name in ("pyproject.toml", "setup.py", "MANIFEST.in", "README.md", "LICENSE"):
         shutil.copy(REPOSITORY / name, source)
+    shutil.copytree(REPOSITORY / "registry", source / "registry")
     ignore = shutil.ignore_patterns("__pycache__")
     shutil.copytree(REPOSITORY / "dpbench", source / "dpbench", ignore=ignore)
     run_outside(

@@ -15,6 +15,7 @@ def test_wheel_holds_the_data_that_the_code_reads(wheel):
         "dpbench/_demo/train.toml",
         "dpbench/_demo/si8_a540_900K.out.gz",
         "dpbench/py.typed",
+        "dpbench/_registry/datasets/si8_qe_lda.toml",
         "dpbench/eval/leaderboard/assets/",
         "dpbench/store/catalog/migrations/",
     ):

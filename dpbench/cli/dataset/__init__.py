@@ -61,6 +61,10 @@ COMMANDS = {
         "dpbench.cli.dataset.import_:import_command",
         "Read an exported dataset back, labels and theory.",
     ),
+    "card": (
+        "dpbench.cli.dataset.card:card_command",
+        "Show or give licence, citation and title.",
+    ),
     "pack": (
         "dpbench.cli.dataset.pack:pack_command",
         "Merge small segments into large ones.",

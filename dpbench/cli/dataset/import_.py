@@ -51,7 +51,11 @@ def import_command(
     if as_json:
         click.echo(as_text(facts))
         return
-    what = "the frames that were exported" if facts["is_same"] else "OTHER FRAMES"
+    what = (
+        "the frames that were exported"
+        if facts["is_same"]
+        else "less than was exported"
+    )
     news = "" if facts["is_new"] else "  nothing new"
     lines = [
         f"{facts['label']}  {facts['digest']}{news}",

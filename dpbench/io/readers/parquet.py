@@ -147,7 +147,7 @@ def _frames(table: pa.Table) -> Frames:
         raise ValueError(f"atomic number {numbers.min()} or {numbers.max()}")
     box = _tensors(columns.get("cell"), n)
     pbc = columns.get("pbc")
-    given: NDArray[np.bool_] = np.isfinite(box).all(axis=(1, 2))
+    given = np.logical_not(np.isnan(box).any(axis=(1, 2)))
     return Frames(
         atom_offset=edges,
         z=numbers.astype(np.uint8),

@@ -24,6 +24,8 @@ class Written:
     hold them; None = that of the content."""
     extra: Mapping[str, Any] = field(default_factory=dict)
     """Facts that reading back needs; plain JSON, entered into the sidecar."""
+    is_lossless: bool = True
+    """Whether reading back gives every frame as it was."""
     notes: tuple[str, ...] = ()
     """What the files cannot hold of these frames, beside ``Writer.limits``."""
 
@@ -38,8 +40,6 @@ class Writer:
     """Module under ``dpbench.io.writers`` that holds ``write``."""
     limits: tuple[str, ...]
     """What no file of this format holds, for users."""
-    is_deepmd: bool = False
-    """Whether a frame is either periodic in all directions or has no cell."""
 
     def write(self, folder: Path, content: Content) -> Written:
         """Write all frames below an empty folder."""
@@ -57,25 +57,21 @@ WRITERS: dict[str, Writer] = {
         format="deepmd/npy",
         module="deepmd_npy",
         limits=(_SIDECAR_ONLY,),
-        is_deepmd=True,
     ),
     "deepmd/npy/mixed": Writer(
         format="deepmd/npy/mixed",
         module="deepmd_mixed",
         limits=(_SIDECAR_ONLY,),
-        is_deepmd=True,
     ),
     "deepmd/hdf5": Writer(
         format="deepmd/hdf5",
         module="deepmd_hdf5",
         limits=(_SIDECAR_ONLY,),
-        is_deepmd=True,
     ),
     "deepmd/lmdb": Writer(
         format="deepmd/lmdb",
         module="deepmd_lmdb",
         limits=(_SIDECAR_ONLY,),
-        is_deepmd=True,
     ),
     "extxyz": Writer(
         format="extxyz",

@@ -28,6 +28,8 @@ DESCRIPTIONS = {
     "source": ["Source", "sha256 of the file it was read from", "text", ""],
     "step": ["Step", "position of the frame in that file", "int", ""],
     "theory": ["Theory", "level of theory, see the metadata", "text", ""],
+    "total_charge": ["Total charge", "charge of the frame, if known", "float", "e"],
+    "multiplicity": ["Multiplicity", "spin multiplicity 2S + 1", "int", ""],
 }
 """Key-value pairs, as ASE's web view words them."""
 
@@ -51,7 +53,13 @@ def write(folder: Path, content: Content) -> Written:
 
 def _pairs(content: Content, position: int) -> dict[str, Any]:
     source = content.sources[int(content.source[position])]
-    return {
+    charge, spin = content.charge[position], content.multiplicity[position]
+    electrons: dict[str, Any] = {}
+    if not np.isnan(charge):
+        electrons["total_charge"] = float(charge)
+    if spin > 0:
+        electrons["multiplicity"] = int(spin)
+    return electrons | {
         "dataset": content.version.label,
         # a bare hash could be read as a number, which ASE refuses
         "source": f"sha256:{source.sha256}",

@@ -18,6 +18,7 @@ from dpbench.io.writers.systems import (
     System,
     columns_of,
     find_systems,
+    loses_cells,
     rows_of,
     sets_of,
     system_notes,
@@ -49,6 +50,7 @@ def write(folder: Path, content: Content) -> Written:
                 for system in systems
             ]
         },
+        is_lossless=not loses_cells(content),
         notes=system_notes(content, systems),
     )
 

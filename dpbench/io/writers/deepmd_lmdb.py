@@ -19,7 +19,7 @@ from dpbench.elements import SYMBOLS
 from dpbench.frames import Frames
 from dpbench.io.exchange_content import Content
 from dpbench.io.writers import Written
-from dpbench.io.writers.systems import periodicity_notes
+from dpbench.io.writers.systems import loses_cells, periodicity_notes
 
 KEY_FORMAT = "012d"
 """Format of a frame's key."""
@@ -64,7 +64,7 @@ def write(folder: Path, content: Content) -> Written:
             "frames with and without a cell in one LMDB: DeePMD-kit's test takes the "
             "periodicity of the first for all; export them apart for that"
         )
-    return Written(notes=tuple(notes))
+    return Written(is_lossless=not loses_cells(content), notes=tuple(notes))
 
 
 def _system_ids(content: Content) -> NDArray[np.int64]:

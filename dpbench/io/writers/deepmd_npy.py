@@ -17,6 +17,7 @@ from dpbench.io.writers.systems import (
     System,
     columns_of,
     find_systems,
+    loses_cells,
     real_types,
     rows_of,
     sets_of,
@@ -41,6 +42,7 @@ def write(folder: Path, content: Content, *, mixed: bool = False) -> Written:
                 for system in systems
             ]
         },
+        is_lossless=not loses_cells(content),
         notes=system_notes(content, systems),
     )
 

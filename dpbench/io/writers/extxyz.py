@@ -33,10 +33,13 @@ def write(folder: Path, content: Content) -> Written:
 
 def _provenance(content: Content, position: int) -> str:
     source = content.sources[int(content.source[position])]
-    return (
+    text = (
         f"dataset={content.version.label} source={source.sha256} "
         f"step={int(content.step[position])} theory={source.theory_id}"
     )
+    charge, spin = content.charge[position], content.multiplicity[position]
+    text += "" if np.isnan(charge) else f" charge={float(charge)!r}"
+    return text + ("" if spin < 1 else f" multiplicity={int(spin)}")
 
 
 def _text(frames: Frames, i: int, provenance: str) -> str:

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from dpbench.frames import Frames, offsets
-from dpbench.io.exchange_content import Content
+from dpbench.io.exchange_content import Content, is_given
 from dpbench.io.writers import Written
 from dpbench.io.writers.parquet_columns import COLUMNS
 
@@ -63,6 +63,8 @@ def arrow_schema(dtype: np.dtype[Any]) -> pa.Schema:
         "source": pa.string(),
         "step": pa.int32(),
         "theory": pa.string(),
+        "charge": pa.float64(),
+        "multiplicity": pa.int16(),
     }
     return pa.schema([pa.field(name, types[name]) for name in COLUMNS])
 
@@ -85,6 +87,7 @@ def _table(
     sources = [content.sources[i] for i in content.source[positions].tolist()]
     formulas = content.version.formulas
     has_force = frames.has_force
+    charge, spin = content.charge[positions], content.multiplicity[positions]
     columns = {
         "formula": pa.array([formulas[i] for i in content.frames[positions].tolist()]),
         "natoms": pa.array(frames.natoms, pa.int32()),
@@ -98,6 +101,8 @@ def _table(
         "source": pa.array([source.sha256 for source in sources]),
         "step": pa.array(content.step[positions]),
         "theory": pa.array([source.theory_id for source in sources]),
+        "charge": pa.array(charge, mask=np.isnan(charge)),
+        "multiplicity": pa.array(spin, mask=spin < 1),
     }
     return pa.table([columns[name] for name in COLUMNS], schema=schema)
 
@@ -130,7 +135,7 @@ def _vectors(
 
 def _tensors(array: NDArray[np.float64]) -> pa.Array:
     """Lists of three rows; frames that have none are null."""
-    given = np.isfinite(array).all(axis=(1, 2))
+    given = is_given(array)
     rows = array[given].reshape(-1, 3)
     inner = _lists(np.arange(len(rows) + 1) * 3, pa.array(rows.ravel()))
     return _lists(offsets(np.where(given, 3, 0)), inner, np.logical_not(given))

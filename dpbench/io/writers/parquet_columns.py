@@ -59,5 +59,11 @@ COLUMNS: dict[str, Column] = {
     "theory": Column(
         data_type="sc:Text", description="level of theory: key into dpbench.json"
     ),
+    "charge": Column(
+        data_type="cr:Float64", description="total charge, e; null = unknown"
+    ),
+    "multiplicity": Column(
+        data_type="cr:Int16", description="spin multiplicity 2S + 1; null = unknown"
+    ),
 }
 """Columns by name, in order."""

@@ -112,6 +112,12 @@ def system_notes(content: Content, systems: list[System]) -> tuple[str, ...]:
     return tuple(notes)
 
 
+def loses_cells(content: Content) -> bool:
+    """Tell whether a frame has a cell without being periodic: it is not written."""
+    survey = content.survey
+    return bool((survey.has_box & ~survey.pbc.any(axis=1)).any())
+
+
 def periodicity_notes(content: Content) -> tuple[str, ...]:
     """Say which frames are neither periodic in all directions nor without a cell."""
     survey = content.survey
@@ -125,7 +131,17 @@ def periodicity_notes(content: Content) -> tuple[str, ...]:
             "take them as periodic in all; 'dpbench dataset import' restores it"
         )
     if boxes:
-        notes.append(f"the cell of {boxes} frames that are not periodic")
+        notes.append(
+            f"the cell of {boxes} frames that are not periodic: an import gives them "
+            "without, and another digest"
+        )
+    charged = int((~np.isnan(content.charge) & (content.charge != 0)).sum())
+    spins = int((content.multiplicity > 1).sum())
+    if charged or spins:
+        notes.append(
+            f"charge ({charged} frames) and spin multiplicity ({spins} frames other "
+            "than singlets), for other programs; they stand in dpbench-frames.npy"
+        )
     return tuple(notes)
 
 
