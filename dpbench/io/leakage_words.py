@@ -4,6 +4,10 @@ from collections.abc import Mapping
 from typing import Any
 
 
+FIRST = {"validation": 0, "test": 1}
+"""Parts that are named first; the others follow by name."""
+
+
 def leakage_words(found: Mapping[str, Any]) -> str:
     """Word what a part shares with the training part.
 
@@ -31,7 +35,8 @@ def parts_line(by_part: Mapping[str, Mapping[str, Any]]) -> str:
     Args:
         by_part: ``Split.leakage``.
     """
+    order = sorted(by_part, key=lambda part: (FIRST.get(part, len(FIRST)), part))
     return "; ".join(
-        f"{part} ({found['n_b']} frames): {leakage_words(found)}"
-        for part, found in by_part.items()
+        f"{part} ({by_part[part]['n_b']} frames): {leakage_words(by_part[part])}"
+        for part in order
     )
