@@ -237,20 +237,29 @@ def _step(
     start, stop = span
     n_scf = -1
     verdict = Quarantine.NOT_DFT if is_ml else Quarantine.NONE
-    table = data.rfind(FORCES, start, stop)
     at = data.rfind(b"Iteration", start, stop)
+    table = data.rfind(FORCES, start, stop)
     if at >= 0:
         match = ITERATION.match(data, at)
         if match is not None and b"*" not in match[0]:
             number, n_scf = int(match[1]), int(match[2])
-    if total is None or data.find(b"\0", start, stop + len(total)) >= 0:
-        verdict = Quarantine.TRUNCATED  # zeros are what a crashed disk leaves
-    elif not is_ml and not _converged(
-        data, (max(at, start), stop), n_scf, head.settings
-    ):
+    # What a step tells stands behind its last iteration, cell and stress before the
+    # table; the table need not be searched for them.
+    own = max(at, start)
+    before = (own, table if table >= own else stop)
+    is_torn = total is None or 0 <= table < own
+    # zeros are what a crashed disk leaves
+    is_torn |= data.find(b"\0", start, stop + len(total or b"")) >= 0
+    # Each part stands there once; twice, lines of two steps ran together.
+    is_torn |= data.find(FORCES, own, stop) not in (table, -1)
+    is_torn |= any(
+        data.find(mark, *before) != data.rfind(mark, *before)
+        for mark in (_STRESS, _CELL)
+    )
+    if is_torn:
+        verdict = Quarantine.TRUNCATED
+    elif not is_ml and not _converged(data, (own, stop), n_scf, head.settings):
         verdict = Quarantine.UNCONVERGED
-    # Cell and stress stand before the table, which need not be searched for them.
-    before = (start, table if table >= 0 else stop)
     step = _Step(
         number=number,
         n_scf=min(n_scf, 32_767),
@@ -259,7 +268,8 @@ def _step(
         stress=_line_with(data, _STRESS, before),
         verdict=verdict,
     )
-    return step, _rows(data, table, stop, natoms=len(head.z)) if table >= 0 else b""
+    has_table = table >= own
+    return step, _rows(data, table, stop, natoms=len(head.z)) if has_table else b""
 
 
 def _converged(

@@ -1,14 +1,13 @@
-"""Reader of VASP's vasprun.xml: streamed, each ionic step dropped once it is read."""
+"""Reader of VASP's vasprun.xml: streamed, each ionic step parsed alone."""
 
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import Any
 
 import numpy as np
-from lxml import etree
 from numpy.typing import NDArray
 
 from dpbench.elements import atomic_numbers
@@ -24,18 +23,11 @@ from dpbench.io.readers.fixed_point import (
 )
 from dpbench.io.readers.vasp_run import VaspRun, element_of
 from dpbench.io.readers.vasp_settings import charge, hubbard, kpoints
-from dpbench.io.text import open_binary
+from dpbench.io.readers.vasp_xml_parts import Parts, parse_head, parse_step
 from dpbench.units import KBAR
 
-_LARGE = ("eigenvalues", "projected", "dos")
-"""Large parts of a calculation that no label comes from."""
-
-_TAGS = ("generator", "incar", "kpoints", "parameters", "atominfo", "calculation")
 _SAME_ENERGY = 1e-5
 """eV; both are printed with eight decimals, old versions print six."""
-
-_FRESH = b"</calculation>"
-_END = b"</modeling>"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,30 +42,8 @@ class _Step:
     position: bytes
     force: bytes
     stress: bytes
-
-
-class _Counting:
-    """A file that counts whole calculations while it is read.
-
-    In a file cut off by a killed run the parser closes open elements itself, and a
-    number cut in two looks whole. Only the end tags in the text tell.
-    """
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
-        self._tail = b""
-        self.n_whole = 0
-        self.complete = False
-
-    def read(self, size: int = -1) -> bytes:
-        """Return the next bytes."""
-        chunk = self._file.read(size)
-        text = self._tail + chunk
-        self.n_whole += text.count(_FRESH)
-        self.complete |= _END in text
-        keep = len(_FRESH) - 1
-        self._tail = text[-keep:]
-        return chunk
+    is_whole: bool
+    """Whether all its parts are there, once and in order."""
 
 
 def read_vasprun(path: Path) -> VaspRun:
@@ -82,34 +52,14 @@ def read_vasprun(path: Path) -> VaspRun:
     Raises:
         SourceError: If it is no vasprun.xml, or tells no atoms.
     """
+    parts = Parts(path)
+    steps = []
+    for text, has_tags in parts:
+        element, is_whole = parse_step(text, is_whole=has_tags)
+        if element is not None:
+            steps.append(_step(element, is_whole=is_whole))
     settings: dict[str, Any] = {"TITEL": []}
-    symbols: list[str] = []
-    steps: list[_Step] = []
-    with open_binary(path) as raw:
-        file = _Counting(raw)
-        try:
-            events = etree.iterparse(
-                cast(IO[bytes], file), tag=_TAGS + _LARGE, recover=True, huge_tree=True
-            )
-            for _, element in events:
-                if element.tag == "calculation":
-                    steps.append(_step(element))
-                elif element.tag == "atominfo":
-                    symbols = _symbols(element)
-                    settings["TITEL"] = _titles(element)
-                    settings["VALENCE"] = _valences(element)
-                else:
-                    _collect(element, settings)
-                if element.tag in _LARGE:
-                    element.clear()
-                else:
-                    _forget(element)
-        except (etree.XMLSyntaxError, OSError, EOFError) as error:
-            if not steps:
-                raise SourceError(
-                    f"{path}: is no readable vasprun.xml ({error}). Give the file that "
-                    "VASP wrote."
-                ) from error
+    symbols = _read_head(parse_head(parts.head, path), settings)
     if not symbols:
         raise SourceError(
             f"{path}: has no <atominfo>; expected a vasprun.xml up to its first ionic "
@@ -117,7 +67,20 @@ def read_vasprun(path: Path) -> VaspRun:
         )
     _finish(settings)
     z = atomic_numbers(symbols, where=f"{path}: <atominfo>")
-    return _run(z, steps, settings, n_whole=file.n_whole, complete=file.complete)
+    return _run(z, steps, settings, complete=parts.complete)
+
+
+def _read_head(root: Any, settings: dict[str, Any]) -> list[str]:
+    """Collect the settings; return the element of each atom."""
+    symbols: list[str] = []
+    for element in root.iter("generator", "incar", "kpoints", "parameters", "atominfo"):
+        if element.tag == "atominfo":
+            symbols = _symbols(element)
+            settings["TITEL"] = _titles(element)
+            settings["VALENCE"] = _valences(element)
+        else:
+            _collect(element, settings)
+    return symbols
 
 
 def _run(
@@ -125,10 +88,10 @@ def _run(
     steps: list[_Step],
     settings: dict[str, Any],
     *,
-    n_whole: int,
     complete: bool,
 ) -> VaspRun:
     n, natoms = len(steps), len(z)
+    has_stress = any(step.stress for step in steps)
     box = _stack([step.box for step in steps], 3)
     fractional = _stack([step.position for step in steps], natoms)
     n_scf = np.array([step.n_scf for step in steps], dtype=np.int16)
@@ -148,7 +111,7 @@ def _run(
         n_scf=np.where(n_scf > 0, n_scf, -1).astype(np.int16),
         step=np.arange(1, n + 1, dtype=np.int32),
         verdict=tuple(
-            _verdict(i, step, settings, n_whole=n_whole)
+            _verdict(step, settings, has_stress=has_stress)
             or (Quarantine.NO_ENERGY if unclear[i] else Quarantine.NONE)
             for i, step in enumerate(steps)
         ),
@@ -204,10 +167,9 @@ def cartesian(
     )
 
 
-def _verdict(
-    index: int, step: _Step, settings: dict[str, Any], *, n_whole: int
-) -> Quarantine:
-    if index >= n_whole:
+def _verdict(step: _Step, settings: dict[str, Any], *, has_stress: bool) -> Quarantine:
+    # Where other steps have a stress, one without has lost lines.
+    if not step.is_whole or (has_stress and not step.stress):
         return Quarantine.TRUNCATED
     if step.n_scf == 0 and settings.get("ML_LMLFF"):
         return Quarantine.NOT_DFT
@@ -218,7 +180,7 @@ def _verdict(
     return Quarantine.NONE
 
 
-def _step(element: Any) -> _Step:
+def _step(element: Any, *, is_whole: bool) -> _Step:
     structure = element.find("structure")
     return _Step(
         n_scf=len(element.findall("scstep")),
@@ -228,6 +190,7 @@ def _step(element: Any) -> _Step:
         position=_varray(structure, "varray[@name='positions']"),
         force=_varray(element, "varray[@name='forces']"),
         stress=_varray(element, "varray[@name='stress']"),
+        is_whole=is_whole,
     )
 
 
@@ -257,13 +220,6 @@ def _stack(tables: Sequence[bytes], nrows: int) -> NDArray[np.float64]:
         if table is not None and len(table) == nrows:
             out[i] = table
     return out
-
-
-def _forget(element: Any) -> None:
-    """Free an element and what stands before it: memory stays that of one step."""
-    element.clear()
-    while element.getprevious() is not None:
-        del element.getparent()[0]
 
 
 def _symbols(atominfo: Any) -> list[str]:
