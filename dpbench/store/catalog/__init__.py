@@ -10,23 +10,32 @@ from sqlalchemy import delete, select, text
 
 from dpbench.errors import WorkspaceError
 from dpbench.store import objects
-from dpbench.store.catalog import tables
-from dpbench.store.catalog.engine import registry_url, sqlite_path, transaction
+from dpbench.store.catalog import guards, tables
+from dpbench.store.catalog.engine import (
+    registry_url,
+    sqlite_path,
+    transaction,
+    upgrade_registry,
+)
 from dpbench.store.catalog.index import catch_up, index_object, is_behind
+from dpbench.store.catalog.migrate import HEAD
 from dpbench.store.workspace import Workspace
 
 __all__ = [
     "catch_up",
     "models",
     "rebuild",
+    "register_event",
     "register_model",
     "register_result",
     "register_run",
     "register_split",
     "results",
     "runs",
+    "split_payloads",
     "synchronise",
     "transaction",
+    "upgrade",
 ]
 
 
@@ -64,6 +73,11 @@ def register_result(workspace: Workspace, payload: dict[str, Any]) -> str:
         WorkspaceError: If it cannot be written.
     """
     return _register(workspace, "result", payload)
+
+
+def register_event(workspace: Workspace, payload: dict[str, Any]) -> str:
+    """File an event as ``store.events`` writes it; returns the object's digest."""
+    return _register(workspace, "event", payload)
 
 
 def register_split(workspace: Workspace, payload: dict[str, Any]) -> str:
@@ -108,10 +122,38 @@ def rebuild(workspace: Workspace) -> int:
         DatasetError: If an object or manifest is damaged.
     """
     _move_damaged_aside(workspace)
-    with transaction(workspace, write=True) as connection:
+    with transaction(workspace, write=True) as connection, guards.lifted(connection):
         for table in reversed(tables.metadata.sorted_tables):
             connection.execute(delete(table))
         return catch_up(connection, workspace)
+
+
+def split_payloads(workspace: Workspace, dataset_digest: str) -> list[dict[str, Any]]:
+    """Read the splits of one content, in the order of their objects' names.
+
+    Raises:
+        DatasetError: If one is damaged.
+    """
+    synchronise(workspace)
+    split = tables.split
+    query = select(split.c.id).where(split.c.dataset_digest == dataset_digest)
+    with transaction(workspace, write=False) as connection:
+        digests = sorted(connection.scalars(query))
+    return [objects.get(workspace, "split", digest) for digest in digests]
+
+
+def upgrade(workspace: Workspace) -> str:
+    """Bring the registry to the newest tables, on a server too, and fill them.
+
+    Returns:
+        The schema that it has now.
+
+    Raises:
+        WorkspaceError: If it is damaged, made by a newer dpbench, or out of reach.
+    """
+    upgrade_registry(workspace)
+    synchronise(workspace)
+    return HEAD
 
 
 def _register(workspace: Workspace, kind: objects.Kind, payload: dict[str, Any]) -> str:

@@ -72,6 +72,21 @@ def transaction(workspace: Workspace, *, write: bool) -> Iterator[Connection]:
         engine.dispose()
 
 
+def upgrade_registry(workspace: Workspace) -> None:
+    """Bring the registry to the newest tables, on a server too.
+
+    Raises:
+        WorkspaceError: If it is damaged, made by a newer dpbench, or out of reach.
+    """
+    url = registry_url(workspace)
+    engine = _engine(url)
+    try:
+        with _database_errors(url):
+            _bring_up_to_date(engine, place=lease_place(workspace), is_asked=True)
+    finally:
+        engine.dispose()
+
+
 def registry_url(workspace: Workspace) -> URL:
     """Return where the registry is, as SQLAlchemy has it.
 
@@ -232,7 +247,9 @@ def _begin_sqlite(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE" if is_writer else "BEGIN")
 
 
-def _bring_up_to_date(engine: Engine, *, place: Path | None) -> None:
+def _bring_up_to_date(
+    engine: Engine, *, place: Path | None, is_asked: bool = False
+) -> None:
     reader = engine.execution_options(dpbench_write=False)
     with reader.begin() as connection:
         revision = current_revision(connection)
@@ -240,7 +257,7 @@ def _bring_up_to_date(engine: Engine, *, place: Path | None) -> None:
         path = sqlite_path(engine.url)
         with _lease(place), engine.begin() as connection:
             lock_writers(connection)
-            upgrade(connection, path)
+            upgrade(connection, path, is_asked=is_asked)
 
 
 @contextmanager

@@ -3,11 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Table, func, select
+from sqlalchemy import Connection, Table, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from dpbench.store import objects
-from dpbench.store.catalog import tables
+from dpbench.store.catalog import marks, tables
 from dpbench.store.manifest import read_manifest
 from dpbench.store.masks import excluded_count
 from dpbench.store.workspace import Workspace
@@ -20,6 +20,7 @@ RECORD_TABLES: dict[objects.Kind, Table] = {
     "model": tables.model,
     "run": tables.run,
     "result": tables.result,
+    "event": tables.history,
 }
 """Kinds whose objects become one row each."""
 
@@ -27,10 +28,11 @@ RECORD_TABLES: dict[objects.Kind, Table] = {
 def index_object(
     connection: Connection, kind: objects.Kind, digest: str, payload: Row
 ) -> None:
-    """Add the row (and the event) of one theory, split, model, run or result."""
+    """Add the row of one theory, split, model, run, result or event, and its date."""
     row = {"id": digest, **_COLUMNS[kind](payload)}
     _insert(connection, RECORD_TABLES[kind], [row])
-    _insert_event(connection, kind, digest, payload.get("created_at"))
+    at = payload.get("at" if kind == "event" else "created_at")
+    _insert_event(connection, kind, digest, at)
 
 
 def index_version(
@@ -57,6 +59,7 @@ def index_version(
         "n_quarantined": sum(payload["quarantined"].values()),
         **_pick(payload, "dataset", "number", "digest", "n_frames", "n_atoms"),
         **_pick(payload, "created_at", "note"),
+        "mixed_theory": payload.get("mixed_theory"),
     }
     _insert(connection, tables.version, [row])
     rows = [
@@ -82,36 +85,21 @@ def catch_up(connection: Connection, workspace: Workspace) -> int:
     Returns:
         Number of objects indexed.
     """
-    count = 0
-    for kind in RECORD_TABLES:
-        for digest in sorted(_missing(connection, workspace, kind)):
-            payload = objects.get(workspace, kind, digest)
-            index_object(connection, kind, digest, payload)
-            count += 1
-    known = set(connection.scalars(select(tables.version.c.id)))
-    for _, _, digest in objects.all_versions(workspace):
-        if digest not in known:
-            payload = objects.get(workspace, "version", digest)
-            index_version(connection, workspace, digest, payload)
-            count += 1
-    return count
+    gap = marks.find_gap(connection, workspace, RECORD_TABLES)
+    for kind, digest in gap.records:
+        index_object(connection, kind, digest, objects.get(workspace, kind, digest))
+    for name, number in gap.versions:
+        digest = objects.version_digest(workspace, name, number)
+        payload = objects.get(workspace, "version", digest)
+        index_version(connection, workspace, digest, payload)
+    marks.keep(connection, gap.settled)
+    return len(gap.records) + len(gap.versions)
 
 
 def is_behind(connection: Connection, workspace: Workspace) -> bool:
-    """Tell whether objects exist that have no row."""
-    for kind, table in RECORD_TABLES.items():
-        rows = connection.scalar(select(func.count()).select_from(table))
-        if rows != len(objects.digests(workspace, kind)):
-            return True
-    rows = connection.scalar(select(func.count()).select_from(tables.version))
-    return rows != sum(1 for _ in objects.all_versions(workspace))
-
-
-def _missing(
-    connection: Connection, workspace: Workspace, kind: objects.Kind
-) -> set[str]:
-    known = set(connection.scalars(select(RECORD_TABLES[kind].c.id)))
-    return set(objects.digests(workspace, kind)) - known
+    """Tell whether objects exist that have no row, or many folders have no mark."""
+    gap = marks.find_gap(connection, workspace, RECORD_TABLES)
+    return gap.is_open or len(gap.settled) > marks.MANY
 
 
 def _index_segment(connection: Connection, manifest: Row) -> None:
@@ -170,7 +158,11 @@ def _theory_columns(payload: Row) -> Row:
 
 
 def _split_columns(payload: Row) -> Row:
-    return _pick(payload, "digest", "dataset_digest", "strategy", "seed", "sizes")
+    return {
+        **_pick(payload, "digest", "dataset_digest", "strategy", "seed", "sizes"),
+        "name": payload.get("name"),
+        "dataset": payload.get("dataset"),
+    }
 
 
 def _model_columns(payload: Row) -> Row:
@@ -194,10 +186,20 @@ def _result_columns(payload: Row) -> Row:
     return {"created_at": payload.get("created_at"), "payload": payload}
 
 
+def _history_columns(payload: Row) -> Row:
+    return {
+        "event": payload.get("event"),
+        "dataset": payload.get("dataset"),
+        "at": payload.get("at"),
+        "payload": payload,
+    }
+
+
 _COLUMNS = {
     "theory": _theory_columns,
     "split": _split_columns,
     "model": _model_columns,
     "run": _run_columns,
     "result": _result_columns,
+    "event": _history_columns,
 }

@@ -7,10 +7,10 @@ from sqlalchemy import Connection, inspect, text
 
 from dpbench.errors import WorkspaceError
 
-HEAD = "0001"
+HEAD = "0002"
 """The newest revision; a test holds it to the migrations folder."""
 
-KNOWN = ("0001",)
+KNOWN = ("0001", "0002")
 """All revisions, oldest first."""
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -35,11 +35,18 @@ def current_revision(connection: Connection) -> str | None:
     return found
 
 
-def upgrade(connection: Connection, sqlite_file: Path | None) -> None:
+def upgrade(
+    connection: Connection, sqlite_file: Path | None, *, is_asked: bool = False
+) -> None:
     """Run the missing migrations inside the caller's write transaction.
 
     An SQLite registry with tables is copied to ``registry.db.before-HEAD`` first; a
-    registry on a server is never changed without its administrator.
+    registry on a server is never changed unless its administrator asks for it.
+
+    Args:
+        connection: To the registry.
+        sqlite_file: Its file; None = it is on a server.
+        is_asked: Somebody asks for exactly this.
 
     Raises:
         WorkspaceError: If a server's registry is older than this dpbench.
@@ -48,12 +55,14 @@ def upgrade(connection: Connection, sqlite_file: Path | None) -> None:
     if found == HEAD:
         return  # another process has done it while we waited for the lock
     if found is not None:
-        if sqlite_file is None:
+        if sqlite_file is not None:
+            _back_up(sqlite_file)
+        elif not is_asked:
             raise WorkspaceError(
-                f"registry: has schema {found}; this dpbench needs {HEAD}. Have its "
-                "administrator run the migrations after a backup."
+                f"registry: has schema {found}; this dpbench needs {HEAD}, and others "
+                "may still need the old one. Make a backup (pg_dump), update dpbench "
+                "everywhere, and run 'dpbench registry upgrade'."
             )
-        _back_up(sqlite_file)
     # Imported here: Alembic is slow to import and needed once in a registry's life.
     from alembic import command
     from alembic.config import Config

@@ -99,6 +99,7 @@ version = Table(
     Column("n_quarantined", BigInteger, nullable=False),
     Column("created_at", String(40), nullable=False),
     Column("note", Text, nullable=False),
+    Column("mixed_theory", JSON_VALUE),
     UniqueConstraint("dataset", "number"),
 )
 
@@ -121,6 +122,8 @@ split = Table(
     Column("strategy", Text, nullable=False),
     Column("seed", BigInteger, nullable=False),
     Column("sizes", JSON_VALUE, nullable=False),
+    Column("name", Text),
+    Column("dataset", Text),
 )
 
 model = Table(
@@ -158,3 +161,25 @@ event = Table(
     Column("verb", String(16), primary_key=True),
     Column("at", String(40)),
 )
+
+history = Table(
+    "history",
+    metadata,
+    Column("id", DIGEST, primary_key=True),
+    Column("event", String(16), index=True),
+    Column("dataset", String(200)),
+    Column("at", String(40)),
+    Column("payload", JSON_VALUE, nullable=False),
+)
+"""The objects of kind ``event``: what users did to datasets (``store.events``)."""
+
+folder = Table(
+    "folder",
+    metadata,
+    Column("path", String(220), primary_key=True),
+    Column("mtime_ns", BigInteger, nullable=False),
+)
+"""Folders of files that have rows, and when each last changed (``marks``)."""
+
+UNFROZEN = (folder,)
+"""Tables whose rows may change; triggers guard all others."""
