@@ -50,7 +50,7 @@ DECIDED_BY = {
         "trajectory_r",
         "trajectory_slope",
     ),
-    "pulay_stress": ("pulay_pressure", "volume_range"),
+    "pulay_stress": ("pulay_pressure", "volume_range", "volume_scatter"),
 }
 """The thresholds that decide on each flag."""
 

@@ -268,7 +268,10 @@ def pulay_stress(
     )
     for key, members in groups(version, by_formula=True):
         formula, theory = key.split(" ")
-        for rows, verdict in judge_volumes(everything.select(members), limits):
+        found = judge_volumes(
+            everything.select(members), limits, natoms=int(version.natoms[members[0]])
+        )
+        for rows, verdict in found:
             flagged[members[rows]] = verdict.verdict == "pulay"
             entries.append(
                 {

@@ -70,6 +70,9 @@ class Thresholds:
     pulay_pressure: float = 1.0
     """GPa; largest difference of -dE/dV and the virial's pressure, beyond twice its
     standard error."""
+    volume_scatter: float = 0.03
+    """eV/atom; energies that scatter more about a function of the volume are those of
+    liquids or of different structures: their pressures are not judged."""
     volume_range: float = 0.02
     """Least spread of volumes, (largest - smallest) / mean, on which energies are held
     against pressures."""

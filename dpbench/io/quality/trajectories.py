@@ -120,7 +120,7 @@ def judge_trajectory(
     }
     n_steps, slope, r = fits[0, 0]
     if n_steps < thresholds.trajectory_pairs:
-        return _skipped(f"{n_steps} steps with energies, forces and virials")
+        return _skipped(f"fewer than {thresholds.trajectory_pairs} steps")
     best = max(SHIFTED, key=lambda shift: abs(fits[shift][2]))
     unexplained, rest = 1 - r**2, 1 - fits[best][2] ** 2
     if unexplained > NOISE and rest < BETTER * unexplained:
@@ -190,11 +190,13 @@ def _usable(
     if not moves.any():
         return moves, "no atom moves"
     near = moves & (steps.moved <= thresholds.trajectory_displacement)
+    if moves.sum() < thresholds.trajectory_pairs:
+        return near, f"fewer than {thresholds.trajectory_pairs} steps"
     if near.sum() < max(thresholds.trajectory_pairs, moves.sum() / 2):
         middle = float(np.median(steps.moved[moves]))
         return near, (
-            f"{int(near.sum())} of {int(moves.sum())} steps are short enough "
-            f"(an atom moves by {middle:.2g} Å in half of them)"
+            f"steps are too long: in half of them an atom moves by {middle:.2g} Å, "
+            "or farther"
         )
     work = steps.work[:, SHIFTS.index(0)]
     if np.isnan(work[near]).all():

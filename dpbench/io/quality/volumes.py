@@ -25,6 +25,13 @@ MOST_SHAPES = 20
 STATIC_FORCE = 0.02
 """eV/Å; below this root mean square force frames are not thermal."""
 
+HOT = 1.3
+"""Frames are left out whose root mean square force is above this many times the middle
+one: <F^2> stands for the thermal energy of a harmonic crystal only."""
+
+LEAST_FREEDOM = 10
+"""Thermal frames beyond the terms of the fit that its error is told from."""
+
 CORRELATED = 10.0
 """Thermal frames follow each other in time: this many count as one."""
 
@@ -73,7 +80,7 @@ class VolumeVerdict:
 
 
 def judge_volumes(
-    data: VolumeData, thresholds: Thresholds
+    data: VolumeData, thresholds: Thresholds, *, natoms: int
 ) -> list[tuple[NDArray[np.int64], VolumeVerdict]]:
     """Hold energies against pressures, for each shape of cell.
 
@@ -86,7 +93,9 @@ def judge_volumes(
 
     Args:
         data: Frames of one composition and one level of theory.
-        thresholds: ``pulay_pressure`` and ``volume_range`` are used.
+        thresholds: ``pulay_pressure``, ``volume_range`` and ``volume_scatter`` are
+            used.
+        natoms: Atoms of each frame.
 
     Returns:
         For each shape its frames and its verdict.
@@ -102,14 +111,18 @@ def judge_volumes(
         shape = data.shape[rest]
         alike = (np.abs(shape - shape[0]) < SAME_SHAPE).all(axis=1)
         members = rest[alike]
-        found.append((members, _judge_shape(data.select(members), thresholds)))
+        found.append((members, _judge_shape(data.select(members), thresholds, natoms)))
         rest = rest[~alike]
         if not len(rest):
             break
     return found
 
 
-def _judge_shape(data: VolumeData, thresholds: Thresholds) -> VolumeVerdict:
+def _judge_shape(
+    data: VolumeData, thresholds: Thresholds, natoms: int
+) -> VolumeVerdict:
+    limit = HOT * float(np.median(data.force_rms)) + STATIC_FORCE
+    data = data.select(np.flatnonzero(data.force_rms <= limit))
     volume = data.volume
     n_volumes = _count_volumes(volume)
     nframes = len(volume)
@@ -119,14 +132,20 @@ def _judge_shape(data: VolumeData, thresholds: Thresholds) -> VolumeVerdict:
     if spread < thresholds.volume_range:
         reason = f"volumes differ by {100 * spread:.2g} %"
         return _skipped(reason, nframes, n_volumes)
-    difference, error = _difference(data, n_volumes)
+    difference, error, scatter = _difference(data, n_volumes)
+    if np.isnan(error):
+        return _skipped("too few thermal frames", nframes, n_volumes)
+    if scatter / natoms > thresholds.volume_scatter:
+        reason = "energies scatter too much about a function of the volume"
+        return _skipped(reason, nframes, n_volumes)
     limit = thresholds.pulay_pressure + 2 * error
     is_bad = abs(difference) > limit
     return VolumeVerdict(
         verdict="pulay" if is_bad else "ok",
         cause=(
             f"-dE/dV and the virial's pressure differ by {difference:.2f} GPa: "
-            "a stress of a basis that is too small (Pulay), or a virial in wrong units"
+            "a basis that is too small for stresses (Pulay), a virial in wrong units, "
+            "or energies of different settings"
             if is_bad
             else ""
         ),
@@ -137,8 +156,12 @@ def _judge_shape(data: VolumeData, thresholds: Thresholds) -> VolumeVerdict:
     )
 
 
-def _difference(data: VolumeData, n_volumes: int) -> tuple[float, float]:
-    """Return -dE/dV minus the virial's pressure, and its standard error, GPa."""
+def _difference(data: VolumeData, n_volumes: int) -> tuple[float, float, float]:
+    """Return -dE/dV minus the virial's pressure, and its standard error, GPa.
+
+    The error is NaN if thermal frames are too few to tell it. The third number is the
+    scatter of the energies about the fit, eV.
+    """
     middle = float(data.volume.mean())
     x = data.volume - middle
     powers = np.arange(min(n_volumes, 3))
@@ -153,7 +176,10 @@ def _difference(data: VolumeData, n_volumes: int) -> tuple[float, float]:
     line, line_errors = _least_squares(design, data.energy - work)
     share = CORRELATED if is_thermal else 1.0
     error = np.sqrt(share * (line_errors[1] ** 2 + errors[0] ** 2))
-    return float(-line[1] / GPA), float(error / GPA)
+    if is_thermal and len(x) < design.shape[1] + LEAST_FREEDOM:
+        error = np.nan
+    scatter = float((data.energy - work - design @ line).std())
+    return float(-line[1] / GPA), float(error / GPA), scatter
 
 
 def _least_squares(

@@ -2,7 +2,9 @@
 
 import json
 import logging
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -250,3 +252,12 @@ def test_command_refuses_unknown_keys_and_flags(faulty):
         result = run_cli(version, "copper", *arguments)
         assert result.exit_code == 1
         assert "'nothing'" in result.stderr or "nothing: unknown" in result.stderr
+
+
+def test_the_page_tells_every_threshold_and_flag():
+    page = (Path(__file__).parents[3] / "docs" / "quality.md").read_text()
+    for name in FLAGS:
+        assert f"| `{name}` |" in page
+    for key in Thresholds.__slots__:
+        (value,) = set(re.findall(rf"`{key}` \(([-\d.e]+)", page))
+        assert float(value) == getattr(Thresholds(), key), key
