@@ -175,16 +175,17 @@ def _write(staging: Path, read: list[_Parsed], *, role: str) -> str | None:
         digests=np.concatenate([item.digests[rows] for item, rows in picked]),
         reasons=[str(item.parsed.quarantine[i]) for item, rows in picked for i in rows],
         sources=[_manifest_entry(item) for item, _ in picked],
-        charge=_electrons("charge", picked),
-        multiplicity=_electrons("multiplicity", picked),
+        charge=_optional("charge", picked),
+        multiplicity=_optional("multiplicity", picked),
+        temperature=_optional("temperature", picked),
     )
     return write_segment(staging, data)
 
 
-def _electrons(
+def _optional(
     name: str, picked: list[tuple[_Parsed, NDArray[np.intp]]]
 ) -> NDArray[Any] | None:
-    """(frame), charge or multiplicity of the picked frames; None if none is told."""
+    """(frame), an optional fact of the picked frames; None if none is told."""
     told = [getattr(item.parsed, name) for item, _ in picked]
     if all(values is None for values in told):
         return None
@@ -223,6 +224,7 @@ def _manifest_entry(item: _Parsed) -> dict[str, Any]:
         "theory": fingerprint(parsed.theory),
         ASIDE: _aside(parsed),
         "complete": parsed.complete,
+        "time_step": parsed.time_step,
         "bytes": planned.n_bytes,
         "n_read": parsed.frames.nframes,
         "n_kept": int(item.is_good.sum()),

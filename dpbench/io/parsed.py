@@ -38,6 +38,9 @@ class Quarantine(StrEnum):
     """The same frame, labels and all, stands earlier in the dataset (a restart)."""
 
 
+OPTIONAL = ("charge", "multiplicity", "temperature")
+"""Facts of frames that few sources tell."""
+
 THEORY_KEYS = (
     "code",
     "code_version",
@@ -96,6 +99,11 @@ class ParsedSource:
     A fact of the frame: the level of theory is that of its neutral neighbours."""
     multiplicity: NDArray[np.int16] | None = None
     """(frame), spin multiplicity 2S + 1; -1 where the source does not tell it."""
+    temperature: NDArray[np.float64] | None = None
+    """(frame), kinetic temperature, K; NaN where the source does not tell it. None =
+    nowhere. No label: it does not enter the digest."""
+    time_step: float | None = None
+    """fs between two steps of molecular dynamics; None if it is none or not told."""
     potential_hashes: dict[str, str] = field(default_factory=dict)
     """Hashes of potential files that lay beside the output, by the labels of
     ``theory["pseudopotentials"]``, e.g. ``sha256:...``. They are compared but do not
@@ -106,7 +114,7 @@ class ParsedSource:
         unknown = set(self.theory) - set(THEORY_KEYS)
         if unknown:
             raise ValueError(f"theory: unknown keys {sorted(unknown)}")
-        for name in ("step", "n_scf", "quarantine", "charge", "multiplicity"):
+        for name in ("step", "n_scf", "quarantine", *OPTIONAL):
             if getattr(self, name) is None:
                 continue
             if len(getattr(self, name)) != self.frames.nframes:

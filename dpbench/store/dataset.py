@@ -60,6 +60,8 @@ class SourceRecord:
     """Frames kept out, by reason."""
     notes: tuple[str, ...]
     """What the reader had to say."""
+    time_step: float | None = None
+    """fs between two steps of molecular dynamics; None = none, or unknown."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -163,6 +165,12 @@ class DatasetVersion:
         """(frame), spin multiplicity 2S + 1 of each frame; -1 = unknown."""
         multiplicity: NDArray[np.int16] = self.facts["multiplicity"]
         return multiplicity
+
+    @property
+    def temperature(self) -> NDArray[np.float64]:
+        """(frame), kinetic temperature of each frame, K; NaN = unknown."""
+        temperature: NDArray[np.float64] = self.facts["temperature"]
+        return temperature
 
     @cached_property
     def source_of(self) -> NDArray[np.int32]:
@@ -339,6 +347,7 @@ class DatasetVersion:
             n_read=entry["n_read"],
             quarantined=entry["quarantined"],
             notes=tuple(entry["notes"]),
+            time_step=entry.get("time_step"),
         )
 
 

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 FORMAT = 2
-"""Version of the segment layout; readers accept all older ones. Since 2: charge and
-multiplicity."""
+"""Version of the segment layout; readers accept all older ones. Since 2: charge,
+multiplicity and temperature."""
 
 CHUNK_ROWS = 65_536
 """Rows of an inner chunk; a shorter array is one chunk."""
@@ -130,6 +130,12 @@ OPTIONAL_FRAMES: dict[str, ArraySpec] = {
         dims=("frame",),
         description="spin multiplicity 2S + 1; -1 = unknown",
     ),
+    "temperature": ArraySpec(
+        dtype="float64",
+        dims=("frame",),
+        units="K",
+        description="kinetic temperature, as printed; NaN = unknown",
+    ),
 }
 """Arrays of group ``frames`` that are there if any frame knows its value."""
 
@@ -147,12 +153,19 @@ _FACTS_1 = [
 FACTS_DTYPE_1 = np.dtype(_FACTS_1)
 """The facts of format 1."""
 
-FACTS_DTYPE = np.dtype([*_FACTS_1, ("charge", "<f8"), ("multiplicity", "<i2")])
+FACTS_DTYPE = np.dtype(
+    [
+        *_FACTS_1,
+        ("charge", "<f8"),
+        ("multiplicity", "<i2"),
+        ("temperature", "<f8"),
+    ]
+)
 """Per-frame facts that are also kept outside the Zarr group: what splits, listings and
 the trainer's sampler need to know of *all* frames of a version. They let a process
 plan with frames whose arrays it never opens, such as those of a test part."""
 
-UNKNOWN = {"charge": np.nan, "multiplicity": -1}
+UNKNOWN = {"charge": np.nan, "multiplicity": -1, "temperature": np.nan}
 """What stands for an optional fact of a frame whose source does not tell it."""
 
 LABEL_BITS = {"energy": 1, "force": 2, "virial": 4, "box": 8}

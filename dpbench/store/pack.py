@@ -201,6 +201,7 @@ def _write(
         sources=[source for old in group for source in old.manifest["sources"]],
         charge=facts["charge"],
         multiplicity=facts["multiplicity"],
+        temperature=facts["temperature"],
     )
     return write_segment(staging, data, encoding=encoding)
 

@@ -56,6 +56,8 @@ class SegmentData:
     """(frame), total charge, e; NaN unknown. None = of no frame known."""
     multiplicity: NDArray[np.int16] | None = None
     """(frame), spin multiplicity 2S + 1; -1 unknown. None = of no frame known."""
+    temperature: NDArray[np.float64] | None = None
+    """(frame), kinetic temperature, K; NaN unknown. None = of no frame known."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -64,7 +64,7 @@ def test_charge_and_multiplicity_of_a_version_are_those_that_were_written(tmp_pa
     for entry in version.payload["data"]:
         folder = segment_folder(workspace, entry["id"]) / layout.GROUP
         names.append(set(zarr.open_group(folder / "frames", mode="r").array_keys()))
-    assert names[0] - names[1] == set(layout.OPTIONAL_FRAMES)
+    assert names[0] - names[1] == {"charge", "multiplicity"}
     stored = zarr.open_array(
         segment_folder(workspace, version.payload["data"][0]["id"])
         / layout.GROUP

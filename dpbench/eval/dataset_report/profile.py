@@ -50,6 +50,8 @@ class Profile:
     """(frame), Å3/atom."""
     pressure: Values
     """(frame), GPa, without the kinetic part."""
+    temperature: Values
+    """(frame), K, as the sources print it."""
     distances: Mapping[Pair, Counts]
     """(bin) of each pair of elements: pairs of atoms, edges ``DISTANCE_EDGES``; an atom
     and its own images are no pair."""
@@ -84,6 +86,7 @@ def profile(version: DatasetVersion) -> Profile:
         force_counts=force_counts,
         volume_per_atom=joined["volume"] / natoms,
         pressure=joined["pressure"],
+        temperature=version.temperature,
         distances=distances,
         n_distance_frames=n_distance_frames,
     )

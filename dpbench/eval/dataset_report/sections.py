@@ -1,7 +1,7 @@
 """Sections of the page that tell what a version holds and where it came from."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dpbench.eval.dataset_report import plots
@@ -62,7 +62,7 @@ def holdings(facts: Facts) -> Markup:
     )
 
 
-def distributions(found: Profile, extra: Iterable[Markup | None] = ()) -> Markup:
+def distributions(found: Profile) -> Markup:
     """Draw energies, forces, distances, volumes."""
     centres = (DISTANCE_EDGES[1:] + DISTANCE_EDGES[:-1]) / 2
     width = float(DISTANCE_EDGES[1] - DISTANCE_EDGES[0])
@@ -130,7 +130,13 @@ def distributions(found: Profile, extra: Iterable[Markup | None] = ()) -> Markup
             "Pressure",
             "From the virial, without the kinetic part.",
         ),
-        *extra,
+        _figure(
+            plots.histogram(
+                found.temperature, x_label="Temperature, K", label="Temperatures"
+            ),
+            "Temperature",
+            "Kinetic temperature, as the sources print it.",
+        ),
     )
     return section(
         "distributions", "Distributions", tag("div", *drawn, class_="figures")

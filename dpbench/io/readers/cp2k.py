@@ -25,6 +25,7 @@ from dpbench.io.readers.cp2k_trajectory import (
     read_cells,
     read_xyz,
 )
+from dpbench.io.readers.dynamics import temperature, temperatures_of, time_step
 from dpbench.io.readers.snapshots import Snapshot, frames_of, n_scf_of, steps_of
 from dpbench.io.readers.tables import cell_volume, element_of
 from dpbench.io.text import read_text
@@ -105,6 +106,8 @@ def read(files: SourceFiles) -> ParsedSource:
         theory=theory_of_log(text, input_text=texts.input),
         complete=log.is_complete,
         notes=tuple(texts.notes),
+        temperature=temperatures_of(found),
+        time_step=time_step("cp2k", log.head),
     )
     return _with_electrons(source, electrons_of(text, input_text=texts.input))
 
@@ -211,6 +214,7 @@ def _labelled(
         n_scf=block.n_scf,
         step=block.step,
         quarantine=_gate(log, block, has_force=own is not None),
+        temperature=temperature("cp2k", log.text, start=block.start, stop=block.stop),
     )
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from dpbench.elements import atomic_numbers
 from dpbench.errors import SourceError
 from dpbench.io.parsed import ParsedSource, Quarantine, SourceFiles
+from dpbench.io.readers.dynamics import temperatures_of, time_step
 from dpbench.io.readers.qe_input import Input, is_input, read_input
 from dpbench.io.readers.qe_output import (
     BANNER,
@@ -116,6 +117,8 @@ def read(files: SourceFiles) -> ParsedSource:
         complete=END_MARKER in text[-2000:],
         notes=tuple(notes),
         charge=_charges(result.charge, frames.nframes),
+        temperature=temperatures_of(found),
+        time_step=time_step("qe", text),
         potential_hashes=hashes_beside(files.main, result.theory),
     )
 

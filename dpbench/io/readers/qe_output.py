@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from dpbench.errors import SourceError
 from dpbench.io.parsed import Quarantine
+from dpbench.io.readers.dynamics import temperature
 from dpbench.io.readers.snapshots import Snapshot
 from dpbench.io.readers.tables import (
     cell_volume,
@@ -215,7 +216,14 @@ class RunReader:
             n_scf=n_scf,
             step=step if printed is None else printed,
             quarantine=self._gate(converged, force is not None, start=start, stop=stop),
+            temperature=self._temperature(limit, stop),
         )
+
+    def _temperature(self, start: int, stop: int) -> float:
+        """Return the temperature, K: it stands before the next SCF."""
+        next_scf = bisect_left(self._scf, stop)
+        end = self._scf[next_scf] if next_scf < len(self._scf) else len(self._run)
+        return temperature("qe", self._run, start=start, stop=end)
 
     def _step(self, start: int, stop: int) -> int | None:
         """Return the number of the step; None if the output prints none."""

@@ -30,6 +30,8 @@ class Snapshot:
     """Electronic iterations; -1 if not told."""
     step: int = 0
     """MD or ionic step."""
+    temperature: float = np.nan
+    """Kinetic temperature, K; NaN if not told."""
     quarantine: Quarantine = Quarantine.NONE
     """Reason that the code's own gate found; NONE if it found none."""
 
