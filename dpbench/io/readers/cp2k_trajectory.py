@@ -8,9 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dpbench.errors import SourceError
-from dpbench.io.readers.tables import next_line, number_columns, to_float, whole_lines
+from dpbench.io.readers.tables import cell_volume, number_columns, to_float
 
 _COMMENT = re.compile(r"\s*i\s*=\s*(\d+)\s*,(?:.*?time\s*=\s*[^,]+,)?\s*E\s*=\s*(\S+)")
+
+_HEAD = re.compile(r"(?m)^[ \t]*(\d{1,9})[ \t]*\n([ \t]*i\s*=[^\n]*)\n")
+"""The two lines that a frame begins with."""
+_CELL_COLUMNS = 12
+"""Step, time, nine components and the volume."""
+_SAME_VOLUME = 1e-5
+"""Relative; ten decimals are printed of each."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,60 +60,80 @@ def is_cell(text: str) -> bool:
 
 
 def read_xyz(text: str, path: Path) -> XyzFile:
-    """Read a positions or forces file; a cut last frame has NaN where it is cut.
+    """Read a positions or forces file.
+
+    The file is cut at the heads of its frames: one that lost or gained a line is not
+    whole, and those behind it are.
 
     Raises:
         SourceError: If the file changes its number of atoms.
     """
-    natoms = int(text[: text.index("\n")])
+    heads = list(_HEAD.finditer(text))
+    counts = {int(head[1]) for head in heads}
+    if len(counts) > 1:
+        raise SourceError(
+            f"{path}: frames of {' and '.join(map(str, sorted(counts)))} atoms; "
+            "expected one system. Split the file."
+        )
     frames: list[XyzFrame] = []
     labels: tuple[str, ...] = ()
-    at = 0
-    while at < len(text):
-        comment = next_line(text, at)
-        body = next_line(text, comment)
-        match = _COMMENT.match(text, comment, body)
-        if match is None or body > len(text) - 1 or text[body - 1] != "\n":
-            break
-        if text[at : comment - 1].strip() != str(natoms):
-            raise SourceError(
-                f"{path}: a frame of {text[at : comment - 1].strip()} atoms behind "
-                f"frames of {natoms}; expected one system. Split the file."
-            )
-        lines = whole_lines(text, body, count=natoms)
-        is_whole = lines is not None
-        if lines is None:
-            lines = text[body:].split("\n")[:-1]
-        values = number_columns(lines, first=1)
-        is_whole = is_whole and values is not None
-        frame = np.full((natoms, 3), np.nan)
-        if values is not None:
-            frame[: len(values)] = values
-        if not labels and is_whole:
-            labels = tuple(line.split(maxsplit=1)[0] for line in lines)
+    stops = [*(head.start() for head in heads[1:]), len(text)]
+    for head, stop in zip(heads, stops, strict=True):
+        body = text[head.end() : stop]
+        values, own = _atoms(body, int(head[1]))
+        labels = labels or own
+        comment = _COMMENT.match(head[2])
         frames.append(
             XyzFrame(
-                step=int(match[1]),
-                energy=to_float(match[2]),
-                values=frame,
-                is_whole=is_whole,
+                step=-1 if comment is None else int(comment[1]),
+                energy=np.nan if comment is None else to_float(comment[2]),
+                values=values,
+                # a frame of other atoms lost lines, and gained those of another
+                is_whole=comment is not None and bool(own) and own == labels,
             )
         )
-        at = body + sum(len(line) + 1 for line in lines)
     return XyzFile(path=path, labels=labels, frames=tuple(frames))
 
 
+def _atoms(body: str, natoms: int) -> tuple[NDArray[np.float64], tuple[str, ...]]:
+    """Read the atoms of a frame.
+
+    Returns:
+        (atom, 3), NaN where it cannot be read, and (atom) the labels; no label at all
+        unless the frame is whole: as many lines, all as wide, the last one ended.
+    """
+    lines = body.split("\n")
+    ends = lines.pop() == ""
+    values = number_columns(lines[:natoms], first=1)
+    frame = np.full((natoms, 3), np.nan)
+    if values is not None:
+        frame[: len(values)] = values
+    is_even = len({len(line) for line in lines}) == 1
+    words = {len(line.split()) for line in lines}
+    if not (ends and len(lines) == natoms and is_even and words == {4}):
+        return frame, ()
+    if values is None:
+        return frame, ()
+    return frame, tuple(line.split(maxsplit=1)[0] for line in lines)
+
+
 def read_cells(text: str) -> list[tuple[int, NDArray[np.float64]]]:
-    """Read a cell file: (step, cell (3, 3) in Å) in file order; a cut line is left."""
+    """Read a cell file: (step, cell (3, 3) in Å) in file order.
+
+    A line that was cut, or whose volume is not that of its cell, is left out.
+    """
     rows = [line for line in text.split("\n")[:-1] if line and line.lstrip()[0] != "#"]
-    values = number_columns(rows, first=0, count=11) if rows else None
+    rows = [row for row in rows if len(row.split()) == _CELL_COLUMNS]
+    values = number_columns(rows, first=0, count=_CELL_COLUMNS) if rows else None
     if values is None:
         return []
-    return [
-        (int(row[0]), row[2:11].reshape(3, 3))
-        for row in values
-        if row[0] == row[0] // 1
-    ]
+    found = []
+    for row in values:
+        cell, volume = row[2:11].reshape(3, 3), row[11]
+        is_right = abs(cell_volume(cell) - volume) < _SAME_VOLUME * abs(volume)
+        if is_right and row[0] == row[0] // 1:
+            found.append((int(row[0]), cell))
+    return found
 
 
 def occurrences(steps: list[int]) -> list[tuple[int, int]]:
