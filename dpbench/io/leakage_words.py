@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-
 FIRST = {"validation": 0, "test": 1}
 """Parts that are named first; the others follow by name."""
 
