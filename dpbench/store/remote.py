@@ -4,8 +4,9 @@ Every object is written once, by a conditional put that fails if it is there alr
 and never changed. Keys are paths relative to the URL of ``stores`` in ``dpbench.toml``.
 """
 
+import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import cache
@@ -25,6 +26,14 @@ RETRIES = 4
 
 RETRY_TIMEOUT = timedelta(seconds=60)
 """After which no request is sent again."""
+
+S3_CREDENTIALS = (
+    "AWS_ACCESS_KEY_ID",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+)
+"""Variables of the environment of which one tells who asks."""
 
 CLIENT_OPTIONS = frozenset(
     {
@@ -204,6 +213,8 @@ def _open(url: str, options: tuple[tuple[str, Option], ...]) -> RemoteStore:
             f"({error}). Install it, e.g. pip install 'dpbench[s3]'."
         ) from error
     given = dict(options)
+    if url.startswith("s3"):
+        _refuse_nobody(url, given)
     client = {
         "connect_timeout": CONNECT_TIMEOUT,
         "timeout": REQUEST_TIMEOUT,
@@ -226,6 +237,22 @@ def _open(url: str, options: tuple[tuple[str, Option], ...]) -> RemoteStore:
             "dpbench.toml."
         ) from error
     return RemoteStore(url, store)
+
+
+def _refuse_nobody(url: str, options: Mapping[str, Option]) -> None:
+    """Raise if no credential can come from anywhere.
+
+    Without this the client asks the machine's cloud for one, and for a minute; and only
+    Amazon's own machines have such an answer, for Amazon's own endpoint.
+    """
+    is_amazon = "endpoint" not in options and "AWS_ENDPOINT_URL" not in os.environ
+    has_name = any(name in os.environ for name in S3_CREDENTIALS)
+    if not (is_amazon or has_name or options.get("skip_signature")):
+        raise ConfigError(
+            f"stores = {url}: there are no credentials in the environment; expected "
+            "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY. Set them, or "
+            "skip_signature = true in [stores_options] to read a public bucket."
+        )
 
 
 @contextmanager

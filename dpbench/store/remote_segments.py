@@ -128,10 +128,11 @@ def adopt(folder: Path, target: Path) -> None:
         target: The folder of the copy, which has the store's manifest.
     """
     mine, theirs = map(manifest.read_manifest_in, (folder, target))
-    arrays = target / layout.GROUP
-    if mine["files"] == theirs["files"] and not arrays.exists():
+    staged, arrays = folder / layout.GROUP, target / layout.GROUP
+    is_new = staged.is_dir() and not arrays.exists()
+    if is_new and mine["files"] == theirs["files"]:
         with disk_errors(target):
-            (folder / layout.GROUP).rename(arrays)
+            staged.rename(arrays)
 
 
 def arrays_of(remote: RemoteStore, content: dict[str, Any]) -> Any:

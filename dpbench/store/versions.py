@@ -13,10 +13,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection
+from sqlalchemy import Connection, select
 
 from dpbench.errors import DatasetError, WorkspaceError
 from dpbench.store import objects
+from dpbench.store.catalog import tables
 from dpbench.store.catalog.engine import has_kernel_lock, transaction
 from dpbench.store.catalog.index import catch_up, index_version
 from dpbench.store.dataset import DatasetVersion
@@ -291,7 +292,26 @@ def _index(
     workspace: Workspace, connection: Connection, payload: dict[str, Any]
 ) -> DatasetVersion:
     digest = objects.digest_of(payload)
-    if workspace.is_remote:
-        catch_up(connection, workspace)  # its parent may be news to this registry too
+    for ancestor in _without_rows(workspace, connection, payload["parent"]):
+        known = objects.get(workspace, "version", ancestor)
+        index_version(connection, workspace, ancestor, known)
     index_version(connection, workspace, digest, payload)
     return DatasetVersion(workspace, digest)
+
+
+def _without_rows(
+    workspace: Workspace, connection: Connection, object_id: str | None
+) -> list[str]:
+    """List a version and its ancestors as far as they lack rows, the oldest first.
+
+    A machine with a registry of its own may have made them since ``catch_up``, or a
+    network file system show them late.
+    """
+    found: list[str] = []
+    column = tables.version.c.id
+    while object_id is not None:
+        if connection.scalar(select(column).where(column == object_id)) is not None:
+            break
+        found.append(object_id)
+        object_id = objects.get(workspace, "version", object_id)["parent"]
+    return found[::-1]

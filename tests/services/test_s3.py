@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from dpbench.cli.main import cli
-from dpbench.errors import DatasetError, WorkspaceError
+from dpbench.errors import ConfigError, DatasetError, WorkspaceError
 from dpbench.store import catalog, layout, objects
 from dpbench.store.dataset import open_dataset
 from dpbench.store.fetch import fetch_version
@@ -232,7 +232,15 @@ def test_bytes_that_change_on_the_way_are_found_and_removed(machine, monkeypatch
     assert open_dataset(workspace, "t").read([2]).nframes == 1
 
 
-def test_missing_bucket_credentials_and_server_are_one_clear_line(machine, monkeypatch):
+def test_missing_credentials_are_one_clear_line(machine, monkeypatch):
+    workspace = machine("here", bucket="never-opened")
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    with pytest.raises(ConfigError, match="there are no credentials") as error:
+        open_dataset(workspace, "t")
+    assert "AWS_SECRET_ACCESS_KEY" in str(error.value)
+
+
+def test_missing_bucket_and_server_are_one_clear_line(machine, monkeypatch):
     monkeypatch.setattr("dpbench.store.remote.RETRIES", 0)
     nowhere = machine("nowhere", bucket="nosuchbucket")
     with pytest.raises(WorkspaceError, match=r"NoSuchBucket.*Make the bucket"):
