@@ -69,6 +69,7 @@ def describe(version: DatasetVersion) -> dict[str, Any]:
         "quarantined": version.payload["quarantined"],
         "versions": _history(version),
         "theories": _theories(version),
+        "mixed_theory": version.payload.get("mixed_theory") or [],
         "sources": [_source(version, i) for i in range(len(version.sources))],
         "splits": [
             {

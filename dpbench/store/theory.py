@@ -149,11 +149,15 @@ def notes_on(levels: Iterable[Level]) -> tuple[str, ...]:
     )
     if len(shifts) > 1:
         lines.append(f"k-meshes differ in shift: {_list(shifts)}")
-    for key, what in (("code_version", "versions of the code"), ("smearing", None)):
-        told = [level.theory.get(key) for level in levels]
-        values = _distinct(value for value in told if value is not None)
-        if len(values) > 1:
-            lines.append(f"{what or key} differ: {_list(values)}")
+    programs = [(t.theory.get("code"), t.theory.get("code_version")) for t in levels]
+    versions = _distinct(version for _, version in programs if version is not None)
+    if len(versions) > 1 and len({code for code, _ in programs}) == 1:
+        lines.append(f"versions of the code differ: {_list(versions)}")
+    kinds = _distinct(
+        level.theory["smearing"] for level in levels if level.theory.get("smearing")
+    )
+    if len(kinds) > 1:
+        lines.append(f"smearings differ: {_list(kinds)}")
     widths = _distinct(
         level.theory["smearing_width"]
         for level in levels
@@ -161,7 +165,9 @@ def notes_on(levels: Iterable[Level]) -> tuple[str, ...]:
     )
     if any(not equal(widths[0], width) for width in widths[1:]):
         lines.append(f"smearing widths differ: {_list(widths)} eV")
-    n_bare = sum(level.n_sources for level in levels if not level.theory["functional"])
+    n_bare = sum(
+        level.n_sources for level in levels if not level.theory.get("functional")
+    )
     if n_bare:
         lines.append(f"{n_bare} sources do not tell their functional")
     return tuple(lines)
@@ -225,6 +231,10 @@ def _list(values: Sequence[Any]) -> str:
 
 def show(value: Any) -> str:
     """Word a value of a level of theory."""
+    if isinstance(value, Mapping) and value.keys() == {"title", "hash"}:
+        return (
+            f"{value['title']} ({value['hash']})" if value["hash"] else value["title"]
+        )
     if isinstance(value, Mapping):
         return ", ".join(f"{key} {show(item)}" for key, item in value.items()) or "none"
     if isinstance(value, float):

@@ -72,6 +72,7 @@ def version_text(facts: Mapping[str, Any]) -> str:
         head.append(f"  note          {facts['note']}")
     parts = ["\n".join(head), _versions(facts["versions"])]
     parts += [_theory(theory) for theory in facts["theories"]]
+    parts += [_mixture(facts["mixed_theory"])] if facts["mixed_theory"] else []
     parts += [_sources(facts["sources"]), _splits(facts["splits"])]
     return "\n\n".join(parts)
 
@@ -155,10 +156,26 @@ def _versions(rows: Rows) -> str:
 
 
 def _theory(entry: Mapping[str, Any]) -> str:
+    from dpbench.store.theory import show
+
     lines = [f"theory {entry['id'][:12]} ({entry['n_frames']} frames)"]
     if not entry["theory"]:
         lines.append("  undeclared")
-    lines += [f"  {key:<18} {value}" for key, value in entry["theory"].items()]
+    lines += [f"  {key:<18} {show(value)}" for key, value in entry["theory"].items()]
+    return "\n".join(lines)
+
+
+def _mixture(conflicts: Rows) -> str:
+    """Word what differs between levels of theory that were mixed on request."""
+    from dpbench.store.theory import show
+
+    lines = ["mixed theory (--allow-mixed-theory)"]
+    for conflict in conflicts:
+        lines += [
+            f"  {conflict['key']:<18} {show(claim['value'])}: {claim['n_sources']} "
+            f"sources, e.g. {claim['example']}"
+            for claim in conflict["values"]
+        ]
     return "\n".join(lines)
 
 
