@@ -6,6 +6,7 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
+from dpbench.frames import ATOM_FIELDS, FRAME_FIELDS
 from dpbench.store.gather_table import FIELDS, FRAME_COLUMN
 
 Allocate = Callable[[int], NDArray[np.uint8]]
@@ -43,6 +44,8 @@ class FrameBuffer:
         """(field), where each array lies."""
         self.widest = np.zeros(len(FIELDS), dtype=np.int64)
         """(field), bytes of a number that the segments at hand need."""
+        self._width = np.zeros(len(FIELDS), dtype=np.int64)
+        self._room = (-1, -1)
 
     def offset(self, nframes: int) -> NDArray[np.int64]:
         """(frame + 1), room for the offsets of a batch."""
@@ -56,7 +59,18 @@ class FrameBuffer:
         Returns:
             The arrays of ``Frames`` by name, without the offsets.
         """
-        out = {}
+        fits = nframes <= self._room[0] and natoms <= self._room[1]
+        if not fits or (self.widest > self._width).any():
+            self._grow(nframes, natoms)
+        self.widest[:] = self._width
+        memory = self._memory
+        out = {name: memory[name][:natoms] for name in ATOM_FIELDS}
+        for name in FRAME_FIELDS:
+            out[name] = memory[name][:nframes]
+        return out
+
+    def _grow(self, nframes: int, natoms: int) -> None:
+        """Take memory for the arrays that are too short or too narrow."""
         for field, (name, shape) in enumerate(FIELDS.items()):
             rows = natoms if field < FRAME_COLUMN else nframes
             held = self._memory.get(name)
@@ -68,9 +82,12 @@ class FrameBuffer:
                 held = self._take(rows, dtype, shape)
                 self._memory[name] = held
                 self.target[field] = held.ctypes.data
-            self.widest[field] = held.itemsize
-            out[name] = held[:rows]
-        return out
+                self._width[field] = held.itemsize
+        rooms = {name: len(array) for name, array in self._memory.items()}
+        self._room = (
+            min(rooms[name] for name in FRAME_FIELDS),
+            min(rooms[name] for name in ATOM_FIELDS),
+        )
 
     def _take(
         self, rows: int, dtype: np.dtype[Any], shape: tuple[int, ...] = ()
