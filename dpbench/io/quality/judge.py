@@ -9,6 +9,11 @@ from numpy.typing import NDArray
 
 from dpbench.io.quality import rules
 from dpbench.io.quality.cache import load, save
+from dpbench.io.quality.duplicates import (
+    exact_duplicates,
+    invariant_duplicates,
+    relabelled,
+)
 from dpbench.io.quality.flags import FLAGS, Quality
 from dpbench.io.quality.gather import Gathered, gather
 from dpbench.io.quality.thresholds import Thresholds
@@ -46,8 +51,8 @@ def judge(
 
 
 def _judge(version: DatasetVersion, data: Gathered, limits: Thresholds) -> Quality:
-    exact = rules.exact_duplicates(data)
-    invariant, twin_counts = rules.invariant_duplicates(version, data, exact, limits)
+    exact = exact_duplicates(version, data)
+    invariant, twin_counts = invariant_duplicates(version, data, exact, limits)
     scores, energy_entries = rules.energy_outliers(version, data, limits)
     scores["force_z"] = rules.force_outliers(version, data, limits)
     wrong_lengths, unit_entries = rules.wrong_lengths(version, data, limits)
@@ -69,7 +74,7 @@ def _judge(version: DatasetVersion, data: Gathered, limits: Thresholds) -> Quali
         "volume": _not_skipped(volume_entries),
         "energy": energy_entries,
         "units": unit_entries,
-        "relabelled": rules.relabelled(version, exact),
+        "relabelled": relabelled(version, exact),
         "twins": twin_counts,
         "quarantined": dict(version.payload["quarantined"]),
         "skipped": [

@@ -1,7 +1,5 @@
 """The rules: from what was measured to flags and verdicts."""
 
-from collections import Counter
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -10,101 +8,22 @@ from numpy.typing import NDArray
 from dpbench.elements import atomic_numbers
 from dpbench.io.quality.fingerprint import GLOBALS
 from dpbench.io.quality.gather import Gathered
-from dpbench.io.quality.isometry import find_motion
+from dpbench.io.quality.groups import groups, sources, sources_or_pools
 from dpbench.io.quality.outliers import fit_energies, force_scores
 from dpbench.io.quality.steps import Steps
 from dpbench.io.quality.thresholds import Thresholds
 from dpbench.io.quality.trajectories import judge_trajectory
-from dpbench.io.quality.twins import find_twins
 from dpbench.io.quality.volumes import VolumeData, judge_volumes
 from dpbench.store.dataset import DatasetVersion
-from dpbench.store.digests import as_keys
-from dpbench.store.theory import Level, compatibility, conflicts
 
 Index = NDArray[np.int64]
 Flagged = NDArray[np.bool_]
 
-NOBLE = frozenset({2, 10, 18, 36, 54, 86})
-"""Elements that no bond length can be told of."""
-
-MOST_CONFIRMED = 2000
-"""Pairs of twins that are confirmed: 0.03 s each for 100 atoms."""
-
 POOLED = 5
 """Sources of fewer frames are judged together, by level of theory."""
 
-
-def exact_duplicates(data: Gathered) -> Index:
-    """Find frames whose structure stands earlier, number by number.
-
-    Returns:
-        (frame), the earliest such frame, -1 for none.
-    """
-    of = np.full(len(data.energy), -1, dtype=np.int64)
-    if len(of):
-        _, first, inverse = np.unique(
-            as_keys(data.digests), return_index=True, return_inverse=True
-        )
-        origin = first[inverse.reshape(-1)]
-        repeats = origin != np.arange(len(of))
-        of[repeats] = origin[repeats]
-    return of
-
-
-def invariant_duplicates(
-    version: DatasetVersion, data: Gathered, exact: Index, limits: Thresholds
-) -> tuple[Index, dict[str, Any]]:
-    """Find frames whose structure stands earlier in another description.
-
-    Fingerprints propose pairs, a motion that lays one frame on the other confirms
-    them.
-
-    Args:
-        version: The version.
-        data: What was measured on it.
-        exact: (frame), as ``exact_duplicates`` gives it: these are left alone.
-        limits: ``twin_tolerance`` and ``twin_displacement`` are used.
-
-    Returns:
-        (frame), the earlier frame, -1 for none; and how many pairs were proposed,
-        confirmed, refuted, and too many to be confirmed.
-    """
-    of = np.full(len(data.energy), -1, dtype=np.int64)
-    kept = np.flatnonzero(exact < 0).astype(np.int64)
-    pairs = find_twins(data.fingerprints.select(kept), tolerance=limits.twin_tolerance)
-    order = np.lexsort((pairs.i, pairs.j))
-    one, other = kept[pairs.i[order]].tolist(), kept[pairs.j[order]].tolist()
-    told: Counter[str] = Counter(proposed=len(one))
-    for i, j in zip(one, other, strict=True):
-        # A frame that is a duplicate itself makes no others: relaxations would
-        # otherwise be linked from end to end, step by small step.
-        if of[i] >= 0 or of[j] >= 0:
-            continue
-        if told["confirmed"] + told["refuted"] >= MOST_CONFIRMED:
-            told["unconfirmed"] += 1
-            of[j] = i
-            continue
-        frames = version.read([i]), version.read([j])
-        motion = find_motion(*frames, tolerance=limits.twin_displacement)
-        told["refuted" if motion is None else "confirmed"] += 1
-        if motion is not None:
-            of[j] = i
-    names = ("proposed", "confirmed", "refuted", "unconfirmed")
-    return of, {name: told[name] for name in names}
-
-
-def relabelled(version: DatasetVersion, of: Index) -> list[int]:
-    """List the exact duplicates whose labels differ from the earlier frame's.
-
-    Args:
-        version: The version; it holds no frame twice, labels and all.
-        of: (frame), as ``exact_duplicates`` gives it.
-    """
-    which = np.flatnonzero(of >= 0)
-    digests = version.frame_digests
-    differs = (digests[which] != digests[of[which]]).any(axis=1)
-    found: list[int] = which[differs].tolist()
-    return found
+NOBLE = frozenset({2, 10, 18, 36, 54, 86})
+"""Elements that no bond length can be told of."""
 
 
 def near_atoms(data: Gathered, limits: Thresholds) -> Flagged:
@@ -125,7 +44,7 @@ def energy_outliers(
     """
     z, residual = np.full((2, len(data.energy)), np.nan)
     entries = []
-    for theory, members in groups(version, by_formula=False):
+    for group, members in groups(version, by_formula=False):
         present = data.counts[members].any(axis=0)
         symbols = np.array(version.symbols)[present]
         fitted = fit_energies(
@@ -138,7 +57,8 @@ def energy_outliers(
         n_elements = int(present.sum())
         entries.append(
             {
-                "theory": theory,
+                "theory": group.theory,
+                "state": group.state,
                 "n_frames": len(members),
                 "elements": symbols.tolist(),
                 "energy": list(fitted.energy),
@@ -188,7 +108,7 @@ def wrong_lengths(
     ratio[data.counts[:, is_noble].sum(axis=1) == data.counts.sum(axis=1)] = np.nan
     flagged = np.zeros(len(ratio), dtype=np.bool_)
     entries = []
-    for name, members in _sources_or_pools(version):
+    for name, members in sources_or_pools(version, POOLED):
         known = ratio[members][np.isfinite(ratio[members])]
         if len(known) < POOLED:
             continue
@@ -266,8 +186,7 @@ def pulay_stress(
         force_rms=data.values["force_rms"],
         shape=lengths / np.cbrt(volume)[:, None],
     )
-    for key, members in groups(version, by_formula=True):
-        formula, theory = key.split(" ")
+    for group, members in groups(version, by_formula=True):
         found = judge_volumes(
             everything.select(members), limits, natoms=int(version.natoms[members[0]])
         )
@@ -275,64 +194,11 @@ def pulay_stress(
             flagged[members[rows]] = verdict.verdict == "pulay"
             entries.append(
                 {
-                    "composition": formula,
-                    "theory": theory,
+                    "composition": group.formula,
+                    "theory": group.theory,
+                    "state": group.state,
                     "first_frame": int(members[rows[0]]),
                     **verdict.to_json(),
                 }
             )
     return flagged, entries
-
-
-def sources(version: DatasetVersion) -> Iterator[tuple[int, Index]]:
-    """Yield each source that has frames, and its frames."""
-    source_of = version.source_of
-    order = np.argsort(source_of, kind="stable").astype(np.int64)
-    edges = np.flatnonzero(np.diff(source_of[order])) + 1
-    for members in np.split(order, edges):
-        if len(members):
-            yield int(source_of[members[0]]), members
-
-
-def groups(version: DatasetVersion, *, by_formula: bool) -> Iterator[tuple[str, Index]]:
-    """Yield the frames of compatible levels of theory, or of each formula besides.
-
-    A key is the fingerprint of one of the levels, after the formula if asked for.
-    """
-    keys = _level_keys(version)[version.source_of]
-    if not len(keys):
-        return
-    if by_formula:
-        formulas = np.array(version.formulas, dtype=np.str_)
-        keys = np.char.add(np.char.add(formulas, " "), keys)
-    names, inverse = np.unique(keys, return_inverse=True)
-    order = np.argsort(inverse, kind="stable").astype(np.int64)
-    edges = np.searchsorted(inverse[order], np.arange(1, len(names)))
-    yield from zip(names.tolist(), np.split(order, edges), strict=True)
-
-
-def _level_keys(version: DatasetVersion) -> NDArray[np.str_]:
-    """(source), one name for all levels of theory that are compatible."""
-    levels = {source.theory_id: source.theory for source in version.sources}
-    keys = {name: min(levels) for name in levels}
-    if conflicts([Level(theory=theory) for theory in levels.values()]):
-        heads: list[str] = []
-        for name in sorted(levels):
-            alike = (h for h in heads if not compatibility(levels[h], levels[name]))
-            keys[name] = next(alike, name)
-            if keys[name] == name:
-                heads.append(name)
-    return np.array([keys[source.theory_id] for source in version.sources], dtype="U64")
-
-
-def _sources_or_pools(version: DatasetVersion) -> Iterator[tuple[str, Index]]:
-    """Yield sources of enough frames, and the others pooled by level of theory."""
-    pools: dict[str, list[Index]] = {}
-    for source, members in sources(version):
-        record = version.sources[source]
-        if len(members) >= POOLED:
-            yield record.path, members
-        else:
-            pools.setdefault(record.theory_id, []).append(members)
-    for theory, parts in sorted(pools.items()):
-        yield f"small sources of theory {theory[:12]}", np.concatenate(parts)

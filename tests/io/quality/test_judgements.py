@@ -26,6 +26,7 @@ from tests.io.quality.faulty_sets import breathing_run, changed, judged
 from tests.store.synthetic import (
     THEORY,
     commit,
+    new_workspace,
     random_frames,
     segment_data,
     source_entry,
@@ -261,3 +262,21 @@ def test_the_page_tells_every_threshold_and_flag():
     for key in Thresholds.__slots__:
         (value,) = set(re.findall(rf"`{key}` \(([-\d.e]+)", page))
         assert float(value) == getattr(Thresholds(), key), key
+
+
+def test_a_charged_structure_is_no_duplicate_of_the_neutral_one(tmp_path):
+    run = breathing_run()
+    charged = replace(run, energy=run.energy + 9.0)
+    neutral = segment_data(run, [source_entry("neutral", n_read=40)])
+    ions = segment_data(charged, [source_entry("ions", n_read=40)])
+    ions = replace(
+        ions, charge=np.ones(40), multiplicity=np.full(40, 2, dtype=np.int16)
+    )
+    workspace = new_workspace(tmp_path)
+    commit(workspace, "copper", neutral, ions)
+    quality = judge(open_dataset(workspace, "copper"))
+    assert quality.counts["duplicate_exact"] == 0
+    assert quality.counts["duplicate_invariant"] == 0
+    states = [entry["state"] for entry in quality.checks["energy"]]
+    assert states == ["", "charge 1, 2S+1 = 2"]
+    assert quality.n_flagged == 0

@@ -1,0 +1,104 @@
+"""Frames whose structure a version holds already."""
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dpbench.io.quality.fingerprint import Fingerprints
+from dpbench.io.quality.gather import Gathered
+from dpbench.io.quality.groups import states
+from dpbench.io.quality.isometry import find_motion
+from dpbench.io.quality.thresholds import Thresholds
+from dpbench.io.quality.twins import find_twins
+from dpbench.store.dataset import DatasetVersion
+
+Index = NDArray[np.int64]
+
+MOST_CONFIRMED = 2000
+"""Pairs of twins that are confirmed: 0.03 s each for 100 atoms."""
+
+
+def exact_duplicates(version: DatasetVersion, data: Gathered) -> Index:
+    """Find frames whose structure stands earlier, number by number.
+
+    Frames of another charge or multiplicity are not the same.
+
+    Returns:
+        (frame), the earliest such frame, -1 for none.
+    """
+    of = np.full(len(data.energy), -1, dtype=np.int64)
+    if len(of):
+        _, state = np.unique(states(version), return_inverse=True)
+        marks = state.reshape(-1, 1).astype(np.int64).view(np.uint8)
+        whole = np.ascontiguousarray(np.concatenate([data.digests, marks], axis=1))
+        _, first, inverse = np.unique(
+            whole.view(f"V{whole.shape[1]}")[:, 0],
+            return_index=True,
+            return_inverse=True,
+        )
+        origin = first[inverse.reshape(-1)]
+        repeats = origin != np.arange(len(of))
+        of[repeats] = origin[repeats]
+    return of
+
+
+def invariant_duplicates(
+    version: DatasetVersion, data: Gathered, exact: Index, limits: Thresholds
+) -> tuple[Index, dict[str, Any]]:
+    """Find frames whose structure stands earlier in another description.
+
+    Fingerprints propose pairs, a motion that lays one frame on the other confirms
+    them.
+
+    Args:
+        version: The version.
+        data: What was measured on it.
+        exact: (frame), as ``exact_duplicates`` gives it: these are left alone.
+        limits: ``twin_tolerance`` and ``twin_displacement`` are used.
+
+    Returns:
+        (frame), the earlier frame, -1 for none; and how many pairs were proposed,
+        confirmed, refuted, and too many to be confirmed.
+    """
+    of = np.full(len(data.energy), -1, dtype=np.int64)
+    kept = np.flatnonzero(exact < 0).astype(np.int64)
+    prints = Fingerprints(
+        vectors=data.fingerprints.vectors,
+        keys=np.char.add(data.fingerprints.keys, states(version)),
+    )
+    pairs = find_twins(prints.select(kept), tolerance=limits.twin_tolerance)
+    order = np.lexsort((pairs.i, pairs.j))
+    one, other = kept[pairs.i[order]].tolist(), kept[pairs.j[order]].tolist()
+    told: Counter[str] = Counter(proposed=len(one))
+    for i, j in zip(one, other, strict=True):
+        # A frame that is a duplicate itself makes no others: relaxations would
+        # otherwise be linked from end to end, step by small step.
+        if of[i] >= 0 or of[j] >= 0:
+            continue
+        if told["confirmed"] + told["refuted"] >= MOST_CONFIRMED:
+            told["unconfirmed"] += 1
+            of[j] = i
+            continue
+        frames = version.read([i]), version.read([j])
+        motion = find_motion(*frames, tolerance=limits.twin_displacement)
+        told["refuted" if motion is None else "confirmed"] += 1
+        if motion is not None:
+            of[j] = i
+    names = ("proposed", "confirmed", "refuted", "unconfirmed")
+    return of, {name: told[name] for name in names}
+
+
+def relabelled(version: DatasetVersion, of: Index) -> list[int]:
+    """List the exact duplicates whose labels differ from the earlier frame's.
+
+    Args:
+        version: The version; it holds no frame twice, labels and all.
+        of: (frame), as ``exact_duplicates`` gives it.
+    """
+    which = np.flatnonzero(of >= 0)
+    digests = version.frame_digests
+    differs = (digests[which] != digests[of[which]]).any(axis=1)
+    found: list[int] = which[differs].tolist()
+    return found
