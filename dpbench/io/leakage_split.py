@@ -10,6 +10,7 @@ from dpbench.errors import DatasetError
 from dpbench.io.leakage import compare, twin_pairs
 from dpbench.io.leakage_prints import Prints, prints_of
 from dpbench.store.dataset import DatasetVersion
+from dpbench.store.split_deal import Gap
 from dpbench.store.splits import Split, Strategy, make_split, save_split
 
 NOT_ASKED = "the split was made with --skip-twins"
@@ -26,7 +27,7 @@ def make_checked_split(
     seed: int = 0,
     fractions: Mapping[str, float] | None = None,
     hold_out: Mapping[str, Sequence[str]] | None = None,
-    gap: int | None = None,
+    gap: Gap = None,
     name: str | None = None,
     skip_twins: bool = False,
 ) -> Split:
@@ -41,7 +42,7 @@ def make_checked_split(
         seed: Decides the order of dealing.
         fractions: Share of each part.
         hold_out: Patterns of source paths by part.
-        gap: Frames between two blocks.
+        gap: Frames, or a time, between two blocks.
         name: What users shall call it.
         skip_twins: Read no frames; twins may then be parted.
 

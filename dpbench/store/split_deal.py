@@ -2,15 +2,33 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dpbench.errors import DatasetError
 from dpbench.store.digests import as_keys
 from dpbench.store.split_groups import Group, Index
 
 GAP_FRACTION = 0.01
 """Share of a trajectory's frames between two blocks, where no gap is asked for."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Duration:
+    """A time along a trajectory."""
+
+    fs: float
+    """Femtoseconds."""
+
+    def __str__(self) -> str:
+        """Write it with its unit."""
+        return f"{self.fs:g} fs"
+
+
+Gap = int | Duration | None
+"""What lies between two blocks: frames, a time, or a hundredth of the trajectory."""
 
 
 def by_group(
@@ -36,7 +54,7 @@ def by_block(
     shares: Mapping[str, float],
     seed: int,
     *,
-    gap: int | None = None,
+    gap: Gap = None,
 ) -> dict[str, Index]:
     """Cut every group into contiguous blocks, one a part, with gaps between.
 
@@ -44,7 +62,10 @@ def by_block(
         groups: Trajectories, in the order of time.
         shares: Share of each part.
         seed: Decides which part comes first in each trajectory.
-        gap: Frames between two blocks; None = a hundredth of the trajectory.
+        gap: What lies between two blocks; None = a hundredth of the trajectory.
+
+    Raises:
+        DatasetError: If a gap in fs is asked for, and a file tells no time step.
     """
     return _cut(
         [
@@ -60,14 +81,17 @@ def by_block(
 
 
 def by_time(
-    groups: Sequence[Group], shares: Mapping[str, float], *, gap: int | None = None
+    groups: Sequence[Group], shares: Mapping[str, float], *, gap: Gap = None
 ) -> dict[str, Index]:
     """Cut every group in the order of the parts: the first frames to the first part.
 
     Args:
         groups: Trajectories, in the order of time.
         shares: Share of each part; their order is the order in time.
-        gap: Frames between two blocks; None = a hundredth of the trajectory.
+        gap: What lies between two blocks; None = a hundredth of the trajectory.
+
+    Raises:
+        DatasetError: If a gap in fs is asked for, and a file tells no time step.
     """
     return _cut([(group, list(shares)) for group in groups], shares, gap)
 
@@ -135,13 +159,30 @@ def _deal(order: Sequence[Group], shares: Mapping[str, float]) -> dict[str, Inde
 def _cut(
     ordered: Sequence[tuple[Group, Sequence[str]]],
     shares: Mapping[str, float],
-    gap: int | None,
+    gap: Gap,
 ) -> dict[str, Index]:
     parts: dict[str, list[Index]] = {name: [] for name in shares}
     for group, names in ordered:
-        for name, block in _blocks(group.frames, names, shares, gap).items():
+        width = _width(group, gap)
+        for name, block in _blocks(group.frames, names, shares, width).items():
             parts[name].append(block)
     return _joined(parts)
+
+
+def _width(group: Group, gap: Gap) -> int | None:
+    """Turn a time into frames; a number of frames stays what it is."""
+    if not isinstance(gap, Duration):
+        return gap
+    if len(group.frames) == 1:
+        return 1
+    if group.spacing is None:
+        raise DatasetError(
+            f"gap of {gap}: {group.path} tells no time step; expected one from every "
+            "trajectory. Give the gap in frames."
+        )
+    if group.spacing <= 0:
+        return len(group.frames)
+    return max(1, int(np.ceil(gap.fs / group.spacing)))
 
 
 def _blocks(

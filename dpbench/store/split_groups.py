@@ -23,6 +23,10 @@ class Group:
     """Names the group by content, so that dealing does not depend on order."""
     frames: Index
     """Frame indices in version order, in the order of time."""
+    path: str = ""
+    """One of its files: a hint."""
+    spacing: float | None = None
+    """The least time between two frames, fs; None = the files do not tell it."""
 
 
 def find_groups(version: DatasetVersion, frames: Index) -> list[Group]:
@@ -99,9 +103,23 @@ def _by_source(
         key = keys[int(version.source_of[chunk[0]])]
         frames_of.setdefault(key, []).append(chunk)
     return [
-        Group(key=key, frames=np.concatenate(chunks))
+        Group(
+            key=key,
+            frames=np.concatenate(chunks),
+            path=version.sources[int(version.source_of[chunks[0][0]])].path,
+            spacing=_spacing(version, chunks[0]) if len(chunks) == 1 else None,
+        )
         for key, chunks in sorted(frames_of.items())
     ]
+
+
+def _spacing(version: DatasetVersion, frames: Index) -> float | None:
+    """Return the least time between two frames of one source, fs."""
+    time_step = version.sources[int(version.source_of[frames[0]])].time_step
+    stride = np.diff(version.step[frames])
+    if time_step is None or not len(stride):
+        return None
+    return float(time_step * stride.min())
 
 
 def _chunks(version: DatasetVersion, frames: Index) -> list[Index]:

@@ -28,7 +28,14 @@ from dpbench.config import canonical_json
 from dpbench.errors import DatasetError
 from dpbench.store.dataset import DatasetVersion
 from dpbench.store.digests import SCHEME, as_keys
-from dpbench.store.split_deal import by_block, by_frame, by_group, by_time
+from dpbench.store.split_deal import (
+    Duration,
+    Gap,
+    by_block,
+    by_frame,
+    by_group,
+    by_time,
+)
 from dpbench.store.split_groups import (
     Group,
     Index,
@@ -86,7 +93,7 @@ def make_split(
     seed: int = 0,
     fractions: Mapping[str, float] | None = None,
     hold_out: Mapping[str, Sequence[str]] | None = None,
-    gap: int | None = None,
+    gap: Gap = None,
     joined: NDArray[np.int64] | None = None,
     name: str | None = None,
 ) -> Split:
@@ -99,7 +106,7 @@ def make_split(
         fractions: Share of each part that ``hold_out`` does not name; default 0.8
             train, 0.1 validation, 0.1 test.
         hold_out: Patterns of source paths that go to a part whole, by part.
-        gap: Frames between two blocks; None = a hundredth of the trajectory.
+        gap: What lies between two blocks; None = a hundredth of the trajectory.
         joined: (pair, 2), twins; None = they were not looked for.
         name: What users shall call it.
 
@@ -190,7 +197,7 @@ class _Dealer:
         *,
         shares: Mapping[str, float],
         seed: int,
-        gap: int | None,
+        gap: Gap,
         joined: NDArray[np.int64] | None,
     ) -> None:
         self._version, self._strategy = version, strategy
@@ -235,7 +242,8 @@ class _Dealer:
 
     def _cut(self, trajectories: Sequence[Group]) -> dict[str, Index]:
         shares, gap = self._shares, self._gap
-        self.told["gap"] = "1 % of the trajectory" if gap is None else gap
+        told = str(gap) if isinstance(gap, Duration) else gap
+        self.told["gap"] = "1 % of the trajectory" if gap is None else told
         if self._strategy == "time":
             return by_time(trajectories, in_time(shares), gap=gap)
         self.done = "block"
@@ -269,15 +277,17 @@ def _not_in(version: DatasetVersion, held: Mapping[str, Index]) -> Index:
     return np.flatnonzero(is_open)
 
 
-def _check_strategy(strategy: str, gap: int | None) -> None:
+def _check_strategy(strategy: str, gap: Gap) -> None:
     if strategy not in STRATEGIES:
         raise DatasetError(
             f"split strategy '{strategy}' is unknown; expected one of "
             f"{', '.join(STRATEGIES)}."
         )
-    if gap is not None and (gap < 0 or strategy not in (*CUT, "trajectory")):
+    size = gap.fs if isinstance(gap, Duration) else gap
+    if size is not None and (size < 0 or strategy not in (*CUT, "trajectory")):
+        unit = "" if isinstance(gap, Duration) else " frames"
         raise DatasetError(
-            f"gap of {gap} frames with strategy '{strategy}'; expected a gap of 0 or "
+            f"gap of {gap}{unit} with strategy '{strategy}'; expected a gap of 0 or "
             f"more with {' or '.join(CUT)}. Leave --gap away, or change the strategy."
         )
 

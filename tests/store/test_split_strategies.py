@@ -1,5 +1,8 @@
 """The strategies of splits, and twins that they must not part."""
 
+import dataclasses
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -7,6 +10,7 @@ from hypothesis import strategies as st
 
 from dpbench.errors import DatasetError
 from dpbench.store.dataset import open_dataset
+from dpbench.store.split_deal import Duration
 from dpbench.store.split_twins import units
 from dpbench.store.splits import make_split
 from tests.store.synthetic import (
@@ -223,3 +227,31 @@ def test_units_are_the_connected_sets_of_twins(n, pairs):
     expected = [min(next(s for s in sets if i in s)) for i in range(n)]
     found = units(n, np.array(pairs, dtype=np.int64).reshape(-1, 2))
     assert found.tolist() == expected
+
+
+def test_a_gap_in_time_is_counted_by_the_time_step_of_each_file(tmp_path):
+    workspace = new_workspace(tmp_path)
+    segments = []
+    for i, (length, time_step, stride) in enumerate(((60, 2.0, 1), (60, 0.5, 10))):
+        source = source_entry(f"run{i}", n_read=length, time_step=time_step)
+        data = segment_data(random_frames(i, [2] * length), [source])
+        segments.append(dataclasses.replace(data, step=data.step * stride))
+    commit(workspace, "t", *segments)
+    version = open_dataset(workspace, "t")
+    split = make_split(version, strategy="time", gap=Duration(fs=9.0))
+    assert split.parameters["gap"] == "9 fs"
+    for number, source in enumerate(version.sources):
+        times = [
+            version.step[index[version.source_of[index] == number]] * source.time_step
+            for index in split.parts.values()
+        ]
+        for before, after in itertools.pairwise(times):
+            distance = after.min() - before.max()
+            assert 9.0 < distance <= 9.0 + 2 * source.time_step * 10
+
+
+def test_a_gap_in_time_needs_time_steps(version):
+    with pytest.raises(DatasetError, match=r"gap of 20 fs: .*run.*tells no time step"):
+        make_split(version, strategy="block", gap=Duration(fs=20.0))
+    with pytest.raises(DatasetError, match=r"gap of 20 fs with strategy 'random'"):
+        make_split(version, strategy="random", gap=Duration(fs=20.0))

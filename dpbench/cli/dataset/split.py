@@ -1,12 +1,15 @@
 """``dpbench dataset split``."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from dpbench.cli.context import Context, pass_context
 from dpbench.cli.dataset.text import as_text
 from dpbench.errors import ConfigError
+
+if TYPE_CHECKING:
+    from dpbench.store.split_deal import Duration
 
 STRATEGIES = ("trajectory", "block", "source", "composition", "time", "random")
 """Those of ``store.splits``, named here so that ``--help`` needs no arrays."""
@@ -46,10 +49,9 @@ UNLIKE = 0.7
 )
 @click.option(
     "--gap",
-    type=click.IntRange(min=0),
-    metavar="FRAMES",
-    help="Frames left out between two blocks (block, time) [default: 1 % of the "
-    "trajectory].",
+    metavar="N|Tfs",
+    help="Frames, or time such as 50fs, left out between two blocks (block, time) "
+    "[default: 1 % of the trajectory].",
 )
 @click.option(
     "--name", "split_name", help="What to call the split; its digest serves as well."
@@ -90,7 +92,7 @@ def split_command(context: Context, /, name: str, **options: Any) -> None:
         seed=options["seed"],
         fractions=_fractions(options["fractions"]),
         hold_out=patterns,
-        gap=options["gap"],
+        gap=_gap(options["gap"]),
         name=options["split_name"],
     )
     save_split(version, split)
@@ -142,6 +144,23 @@ def _fractions(text: str | None) -> dict[str, float] | None:
                 "train=0.9,validation=0.1."
             ) from error
     return fractions
+
+
+def _gap(text: str | None) -> "int | Duration | None":
+    from dpbench.store.split_deal import Duration
+
+    if text is None:
+        return None
+    number = text.strip().removesuffix("fs")
+    try:
+        if number == text.strip():
+            return int(number)
+        return Duration(fs=float(number))
+    except ValueError as error:
+        raise ConfigError(
+            f"--gap {text}: is neither a number of frames nor a time in fs; expected "
+            "e.g. 20 or 50fs."
+        ) from error
 
 
 def _pair(text: str, option: str, form: str) -> tuple[str, str]:
