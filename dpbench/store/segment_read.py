@@ -102,6 +102,8 @@ class Segment:
         Raises:
             DatasetError: If a file is missing, cut or damaged.
         """
+        if self.workspace.is_remote and not (self.folder / layout.GROUP).exists():
+            return False  # known without asking the store for each array
         return all(isinstance(array, MappedArray) for array in self.arrays.values())
 
     def check_files(self) -> None:

@@ -301,3 +301,32 @@ def test_commands_work_on_a_bucket(machine, shared_data):
     run(there, "registry", "rebuild")
     again = run(there, "-q", "ingest", "qe", str(source), "--dataset", "w", "--json")
     assert json.loads(again)["label"] == "w-v1"
+
+
+def test_training_on_a_bucket_is_training_on_the_disk(machine, shared_data, tmp_path):
+    """Below one block of frames, where the shuffle is the same, bit for bit."""
+    source = shared_data / "generated" / "water8_qe_pbe"
+    (tmp_path / "disk").mkdir()
+    roots = {"disk": tmp_path / "disk", "bucket": machine("here").root}
+    told = {}
+    for name, root in roots.items():
+        arguments = ["--workspace", root, "-q"]
+        ingest = ["ingest", "qe", source, "--dataset", "w", "--workers", "0"]
+        train = ["train", "--dataset", "w", "--steps", "3", "--json", "--device", "cpu"]
+        result = CliRunner().invoke(cli, [*arguments, *map(str, ingest)])
+        assert result.exit_code == 0, result.output
+        if name == "bucket":
+            root = machine("there").root
+            arguments[1] = root
+        result = CliRunner().invoke(
+            cli, [*arguments, *train, "--out", str(tmp_path / f"{name}.pth")]
+        )
+        assert result.exit_code == 0, result.output
+        told[name] = json.loads(result.stdout)
+    assert not list(machine("there").stores.glob(f"*/{layout.GROUP}"))
+    errors = [
+        {key: v for key, v in told[name]["last"].items() if key.startswith("rmse_")}
+        for name in ("bucket", "disk")
+    ]
+    assert len(errors[0]) == 6
+    assert errors[0] == errors[1]
