@@ -13,8 +13,10 @@ from dpbench.errors import ConfigError, DatasetError, WorkspaceError
 from dpbench.store import catalog, objects
 from dpbench.store.dataset import open_dataset
 from dpbench.store.fetch import fetch_version
+from dpbench.store.pack import pack
 from dpbench.store.remote import remote_errors, remote_of
 from dpbench.store.summary import list_datasets
+from dpbench.store.versions import derive_version
 from dpbench.store.workspace import Workspace
 from tests.store.synthetic import new_workspace, trajectories
 
@@ -185,3 +187,25 @@ def test_wrong_credentials_are_one_clear_line():
         raise GenericError(said)
     expected = "s3://b/k: InvalidAccessKeyId, It does not exist. Set the credentials"
     assert str(error.value).startswith(expected)
+
+
+def test_derived_and_packed_versions_work_on_a_store(two):
+    here, there = two
+    trajectories(here, "t", [3, 2])
+    head = open_dataset(there, "t")
+    less = derive_version(
+        there, head, exclude={"bad": np.array([1])}, created_at="2026-01-02"
+    )
+    assert (less.number, less.nframes) == (2, 4)
+    packed = pack(there, "t", created_at="2026-01-03")
+    assert packed.is_new
+    assert packed.digest == less.digest
+    archived = pack(there, "t", compress="zstd", created_at="2026-01-04")
+    assert (archived.label, archived.digest) == ("t-v4", less.digest)
+    for number in range(1, 5):
+        ours, theirs = (open_dataset(w, f"t-v{number}") for w in two)
+        np.testing.assert_array_equal(
+            ours.read(range(ours.nframes)).coord,
+            theirs.read(range(theirs.nframes)).coord,
+        )
+    assert [row["label"] for row in list_datasets(here)] == ["t-v4"]
