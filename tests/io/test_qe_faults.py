@@ -165,7 +165,7 @@ def test_positions_are_read_in_every_unit(relax, parse, unit):
         rows = []
         for row in match[1].splitlines():
             label, *numbers = row.split()
-            numbers = [f"{float(x) * scale:.12f}" for x in numbers]
+            numbers = [f"{float(x) * scale:20.12f}" for x in numbers]
             rows.append(" ".join([label, *numbers]))
         return f"ATOMIC_POSITIONS ({unit})\n" + "\n".join(rows) + "\n"
 

@@ -8,6 +8,8 @@ SCF cycles, and everything between two geometries belongs to the former.
 
 import re
 from bisect import bisect_left
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +20,7 @@ from dpbench.io.parsed import Quarantine
 from dpbench.io.readers.dynamics import temperature
 from dpbench.io.readers.snapshots import Snapshot
 from dpbench.io.readers.tables import (
+    are_even,
     cell_volume,
     find_all,
     from_fractional,
@@ -39,11 +42,15 @@ _UNCONVERGED = re.compile(r"onvergence NOT achieved after\s+(\d+) iterations")
 _STEPS = {
     "Entering Dynamics:": re.compile(r"Entering Dynamics:\s+iteration =\s*(\d+)\n"),
     "number of scf cycles": re.compile(r"number of scf cycles\s+=\s*(\d+)\n"),
+    "bfgs converged in": re.compile(r"bfgs converged in\s+(\d+) scf cycles"),
 }
 """Where md, and where relax and vc-relax, print the number of the step just done."""
+_MOST_WORDS = 3
+"""Behind a table of positions: nothing, or ``End final coordinates``."""
+_ITERATION = "     iteration #"
 _CELLDM = re.compile(r"celldm\(1\)=\s*(\S+)")
 _AXIS = re.compile(r"a\(([123])\) = \(\s*(\S+)\s+(\S+)\s+(\S+)\s*\)")
-_SITE = re.compile(r"\s*\d+\s+(\S+)\s+tau\([^)]*\) = \(([^)]*)\)")
+_SITE = re.compile(r"\s*(\d+)\s+(\S+)\s+tau\([^)]*\) = \(([^)]*)\)")
 _NATOMS = re.compile(r"number of atoms/cell\s+=\s*(\d+)")
 _ALAT = re.compile(r"alat\s*=\s*([\d.]+)")
 
@@ -103,14 +110,15 @@ def read_header(run: str, *, where: str) -> Header:
     lines = whole_lines(run, start, count=int(natoms[1])) or []
     rows = [_SITE.match(line) for line in lines]
     sites = [row for row in rows if row is not None]
-    fraction = number_columns([row[2] for row in sites], first=0, after="")
-    if not sites or len(sites) != int(natoms[1]) or fraction is None:
+    fraction = number_columns([row[3] for row in sites], first=0, after="")
+    in_order = [int(row[1]) for row in sites] == list(range(1, int(natoms[1]) + 1))
+    if not sites or not in_order or not are_even(lines, first=0) or fraction is None:
         raise SourceError(
             f"{where}: the table of positions ends after {len(sites)} of "
             f"{natoms[1]} atoms; expected one line each. Give the whole output."
         )
     return Header(
-        labels=tuple(row[1] for row in sites),
+        labels=tuple(row[2] for row in sites),
         alat=alat,
         coord=fraction * alat,
         box=np.array([[to_float(x) for x in axis[1:]] for axis in axes[:3]]) * alat,
@@ -127,9 +135,11 @@ def geometries(run: str, header: Header, *, first: Geometry) -> list[Geometry]:
         while used < len(cells) and cells[used] < at:
             alat, box = _cell_card(run, cells[used], alat=alat, box=box)
             used += 1
-        coord = _position_card(run, at, natoms=len(header.labels), alat=alat, box=box)
-        if coord is not None:
-            found.append(Geometry(start=next_line(run, at + 1), coord=coord, box=box))
+        coord = _position_card(run, at, labels=header.labels, alat=alat, box=box)
+        if coord is None:
+            # What follows belongs to it all the same, not to the geometry before.
+            coord = np.full_like(header.coord, np.nan)
+        found.append(Geometry(start=next_line(run, at + 1), coord=coord, box=box))
     return found
 
 
@@ -153,14 +163,24 @@ def _cell_card(
 
 
 def _position_card(
-    run: str, at: int, *, natoms: int, alat: float, box: NDArray[np.float64]
+    run: str,
+    at: int,
+    *,
+    labels: Sequence[str],
+    alat: float,
+    box: NDArray[np.float64],
 ) -> NDArray[np.float64] | None:
-    """Read ATOMIC_POSITIONS, Å; None if the card was cut."""
+    """Read ATOMIC_POSITIONS, Å; None if the card was cut, or lost or gained a line."""
     start = next_line(run, at + 1)
     title = run[at + 1 : start].lower()
-    lines = whole_lines(run, start, count=natoms)
+    lines = whole_lines(run, start, count=len(labels))
     values = None if lines is None else number_columns(lines, first=1)
-    if values is None:
+    if lines is None or values is None or not are_even(lines, first=1):
+        return None
+    if tuple(line.split(maxsplit=1)[0] for line in lines) != labels:
+        return None
+    behind = start + sum(len(line) + 1 for line in lines)
+    if len(run[behind : next_line(run, behind)].split()) > _MOST_WORDS:
         return None
     if "angstrom" in title:
         return values
@@ -184,6 +204,10 @@ class RunReader:
         )
         self._forces = find_all(run, "Forces acting on atoms")
         self._stress = find_all(run, "total   stress")
+        widths = Counter(next_line(run, at + 1) - at for at in self._energies)
+        self._width = max(widths, key=lambda width: widths[width], default=0)
+        self._is_md = "Entering Dynamics:" in run
+        self._printed: int | None = None
 
     def snapshot(self, geometry: Geometry, *, stop: int, step: int) -> Snapshot | None:
         """Read the labels between ``geometry.start`` and ``stop``.
@@ -207,6 +231,10 @@ class RunReader:
         force = self._force(tables[-1], stop) if tables else None
         virial = self._virial(_between(self._stress, start, stop), geometry.box)
         printed = self._step(limit, stop)
+        gate = self._gate(converged, force is not None, start=start, stop=stop)
+        if self._is_torn(verdicts, tables, n_scf, printed=printed, start=start):
+            gate = Quarantine.TRUNCATED
+        self._printed = self._printed if printed is None else printed
         return Snapshot(
             coord=geometry.coord,
             box=geometry.box,
@@ -215,9 +243,36 @@ class RunReader:
             virial=virial,
             n_scf=n_scf,
             step=step if printed is None else printed,
-            quarantine=self._gate(converged, force is not None, start=start, stop=stop),
+            quarantine=gate,
             temperature=self._temperature(limit, stop),
         )
+
+    def _is_torn(
+        self,
+        verdicts: list[int],
+        tables: list[int],
+        n_scf: int,
+        *,
+        printed: int | None,
+        start: int,
+    ) -> bool:
+        """Whether lines of two steps ran together, or some of one are lost.
+
+        A step has one table of forces, its number follows that of the step before, and
+        the last iteration that it prints is the one after which it converged.
+        """
+        if len(tables) > 1:
+            return True
+        before = self._printed
+        if before is None and not self._is_md:
+            before = 0  # a restarted md goes on counting, a relaxation begins anew
+        if printed is not None and before is not None and printed != before + 1:
+            return True
+        if not verdicts or n_scf < 0:
+            return False
+        at = self._run.rfind(_ITERATION, start, verdicts[-1])
+        number = self._run[at + len(_ITERATION) :][:6].split() if at >= 0 else []
+        return not number or number[0] != str(n_scf)
 
     def _temperature(self, start: int, stop: int) -> float:
         """Return the temperature, K: it stands before the next SCF."""
@@ -265,6 +320,8 @@ class RunReader:
         match = _ENERGY.match(self._run, marks[-1] + 1) if marks else None
         if match is None:
             return None
+        if next_line(self._run, marks[-1] + 1) - marks[-1] != self._width:
+            return float("nan")  # a digit was lost, or gained
         return to_float(match[1]) * RYDBERG
 
     def _force(self, table: int, stop: int) -> NDArray[np.float64] | None:
@@ -274,7 +331,10 @@ class RunReader:
         if row < 0:
             return None
         lines = whole_lines(run, run.rfind("\n", 0, row) + 1, count=self._natoms)
-        if lines is None or not all("force =" in line for line in lines):
+        if lines is None or not are_even(lines, first=6):
+            return None
+        heads = [line.partition("force =")[0].split() for line in lines]
+        if [head[1:2] for head in heads] != [[str(i + 1)] for i in range(len(lines))]:
             return None
         values = number_columns(lines, first=6, after="force =")
         return None if values is None else values * (RYDBERG / BOHR)
@@ -289,7 +349,9 @@ class RunReader:
         if not marks:
             return None
         lines = whole_lines(self._run, next_line(self._run, marks[-1]), count=3)
-        values = None if lines is None else number_columns(lines, first=3)
+        if lines is None or not are_even(lines, first=3):
+            return None
+        values = number_columns(lines, first=3)
         return None if values is None else values * (cell_volume(box) * KBAR)
 
 

@@ -18,6 +18,7 @@ from dpbench.elements import SYMBOLS
 _NUMBER = re.compile(
     r"[-+]?(?:\d+\.\d*|\.\d+|\d+)(?:[eEdD][-+]?\d+)?|\*+|[-+]?(?:nan|inf\w*)", re.I
 )
+_WORD = re.compile(r"\S+")
 _LABEL = re.compile(r"[A-Za-z]{1,2}")
 
 
@@ -117,6 +118,21 @@ def _irregular(
             return None
         rows.append([to_float(word) for word in words])
     return np.array(rows, dtype=np.float64)
+
+
+def are_even(lines: Sequence[str], *, first: int, count: int = 3) -> bool:
+    """Whether the numbers of a table end at the same columns in every line.
+
+    Fortran prints a field always as wide: a line of another width lost a digit, or
+    gained some. What follows the numbers may differ.
+    """
+    if len({len(line) for line in lines}) == 1:
+        return True
+    ends = {
+        tuple(word.end() for word in _WORD.finditer(line))[first : first + count]
+        for line in lines
+    }
+    return len(ends) == 1
 
 
 @cache
