@@ -161,7 +161,8 @@ def _theory(entry: Mapping[str, Any]) -> str:
     lines = [f"theory {entry['id'][:12]} ({entry['n_frames']} frames)"]
     if not entry["theory"]:
         lines.append("  undeclared")
-    lines += [f"  {key:<18} {show(value)}" for key, value in entry["theory"].items()]
+    told = {k: value for k, value in entry["theory"].items() if value is not None}
+    lines += [f"  {key:<18} {show(value)}" for key, value in told.items()]
     return "\n".join(lines)
 
 
@@ -172,8 +173,8 @@ def _mixture(conflicts: Rows) -> str:
     lines = ["mixed theory (--allow-mixed-theory)"]
     for conflict in conflicts:
         lines += [
-            f"  {conflict['key']:<18} {show(claim['value'])}: {claim['n_sources']} "
-            f"sources, e.g. {claim['example']}"
+            f"  {conflict['key']:<18} {show(claim['value'])} "
+            f"(sources: {claim['n_sources']}, e.g. {claim['example']})"
             for claim in conflict["values"]
         ]
     return "\n".join(lines)
