@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from difflib import get_close_matches
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 from dpbench.errors import ConfigError, DatasetError
@@ -56,7 +58,8 @@ def events_of(workspace: Workspace, event: str) -> list[dict[str, Any]]:
     Raises:
         DatasetError: If one is damaged.
     """
-    payloads = objects.all_of(workspace, "event").values()
+    digests = objects.digests(workspace, "event")
+    payloads = [_read(workspace, digest) for digest in digests]
     mine = [payload for payload in payloads if payload.get("event") == event]
     return sorted(mine, key=lambda payload: str(payload["at"]))
 
@@ -81,24 +84,42 @@ def name_of(workspace: Workspace, key: str) -> str:
     return current_names(workspace).get(key, key)
 
 
-def key_of(workspace: Workspace, name: str) -> str:
+def key_of(workspace: Workspace, name: str, *, is_quiet: bool = False) -> str:
     """Return the key of the dataset called ``name``, today or formerly.
 
     A name of today goes before a former one; an unknown name is its own key.
+
+    Args:
+        workspace: Where it is.
+        name: A name.
+        is_quiet: Do not tell that the dataset bears another name today.
     """
+    level = logging.DEBUG if is_quiet else logging.WARNING
     renamings = events_of(workspace, "renamed")
     today: dict[str, str] = {p["dataset"]: p["name"] for p in renamings}
     for key, current in today.items():
         if current == name:
             return key
     if name in today:
-        logger.warning("%s is called %s now", name, today[name])
+        logger.log(level, "%s is called %s now", name, today[name])
         return name
     for payload in renamings:
         if payload["name"] == name:
-            logger.warning("%s is called %s now", name, today[payload["dataset"]])
+            logger.log(level, "%s is called %s now", name, today[payload["dataset"]])
             return str(payload["dataset"])
     return name
+
+
+def existing_key(workspace: Workspace, name: str) -> str:
+    """Return the key of a dataset that exists.
+
+    Raises:
+        DatasetError: If there is no such dataset.
+    """
+    key = key_of(workspace, name)
+    if not objects.version_numbers(workspace, key):
+        raise DatasetError(_unknown_dataset(workspace, name))
+    return key
 
 
 def find_version(
@@ -109,10 +130,8 @@ def find_version(
     Raises:
         DatasetError: If there is no such version, or it is retracted.
     """
-    key = key_of(workspace, reference.name)
+    key = existing_key(workspace, reference.name)
     numbers = objects.version_numbers(workspace, key)
-    if not numbers:
-        raise DatasetError(_unknown_dataset(workspace, reference.name))
     name = name_of(workspace, key)
     if reference.number is not None and reference.number not in numbers:
         raise DatasetError(
@@ -129,7 +148,8 @@ def find_version(
         object_id = objects.version_digest(workspace, key, number)
         if object_id not in retracted:
             return object_id
-    raise _is_retracted(f"{name}-v{numbers[-1]}", retracted[object_id])
+    newest = objects.version_digest(workspace, key, numbers[-1])
+    raise _is_retracted(f"{name}-v{numbers[-1]}", retracted[newest])
 
 
 def check_new_name(workspace: Workspace, old: str, new: str) -> str:
@@ -140,12 +160,10 @@ def check_new_name(workspace: Workspace, old: str, new: str) -> str:
         DatasetError: If there is no ``old``, or another dataset bears ``new``.
     """
     check_name(new)
-    key = key_of(workspace, old)
-    if not objects.version_numbers(workspace, key):
-        raise DatasetError(_unknown_dataset(workspace, old))
+    key = existing_key(workspace, old)
     if name_of(workspace, key) == new:
         raise ConfigError(f"{old}: is called {new} already. Choose another name.")
-    taken = key_of(workspace, new)
+    taken = key_of(workspace, new, is_quiet=True)
     if taken != key and objects.version_numbers(workspace, taken):
         raise DatasetError(
             f"{new}: is the name, or a former name, of another dataset; expected a "
@@ -174,6 +192,19 @@ def _unknown_dataset(workspace: Workspace, name: str) -> str:
     hint = f" -- did you mean '{near[0]}'?" if near else "."
     has = f"this workspace has {', '.join(known[:10])}" if known else "there is none"
     return f"{name}: there is no such dataset in {workspace.root}; {has}{hint}"
+
+
+def _read(workspace: Workspace, digest: str) -> dict[str, Any]:
+    """Read an event once a process: its content cannot change."""
+    known = _known_events(workspace.truth)
+    if digest not in known:
+        known[digest] = objects.get(workspace, "event", digest)
+    return known[digest]
+
+
+@cache
+def _known_events(_: Path) -> dict[str, dict[str, Any]]:
+    return {}
 
 
 def _user() -> str:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dpbench.errors import DatasetError
-from dpbench.store import catalog, objects
+from dpbench.store import catalog
 from dpbench.store.dataset import DatasetVersion
 from dpbench.store.digests import as_keys
 from dpbench.store.masks import from_ranges, to_ranges
@@ -114,8 +114,7 @@ def list_splits(version: DatasetVersion) -> list[Split]:
     Raises:
         DatasetError: If a split's object is damaged.
     """
-    payloads = objects.all_of(version.workspace, "split").values()
-    mine = [p for p in payloads if p["dataset_digest"] == version.digest]
+    mine = catalog.split_payloads(version.workspace, version.digest)
     by_digest: dict[str, list[dict[str, Any]]] = {}
     for payload in mine:
         by_digest.setdefault(payload["digest"], []).append(payload)

@@ -1,14 +1,16 @@
 """What a workspace holds, and what a version is made of, as plain dicts."""
 
 from collections import Counter
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
-from sqlalchemy import func, select
+from sqlalchemy import Connection, func, select
 
-from dpbench.store import catalog, layout, objects
+from dpbench.store import catalog, layout
 from dpbench.store.catalog import tables
 from dpbench.store.dataset import DatasetVersion
+from dpbench.store.events import current_names, retractions
 from dpbench.store.splits import list_splits
 from dpbench.store.workspace import Workspace
 
@@ -16,37 +18,60 @@ from dpbench.store.workspace import Workspace
 def list_datasets(workspace: Workspace) -> list[dict[str, Any]]:
     """List the datasets by name, each with the figures of its newest version.
 
+    That is the newest version that holds; of a dataset whose versions were all
+    retracted, the newest one.
+
     Raises:
         WorkspaceError: If the registry cannot be read.
     """
     catalog.synchronise(workspace)
+    names, retracted = current_names(workspace), retractions(workspace)
     version = tables.version
     newest = (
         select(version.c.dataset, func.max(version.c.number).label("number"))
         .group_by(version.c.dataset)
         .subquery()
     )
-    query = (
-        select(version)
-        .join(
-            newest,
-            (version.c.dataset == newest.c.dataset)
-            & (version.c.number == newest.c.number),
-        )
-        .order_by(version.c.dataset)
+    query = select(version).join(
+        newest,
+        (version.c.dataset == newest.c.dataset) & (version.c.number == newest.c.number),
     )
     with catalog.transaction(workspace, write=False) as connection:
-        rows = connection.execute(query).mappings().all()
-    return [
-        {
-            "name": row["dataset"],
-            "label": f"{row['dataset']}-v{row['number']}",
-            "versions": row["number"],
-            **{key: row[key] for key in ("n_frames", "n_atoms", "n_quarantined")},
-            **{key: row[key] for key in ("digest", "created_at")},
+        rows = {
+            row["dataset"]: dict(row) for row in connection.execute(query).mappings()
         }
-        for row in rows
-    ]
+        for key, row in rows.items():
+            if row["id"] in retracted:
+                held = _newest_that_holds(connection, key, set(retracted))
+                row.update(held, n_versions=row["number"])
+    return sorted(
+        (
+            {
+                "name": names.get(key, key),
+                "label": f"{names.get(key, key)}-v{row['number']}",
+                "versions": row.get("n_versions", row["number"]),
+                "retracted": row["id"] in retracted,
+                **{key: row[key] for key in ("n_frames", "n_atoms", "n_quarantined")},
+                **{key: row[key] for key in ("digest", "created_at")},
+            }
+            for key, row in rows.items()
+        ),
+        key=itemgetter("name"),
+    )
+
+
+def _newest_that_holds(
+    connection: Connection, key: str, retracted: set[str]
+) -> dict[str, Any]:
+    """Return the row of the newest version that was not retracted; {} if all were."""
+    version = tables.version
+    query = (
+        select(version)
+        .where(version.c.dataset == key)
+        .order_by(version.c.number.desc())
+    )
+    rows = connection.execute(query).mappings()
+    return next((dict(row) for row in rows if row["id"] not in retracted), {})
 
 
 def describe(version: DatasetVersion) -> dict[str, Any]:
@@ -120,19 +145,21 @@ def label_counts(version: DatasetVersion) -> dict[str, int]:
 
 
 def _history(version: DatasetVersion) -> list[dict[str, Any]]:
-    rows = []
-    for number in objects.version_numbers(version.workspace, version.key):
-        digest = objects.version_digest(version.workspace, version.key, number)
-        payload = objects.get(version.workspace, "version", digest)
-        rows.append(
-            {
-                "label": f"{version.name}-v{number}",
-                **{key: payload[key] for key in ("n_frames", "digest", "created_at")},
-                "n_quarantined": sum(payload["quarantined"].values()),
-                "note": payload["note"],
-            }
-        )
-    return rows
+    catalog.synchronise(version.workspace)
+    retracted = retractions(version.workspace)
+    row = tables.version
+    query = select(row).where(row.c.dataset == version.key).order_by(row.c.number)
+    with catalog.transaction(version.workspace, write=False) as connection:
+        rows = connection.execute(query).mappings().all()
+    picked = ("n_frames", "digest", "created_at", "n_quarantined", "note")
+    return [
+        {
+            "label": f"{version.name}-v{row['number']}",
+            **{key: row[key] for key in picked},
+            "retracted": row["id"] in retracted,
+        }
+        for row in rows
+    ]
 
 
 def _theories(version: DatasetVersion) -> list[dict[str, Any]]:

@@ -74,7 +74,10 @@ class _Made:
 
 def newest_version(workspace: Workspace, name: str) -> DatasetVersion | None:
     """Open the newest version of a dataset that holds; None if there is none."""
-    key = key_of(workspace, name)
+    return _head(workspace, key_of(workspace, name))
+
+
+def _head(workspace: Workspace, key: str) -> DatasetVersion | None:
     retracted = retractions(workspace)
     for number in reversed(objects.version_numbers(workspace, key)):
         object_id = objects.version_digest(workspace, key, number)
@@ -106,6 +109,12 @@ def commit_version(
     key = key_of(workspace, name)
 
     def add_to(head: Head, number: int) -> _Made | None:
+        if key_of(workspace, name, is_quiet=True) != key:
+            raise WorkspaceError(
+                f"{name}: another dataset has just been given this name; nothing was "
+                "added. Run the command again to add to that one, or choose another "
+                "name."
+            )
         draft = Draft(head, content)
         made.append((head, draft))
         if not draft.has_news:
@@ -253,7 +262,7 @@ def _commit_once(
             catch_up(connection, workspace)
             numbers = objects.version_numbers(workspace, key)
             number = numbers[-1] + 1 if numbers else 1
-            made = make(newest_version(workspace, key), number)
+            made = make(_head(workspace, key), number)
             if made is None:
                 return None
             claimed = _publish(workspace, made)
@@ -284,7 +293,8 @@ def _news_of(workspace: Workspace, name: str, content: NewContent) -> list[Path]
     """List the staged segments that a version of now would name."""
     if not workspace.is_remote:
         return []
-    draft = Draft(newest_version(workspace, name), content)
+    head = _head(workspace, key_of(workspace, name, is_quiet=True))
+    draft = Draft(head, content)
     return [content.staging / segment_id for segment_id in draft.segments]
 
 

@@ -1,0 +1,91 @@
+"""How ``dpbench dataset log`` and ``diff`` word what they found."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from dpbench.cli.dataset.text import table
+
+if TYPE_CHECKING:
+    from dpbench.store.diff import Diff, FrameRecord
+
+FIRST_ROWS = 10
+"""Frames of each kind that ``diff`` prints; ``--json`` has them all."""
+
+
+def log_text(facts: Mapping[str, Any]) -> str:
+    """Word ``dataset log``."""
+    lines = [facts["name"]]
+    lines += [
+        f"  called {event['name']} instead of {event['before']} since {event['at']} "
+        f"({event['by']})"
+        for event in reversed(facts["names"])
+    ]
+    return "\n\n".join(["\n".join(lines), *map(_version, reversed(facts["versions"]))])
+
+
+def diff_text(facts: Mapping[str, Any], found: "Diff") -> str:
+    """Word ``dataset diff``."""
+    counts = facts["counts"]
+    parts = [
+        f"{facts['a']} -> {facts['b']}: {counts['added']} frames added, "
+        f"{counts['removed']} removed, {counts['relabelled']} relabelled, "
+        f"{counts['common']} in both"
+    ]
+    for title, frames in (("added", found.added), ("removed", found.removed)):
+        parts += _block(title, ("step", "atoms", "composition", "source"), frames, _row)
+    header = ("changed", "step", "atoms", "composition", "before", "after")
+    parts += _block("relabelled", header, found.relabelled, _pair)
+    return "\n\n".join(parts)
+
+
+def _version(entry: Mapping[str, Any]) -> str:
+    held_back = entry["n_quarantined"]
+    aside = f", {held_back} in quarantine" if held_back else ""
+    changes = ", ".join(
+        f"{sign}{entry[name]} {name}"
+        for sign, name in (("+", "added"), ("-", "removed"), ("", "relabelled"))
+        if entry[name]
+    )
+    since = f" since {entry['parent']}" if entry["parent"] else ""
+    lines = [
+        f"{entry['label']}  {entry['created_at']}  {entry['digest'][:17]}",
+        f"  {entry['n_frames']} frames{aside}; {changes or 'the same frames'}{since}",
+    ]
+    if entry["note"]:
+        lines.append(f"  {entry['note']}")
+    if entry["mixed_theory"]:
+        keys = ", ".join(conflict["key"] for conflict in entry["mixed_theory"])
+        lines.append(f"  mixes levels of theory: {keys}")
+    if entry["retraction"]:
+        told = entry["retraction"]
+        lines.append(f"  RETRACTED {told['at']} by {told['by']}: {told['reason']}")
+    return "\n".join(lines)
+
+
+def _block(title: str, header: Sequence[str], items: Any, row: Any) -> list[str]:
+    if not items:
+        return []
+    lines = [table(header, [row(item) for item in items[:FIRST_ROWS]])]
+    if len(items) > FIRST_ROWS:
+        lines.append(f"... and {len(items) - FIRST_ROWS} more (--json has them all)")
+    return [f"{title}\n" + "\n".join(lines)]
+
+
+def _row(frame: "FrameRecord") -> tuple[Any, ...]:
+    return frame.step, frame.natoms, frame.formula, _place(frame)
+
+
+def _pair(pair: Any) -> tuple[Any, ...]:
+    before, after = pair.before, pair.after
+    return (
+        ", ".join(pair.changed),
+        after.step,
+        after.natoms,
+        after.formula,
+        _place(before),
+        _place(after),
+    )
+
+
+def _place(frame: "FrameRecord") -> str:
+    return f"{frame.path} ({frame.quarantine})" if frame.quarantine else frame.path
