@@ -139,6 +139,7 @@ def _write(folder: Path, writer: Writer, content: Content) -> Sidecar:
 
 def _write_table(path: Path, content: Content, order: np.ndarray[Any, Any]) -> None:
     table = np.zeros(content.nframes, dtype=FRAME_DTYPE)
+    table["frame"] = order
     table["source"] = content.source[order]
     table["step"] = content.step[order]
     table["n_scf"] = content.n_scf[order]

@@ -160,7 +160,7 @@ class Content:
         """Yield (positions, frames), about ``BLOCK_ATOMS`` atoms at a time."""
         if positions is None:
             positions = np.arange(self.nframes)
-        for chunk in cut(positions, self.natoms[positions]):
+        for chunk in cut(positions, self.natoms[positions], size=BLOCK_ATOMS):
             yield chunk, self.read(chunk)
 
 
@@ -171,7 +171,7 @@ def is_given(array: NDArray[np.floating]) -> NDArray[np.bool_]:
 
 
 def cut(
-    items: NDArray[np.int64], natoms: NDArray[np.int64], size: int = BLOCK_ATOMS
+    items: NDArray[np.int64], natoms: NDArray[np.int64], *, size: int
 ) -> Iterator[NDArray[np.int64]]:
     """Cut items into runs of about ``size`` atoms, one item at least."""
     edge = offsets(natoms)

@@ -148,7 +148,7 @@ def _bundles(reader: FrameReader, table: NDArray[Any]) -> Iterator[NDArray[np.in
     The atoms of a source are guessed from its first frame: reading all to count them
     would read all twice.
     """
-    order = np.argsort(table["source"], kind="stable")
+    order = np.lexsort((table["frame"], table["source"]))
     sources, first, counts = np.unique(
         table["source"][order], return_index=True, return_counts=True
     )
@@ -161,7 +161,7 @@ def _bundles(reader: FrameReader, table: NDArray[Any]) -> Iterator[NDArray[np.in
         ]
     )
     ends = first + counts
-    for run in cut(np.arange(len(sources)), heads * counts, SEGMENT_ATOMS):
+    for run in cut(np.arange(len(sources)), heads * counts, size=SEGMENT_ATOMS):
         yield order[first[run[0]] : ends[run[-1]]]
 
 

@@ -42,6 +42,7 @@ UNITS = {
 
 FRAME_DTYPE = np.dtype(
     [
+        ("frame", "<i8"),
         ("source", "<i4"),
         ("step", "<i4"),
         ("n_scf", "<i2"),
@@ -50,8 +51,8 @@ FRAME_DTYPE = np.dtype(
         ("multiplicity", "<i2"),
     ]
 )
-"""A record of the table of frames; ``source`` counts the sidecar's sources. Unknown are
-``n_scf`` and ``multiplicity`` = -1 and ``charge`` = NaN."""
+"""A record of the table of frames: ``frame`` is its place in the dataset, ``source``
+counts the sidecar's sources. Unknown are ``n_scf`` and ``multiplicity`` = -1 and ``charge`` = NaN."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -7,6 +7,7 @@ all its digits stands in ``data``, the levels of theory in the metadata of the d
 Source: ASE documentation, "A database for atoms".
 """
 
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,14 @@ DESCRIPTIONS = {
 
 def write(folder: Path, content: Content) -> Written:
     """Write all frames into ``folder / FILE``."""
+    try:
+        _write_rows(folder, content)
+    except sqlite3.OperationalError as error:  # a full disk, as SQLite words it
+        raise OSError(f"SQLite: {error}") from error
+    return Written()
+
+
+def _write_rows(folder: Path, content: Content) -> None:
     database = connect(folder / FILE, type="db", use_lock_file=False)
     with database:
         database.metadata = {
@@ -48,7 +57,6 @@ def write(folder: Path, content: Content) -> Written:
             for i, position in enumerate(chunk.tolist()):
                 atoms, data = _atoms(frames, i)
                 database.write(atoms, _pairs(content, position), data=data)
-    return Written()
 
 
 def _pairs(content: Content, position: int) -> dict[str, Any]:

@@ -125,5 +125,7 @@ class _Database:
             except lmdb.MapFullError:
                 size = self._environment.info()["map_size"]
                 self._environment.set_mapsize(2 * size)
+            except lmdb.Error as error:
+                raise OSError(f"LMDB: {error}") from error
             else:
                 return
