@@ -54,7 +54,9 @@ def write_exclusively(path: Path, data: bytes) -> bool:
     try:
         path.hardlink_to(temporary)
     except FileExistsError:
-        return False
+        # A network file system whose answer got lost asks again, and then finds its
+        # own link.
+        return temporary.stat().st_nlink > 1
     finally:
         temporary.unlink()
     fsync_folder(path.parent)

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from dpbench.errors import ConfigError, DatasetError, WorkspaceError
@@ -81,6 +83,19 @@ def test_only_one_of_two_can_claim_a_version(in_tmp):
     assert not write_exclusively(in_tmp / "1", b"second")
     assert (in_tmp / "1").read_bytes() == b"first"
     assert [path.name for path in in_tmp.iterdir()] == ["1"]
+
+
+def test_link_whose_answer_got_lost_is_known_as_ours(in_tmp, monkeypatch):
+    link = Path.hardlink_to
+
+    def link_twice(self, target):
+        link(self, target)
+        link(self, target)
+
+    monkeypatch.setattr(Path, "hardlink_to", link_twice)
+    assert write_exclusively(in_tmp / "1", b"first")
+    assert not write_exclusively(in_tmp / "1", b"second")
+    assert (in_tmp / "1").read_bytes() == b"first"
 
 
 def test_only_a_workspace_without_any_file_is_removed(in_tmp):
