@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 ROUNDING = 0.10
 """Share by which a range of spacings is widened at both ends. Some programs round to
-the nearest number of divisions, which leaves gaps of that size between the ranges that
-rounding up gives, and a lattice vector of a hot or strained cell strays by a few %."""
+the nearest number of divisions: from three divisions on, that leaves no larger gaps
+between the ranges that rounding up gives; for fewer, their spacings do differ. And a
+lattice vector of a hot or strained cell strays by a few %."""
 
 SAME_CELL = 1e-3
 """Relative difference of reciprocal lengths up to which two cells count as one: in one
