@@ -117,13 +117,14 @@ def _limits(name: str, thresholds: Facts) -> str:
 
 
 def _trajectory_row(entry: Facts) -> CheckRow:
+    slope = entry["slope"]
+    words = "no work" if slope is None else f"slope {slope:.4f}"
     return CheckRow(
         name="forces along the trajectory",
         subject=entry["source"],
         verdict=_verdict(entry),
         is_ok=entry["verdict"] == "ok",
-        detail=f"slope {entry['slope']:.4f}, r {entry['r']:.4f}, "
-        f"{entry['n_steps']} steps",
+        detail=f"{words}, r {entry['r']:.4f}, {entry['n_steps']} steps",
     )
 
 
