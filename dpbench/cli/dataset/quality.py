@@ -68,7 +68,11 @@ def quality_command(
     from dpbench.store.dataset import open_dataset
 
     limits = read_thresholds(settings, file=thresholds_file)
-    flags = check_flags(exclude.split(",")) if exclude is not None else ()
+    flags = (
+        check_flags([flag.strip() for flag in exclude.split(",")])
+        if exclude is not None
+        else ()
+    )
     version = open_dataset(context.workspace(), name)
     quality = judge(version, limits, is_cached=not again)
     facts = describe(version, quality, most=worst)
@@ -145,7 +149,7 @@ def _checks(checks: Mapping[str, Any]) -> str:
     )
     lines += [
         f"  {e['verdict']}: {e['source']}: {e['cause']} "
-        f"(slope {e['slope']:.4f}, r {e['r']:.4f}, {e['n_steps']} steps)"
+        f"({_slope(e)}r {e['r']:.4f}, {e['n_steps']} steps)"
         for e in checks["trajectory"]
         if e["verdict"] != "ok"
     ]
@@ -162,6 +166,10 @@ def _checks(checks: Mapping[str, Any]) -> str:
         for e in checks["skipped"]
     ]
     return "\n".join(lines)
+
+
+def _slope(entry: Mapping[str, Any]) -> str:
+    return "" if entry["slope"] is None else f"slope {entry['slope']:.4f}, "
 
 
 def _volumes(entries: list[dict[str, Any]]) -> str:

@@ -45,6 +45,10 @@ NOISE = 1e-4
 AT_REST = 1e-4
 """Å; a step in which no atom moves farther is none: an equation of state."""
 
+LEAST_CHANGE = 1e-3
+"""eV; root mean square of energy changes or work below which both may be noise of the
+self-consistency."""
+
 ODD = 30.0
 """A step is odd if |dE - work| is this many times that of half the steps."""
 
@@ -73,7 +77,7 @@ class TrajectoryVerdict:
     n_steps: int
     """Steps that were compared."""
     slope: float | None
-    """dE over work; 1 where all is well."""
+    """dE over work; 1 where all is well, None where there is no work."""
     r: float | None
     """Correlation of dE and work; 1 where all is well."""
 
@@ -121,6 +125,8 @@ def judge_trajectory(
     n_steps, slope, r = fits[0, 0]
     if n_steps < thresholds.trajectory_pairs:
         return _skipped(f"fewer than {thresholds.trajectory_pairs} steps")
+    if np.isnan(slope):
+        return _skipped(f"energies and work change by less than {LEAST_CHANGE:g} eV")
     best = max(SHIFTED, key=lambda shift: abs(fits[shift][2]))
     unexplained, rest = 1 - r**2, 1 - fits[best][2] ** 2
     if unexplained > NOISE and rest < BETTER * unexplained:
@@ -147,7 +153,11 @@ def _judge_fit(
     elif not abs(slope - 1) <= thresholds.trajectory_slope:
         verdict, cause = "units", cause_of_slope(slope, natoms)
     return TrajectoryVerdict(
-        verdict=verdict, cause=cause, n_steps=n_steps, slope=slope, r=r
+        verdict=verdict,
+        cause=cause,
+        n_steps=n_steps,
+        slope=slope if np.isfinite(slope) else None,
+        r=r,
     )
 
 
@@ -218,7 +228,8 @@ def _fit(
     """Fit dE to work, with forces and energies moved by a frame.
 
     Returns:
-        Number of steps, slope through the origin, and correlation.
+        Number of steps, slope through the origin (NaN if neither energies nor work
+        change enough to be told from noise), and correlation.
     """
     of_force, of_energy = shift
     column = SHIFTS.index(of_force)
@@ -234,10 +245,13 @@ def _fit(
     good = usable[:-1] & np.isfinite(expected) & np.isfinite(change)
     x, y = _without_odd(expected[good], change[good])
     norm_x, norm_y = float((x**2).sum()), float((y**2).sum())
-    if len(x) < 2 or norm_x == 0 or norm_y == 0:
+    if max(norm_x, norm_y) < len(x) * LEAST_CHANGE**2:
         return len(x), float("nan"), 0.0
     product = float((x * y).sum())
-    return len(x), product / norm_x, product / np.sqrt(norm_x * norm_y)
+    # Constant energies have a slope of zero; without any work the slope is endless.
+    slope = product / norm_x if norm_x > 0 else float("inf")
+    spread = float(np.sqrt(norm_x * norm_y))
+    return len(x), slope, product / spread if spread > 0 else 0.0
 
 
 def _without_odd(

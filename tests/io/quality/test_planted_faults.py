@@ -256,3 +256,27 @@ def test_thresholds_decide(tmp_path, silicon):
     assert quality.counts["min_distance"] == int((nearest < 2.2).sum()) > 0
     assert quality.counts["net_force"] > 0
     assert quality.n_flagged == np.count_nonzero(quality.flags) <= version.nframes
+
+
+def test_constant_energies_and_absent_work_are_inconsistent(tmp_path, silicon):
+    run = silicon["si8_a540_900K"]
+    flat = replace(run, energy=np.full(run.nframes, run.energy.mean()))
+    pulled_by_nothing = replace(run, force=np.zeros_like(run.force))
+    version, quality = judged(tmp_path, {"flat": flat, "none": pulled_by_nothing})
+    assert raised(quality)["trajectory"] == version.nframes
+    assert verdict_of(quality, "flat")["slope"] == pytest.approx(0, abs=1e-9)
+    assert verdict_of(quality, "none")["slope"] is None
+
+
+def test_energies_that_hardly_change_are_not_judged(tmp_path, silicon):
+    run = silicon["si8_a540_900K"]
+    rng = np.random.default_rng(0)
+    still = replace(
+        run,
+        energy=run.energy[0] + 1e-4 * rng.normal(size=run.nframes),
+        force=run.force * 1e-4,
+    )
+    _, quality = judged(tmp_path, {"still": still})
+    assert quality.counts["trajectory"] == 0
+    reasons = [s["reason"] for s in quality.checks["skipped"]]
+    assert "energies and work change by less than 0.001 eV" in reasons

@@ -214,3 +214,34 @@ def test_reduced_vectors_are_the_shortest_of_their_lattice():
         assert abs(np.linalg.det(reduced)) == pytest.approx(abs(np.linalg.det(box)))
         shortest = np.sqrt(((whole @ reduced) ** 2).sum(axis=1)).min()
         assert np.linalg.norm(reduced[0]) == pytest.approx(shortest)
+
+
+@pytest.mark.slow
+def test_no_twin_of_a_thousand_is_missed():
+    """Crystals with and without strain, lines, planes and disorder, open or not."""
+    rng = np.random.default_rng(123)
+    fcc = np.array([[0, 0, 0], [0.5, 0.5, 0], [0.5, 0, 0.5], [0, 0.5, 0.5]])
+    sites = [fcc, np.array([[0, 0, 0], [0.5, 0.5, 0.5]]), np.vstack([fcc, fcc + 0.25])]
+    parts = []
+    for number in range(1000):
+        kind = number % 6
+        box = np.eye(3) * rng.uniform(4, 9, 3) + rng.normal(scale=0.3, size=(3, 3))
+        if kind < 3:
+            box = (np.eye(3) + (number % 2) * 0.02 * rng.normal(size=(3, 3))) * 4.05
+            coord = sites[kind] @ box
+        else:
+            natoms = int(rng.integers(1, 9))
+            coord = (
+                rng.uniform(0, 5, (natoms, 3))
+                * ([1, 1, 1], [1, 1, 0], [1, 0, 0])[kind - 3]
+            )
+        z = rng.choice([12, 13], len(coord))
+        parts.append(uniform(z=z, coord=coord[None], box=box[None]))
+        if kind > 2:
+            parts[-1].pbc[:] = rng.random(3) < 0.6
+    frames = concatenate(parts)
+    twins = twins_of(frames, rng)
+    found = find_twins(invariant_fingerprints(frames), invariant_fingerprints(twins))
+    # Some perfect crystals are drawn twice: a clump's copies meet its first frame.
+    assert set(found.i.tolist()) == set(found.j.tolist()) == set(range(1000))
+    assert found.distance.max() < 1e-5
