@@ -3,9 +3,12 @@
 Source: DeePMD-kit documentation, "Formats of a system" (doc/data/system.md).
 """
 
+import math
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tokenize import TokenError
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +20,13 @@ from dpbench.io.gate import judge
 from dpbench.io.grouping import natural_key
 from dpbench.io.parsed import ParsedSource, Quarantine, SourceFiles
 from dpbench.io.readers.deepmd_parts import is_part
+
+_DAMAGE = (OSError, ValueError, EOFError, OverflowError, TypeError, TokenError)
+"""What numpy raises on a damaged file; the last two come from its header's parser."""
+_HEADERS = {
+    (1, 0): np.lib.format.read_array_header_1_0,
+    (2, 0): np.lib.format.read_array_header_2_0,
+}
 
 Array = NDArray[np.floating]
 Load = Callable[[str], NDArray[np.generic] | None]
@@ -163,8 +173,12 @@ def _npy_loader(folder: Path) -> Load:
         if not path.is_file():
             return None
         try:
-            array = np.load(path, allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
+            with warnings.catch_warnings():
+                # numpy tells that it tries the header form of Python 2
+                warnings.simplefilter("ignore", UserWarning)
+                _check_size(path)
+                array = np.load(path, allow_pickle=False)
+        except _DAMAGE as error:
             raise SourceError(
                 f"{path}: is damaged ({error}); expected a whole .npy file. Export "
                 "the system again."
@@ -174,6 +188,28 @@ def _npy_loader(folder: Path) -> Load:
         return array
 
     return load
+
+
+def _check_size(path: Path) -> None:
+    """Hold the shape that an npy file claims against its size, before it is allocated.
+
+    Raises:
+        ValueError: If the file is shorter or longer.
+    """
+    with path.open("rb") as file:
+        if file.read(6) != b"\x93NUMPY":
+            return
+        file.seek(0)
+        version = np.lib.format.read_magic(file)
+        if version not in _HEADERS:
+            return
+        shape, _, dtype = _HEADERS[version](file)
+        wanted = file.tell() + math.prod(shape) * dtype.itemsize
+        size = path.stat().st_size
+        if wanted != size and not dtype.hasobject:
+            raise ValueError(
+                f"shape {shape} of {dtype} takes {wanted} bytes, the file has {size}"
+            )
 
 
 def _raw_loader(folder: Path) -> Load:
