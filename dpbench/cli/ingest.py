@@ -87,17 +87,10 @@ def ingest_command(
         dpbench ingest vasp OUTCAR/ --dataset water
     """
     from dpbench.io.ingest import IngestOptions, ingest
-    from dpbench.io.ingest_plan import name_of_paths
     from dpbench.io.limits import parse_limits
     from dpbench.io.theory_file import read_theory_file
-    from dpbench.store.references import check_name
 
-    if dataset is None:
-        dataset = name_of_paths(paths)
-        click.echo(
-            f"Dataset: {dataset} (the folder's name; --dataset sets it)", err=True
-        )
-    check_name(dataset)
+    dataset = _checked_name(dataset, paths)
     options = IngestOptions(
         strict=strict,
         allow_mixed_theory=allow_mixed_theory,
@@ -127,6 +120,19 @@ def ingest_command(
         click.echo(report.summary())
     if report.refusal is not None:
         raise SourceError(f"{dataset}: nothing was committed: {report.refusal}.")
+
+
+def _checked_name(dataset: str | None, paths: tuple[str, ...]) -> str:
+    """Check the dataset's name; where none is given, take the folder's and say so."""
+    from dpbench.io.ingest_plan import name_of_paths
+    from dpbench.store.references import check_name
+
+    if dataset is None:
+        dataset = name_of_paths(paths)
+        click.echo(
+            f"Dataset: {dataset} (the folder's name; --dataset sets it)", err=True
+        )
+    return check_name(dataset)
 
 
 @contextmanager
