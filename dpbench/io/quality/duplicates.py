@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from dpbench.io.quality.fingerprint import Fingerprints
 from dpbench.io.quality.gather import Gathered
-from dpbench.io.quality.groups import states
+from dpbench.io.quality.groups import comparable
 from dpbench.io.quality.isometry import find_motion
 from dpbench.io.quality.thresholds import Thresholds
 from dpbench.io.quality.twins import find_twins
@@ -23,14 +23,14 @@ MOST_CONFIRMED = 2000
 def exact_duplicates(version: DatasetVersion, data: Gathered) -> Index:
     """Find frames whose structure stands earlier, number by number.
 
-    Frames of another charge or multiplicity are not the same.
+    Frames of another charge, multiplicity or incompatible level of theory are others.
 
     Returns:
         (frame), the earliest such frame, -1 for none.
     """
     of = np.full(len(data.energy), -1, dtype=np.int64)
     if len(of):
-        _, state = np.unique(states(version), return_inverse=True)
+        _, state = np.unique(comparable(version), return_inverse=True)
         marks = state.reshape(-1, 1).astype(np.int64).view(np.uint8)
         whole = np.ascontiguousarray(np.concatenate([data.digests, marks], axis=1))
         _, first, inverse = np.unique(
@@ -66,7 +66,7 @@ def invariant_duplicates(
     kept = np.flatnonzero(exact < 0).astype(np.int64)
     prints = Fingerprints(
         vectors=data.fingerprints.vectors,
-        keys=np.char.add(data.fingerprints.keys, states(version)),
+        keys=np.char.add(data.fingerprints.keys, comparable(version)),
     )
     pairs = find_twins(prints.select(kept), tolerance=limits.twin_tolerance)
     order = np.lexsort((pairs.i, pairs.j))

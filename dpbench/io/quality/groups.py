@@ -38,10 +38,9 @@ def groups(
     version: DatasetVersion, *, by_formula: bool
 ) -> Iterator[tuple[Group, Index]]:
     """Yield frames whose labels compare, and besides of one formula if asked for."""
-    levels = _level_keys(version)
     if not version.nframes:
         return
-    keys = np.char.add(np.char.add(levels[version.source_of], "|"), states(version))
+    keys = comparable(version)
     if by_formula:
         formulas = np.array(version.formulas, dtype=np.str_)
         keys = np.char.add(np.char.add(keys, "|"), formulas)
@@ -51,6 +50,13 @@ def groups(
     for name, members in zip(names.tolist(), np.split(order, edges), strict=True):
         theory, state, formula = [*name.split("|"), ""][:3]
         yield Group(theory=theory, state=state.strip(), formula=formula), members
+
+
+def comparable(version: DatasetVersion) -> NDArray[np.str_]:
+    """(frame), a key that frames share whose labels compare: level of theory, state."""
+    levels = _level_keys(version)[version.source_of]
+    keys: NDArray[np.str_] = np.char.add(np.char.add(levels, "|"), states(version))
+    return keys
 
 
 def states(version: DatasetVersion) -> NDArray[np.str_]:
