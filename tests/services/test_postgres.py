@@ -3,15 +3,23 @@
 import shutil
 import subprocess
 import sys
+import uuid
 
 import pytest
+from alembic import command
+from alembic.config import Config
+from click.testing import CliRunner
 from sqlalchemy import select, text
+from sqlalchemy.exc import DBAPIError
 
+from dpbench.cli.main import cli
 from dpbench.errors import ConfigError, WorkspaceError
 from dpbench.store import catalog
-from dpbench.store.catalog import tables
+from dpbench.store.catalog import migrate, tables
 from dpbench.store.catalog.engine import transaction
 from dpbench.store.dataset import open_dataset
+from dpbench.store.history import rename, retract
+from dpbench.store.references import parse_reference
 from dpbench.store.splits import default_split
 from dpbench.store.summary import list_datasets
 from dpbench.store.workspace import Workspace
@@ -156,3 +164,81 @@ def test_lost_folder_of_a_registry_is_not_guessed(shared):
     shutil.rmtree(shared.objects)
     with pytest.raises(WorkspaceError, match="expected a dpbench workspace"):
         Workspace.find(shared.root)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE version SET n_frames = 0",
+        "DELETE FROM version_segment",
+        "DELETE FROM theory",
+        "UPDATE event SET verb = 'x'",
+        "TRUNCATE result",
+    ],
+)
+def test_frozen_rows_are_guarded_by_the_server(shared, statement):
+    trajectories(shared, "t", [4])
+    catalog.register_result(shared, {"x": 1})
+    before = contents(shared)
+    with (
+        pytest.raises(DBAPIError, match="rows stand for immutable files"),
+        transaction(shared, write=True) as connection,
+    ):
+        connection.execute(text(statement))
+    assert contents(shared) == before
+
+
+def test_rename_and_retract_are_those_of_sqlite(shared, tmp_path):
+    local = new_workspace(tmp_path)
+    for workspace in (shared, local):
+        trajectories(workspace, "t", [4])
+        trajectories(workspace, "t", [4, 3])
+        retract(workspace, parse_reference("t-v2"), "wrong cutoff")
+        rename(workspace, "t", "u")
+        assert open_dataset(workspace, "u").label == "u-v1"
+    told = [
+        [{k: v for k, v in row.items() if k not in TIMES} for row in list_datasets(w)]
+        for w in (shared, local)
+    ]
+    assert told[0] == told[1]
+    before = contents(shared)
+    catalog.rebuild(shared)
+    assert contents(shared) == before
+
+
+TIMES = {"at", "created_at", "updated_at"}
+
+
+def test_registry_of_an_older_release_is_upgraded_only_when_asked(shared):
+    trajectories(shared, "t", [4])
+    before = contents(shared)
+    with transaction(shared, write=True) as connection:
+        connection.execute(text("DROP SCHEMA public CASCADE"))
+        connection.execute(text("CREATE SCHEMA public"))
+        config = Config()
+        config.set_main_option("script_location", str(migrate.MIGRATIONS))
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+    with pytest.raises(WorkspaceError, match="has schema 0001") as error:
+        list_datasets(shared)
+    assert "registry upgrade" in str(error.value)
+    result = CliRunner().invoke(
+        cli, ["registry", "upgrade", "--workspace", shared.root]
+    )
+    assert result.exit_code == 0, result.output
+    assert [row["label"] for row in list_datasets(shared)] == ["t-v1"]
+    assert contents(shared) == before
+
+
+def test_user_without_rights_gets_one_clear_line(shared, postgres_server, tmp_path):
+    trajectories(shared, "t", [4])
+    role = f"r{uuid.uuid4().hex}"
+    with transaction(shared, write=True) as connection:
+        connection.execute(text(f"CREATE ROLE {role} LOGIN PASSWORD 'secret'"))
+    url = shared.config.registry.replace("//dpbench:", f"//{role}:")
+    (shared.root / "dpbench.toml").write_text(f'registry = "{url}"')
+    other = Workspace.find(shared.root)
+    with pytest.raises(WorkspaceError, match="permission denied") as error:
+        list_datasets(other)
+    assert "administrator grant" in str(error.value)
+    assert "\n" not in str(error.value)

@@ -269,7 +269,7 @@ def _database_errors(url: URL) -> Iterator[None]:
         name = sqlite_path(url) or url.render_as_string(hide_password=True)
         reason = " ".join(str(error.orig).split()).rstrip(".")
         is_known = error.connection_invalidated or _is_operational(error)
-        if not is_known and not _is_damage(reason):
+        if not (is_known or _is_damage(reason) or "permission denied" in reason):
             raise
         raise WorkspaceError(f"{name}: {reason}. {_advice(reason)}") from error
 
