@@ -209,7 +209,8 @@ class _Side:
 
 
 def _n_frames(payload: Payload) -> int:
-    return int(payload["n_frames"]) + sum(payload["quarantined"].values())
+    kept_out: int = sum(payload["quarantined"].values())
+    return int(payload["n_frames"]) + kept_out
 
 
 def _sides(workspace: Workspace, a: Payload, b: Payload) -> tuple[_Side, _Side]:
@@ -262,7 +263,7 @@ def _pairs(lost: _Side, gained: _Side) -> Index:
 def _matches(one: NDArray[np.void], other: NDArray[np.void]) -> Index:
     """(pair, 2), equal values of two multisets, each used once, in their order."""
     ranks = [_ranked(keys) for keys in (one, other)]
-    _, at_one, at_other = np.intersect1d(*ranks, return_indices=True)
+    _, at_one, at_other = np.intersect1d(ranks[0], ranks[1], return_indices=True)
     pairs = np.stack([at_one, at_other], axis=1).astype(np.int64)
     result: Index = pairs[np.argsort(pairs[:, 0], kind="stable")]
     return result

@@ -85,6 +85,17 @@ def storage_digest(files: Mapping[str, str]) -> str:
     return f"{SCHEME}:{hashlib.sha256(content).hexdigest()}"
 
 
+def manifest_digest(content: Mapping[str, Any]) -> str:
+    """Digest all of a manifest but this digest itself."""
+    told = {key: value for key, value in content.items() if key != "manifest_digest"}
+    return f"{SCHEME}:{hashlib.sha256(canonical_json(told)).hexdigest()}"
+
+
+def manifest_text(content: Mapping[str, Any]) -> str:
+    """Write a manifest as it lies in its file; no other text says the same."""
+    return json.dumps(content, indent=1, sort_keys=True, allow_nan=False) + "\n"
+
+
 def _copy_small_files(remote: RemoteStore, segment_id: str, folder: Path) -> None:
     """Copy everything but the arrays, checked; the manifest last."""
     manifest, data = _parse_remote(remote, segment_id)

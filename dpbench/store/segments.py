@@ -5,7 +5,6 @@ bears a segment's name is whole. Segments are flat CSR, uncompressed and sharded
 """
 
 import hashlib
-import json
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -19,6 +18,7 @@ from dpbench.config import canonical_json
 from dpbench.elements import SYMBOLS
 from dpbench.frames import Frames
 from dpbench.store import layout, manifest
+from dpbench.store.chunks import checksums
 from dpbench.store.files import (
     disk_errors,
     fsync_folder,
@@ -312,7 +312,8 @@ def _write_manifest(
         "compositions": list(names),
         "reasons": list(reasons),
         "sources": sources,
+        "chunks": checksums(folder, list(files)),
         **told,
     }
-    text = json.dumps(content, indent=1, sort_keys=True, allow_nan=False)
-    (folder / manifest.NAME).write_text(text + "\n")
+    content["manifest_digest"] = manifest.manifest_digest(content)
+    (folder / manifest.NAME).write_text(manifest.manifest_text(content))
