@@ -9,6 +9,7 @@ from dpbench.errors import DatasetError
 from dpbench.eval.parts import Part, Training
 from dpbench.eval.record import LeakageFacts
 from dpbench.io.leakage import leakage
+from dpbench.io.leakage_split import MOST_UNASKED
 from dpbench.io.leakage_trace import compare_with_trace
 
 NO_TRAINING = "the training data is not in the workspace that was evaluated"
@@ -39,7 +40,9 @@ def find_leakage(
         return leakage_facts(known)
     train = training.split.parts.get("train", np.zeros(0, dtype=np.int64))
     try:
-        found = leakage(training.version, train, part.version, part.indices)
+        found = leakage(
+            training.version, train, part.version, part.indices, most=MOST_UNASKED
+        )
     except DatasetError as error:  # not even the facts of the training frames are here
         return LeakageFacts(why_not=str(error))
     return leakage_facts(found.facts())
@@ -69,11 +72,13 @@ def leakage_marks(part: Part, found: LeakageFacts) -> tuple[str, ...]:
         part: The evaluated frames.
         found: What they share with the training frames.
     """
-    if part.marks or found.exact is None or found.invariant is None:
+    if part.marks:
         return ()
     if found.exact:
         return (f"{found.exact} of {len(part.indices)} frames are training structures",)
-    if found.invariant >= MOST_TWINS * len(part.indices):
+    if found.invariant is not None and found.invariant >= MOST_TWINS * len(
+        part.indices
+    ):
         return (
             f"{found.invariant} of {len(part.indices)} frames are twins of training "
             "frames",
@@ -87,6 +92,8 @@ def leakage_line(found: LeakageFacts) -> str:
         return f"shared with the training frames: unknown; {found.why_not}"
     if found.exact is None:
         words = "copies and twins not checked"
+    elif found.invariant is None:
+        words = f"{found.exact} copies, twins not checked"
     else:
         words = f"{found.exact} copies, {found.invariant} twins"
     steps = found.nearest_steps

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from dpbench.errors import DatasetError
 from dpbench.io.leakage_prints import Prints, prints_of
 from dpbench.io.leakage_steps import nearest_codes, version_codes
-from dpbench.io.quality.twins import find_twins
+from dpbench.io.quality.twins import Pairs, find_twins
 from dpbench.store.dataset import DatasetVersion
 from dpbench.store.digests import as_keys
 
@@ -116,6 +116,8 @@ def leakage(
     a_frames: NDArray[np.integer] | Sequence[int],
     b: DatasetVersion,
     b_frames: NDArray[np.integer] | Sequence[int],
+    *,
+    most: int | None = None,
 ) -> Leakage:
     """Find what frames of ``b`` have in common with frames of ``a``.
 
@@ -127,13 +129,28 @@ def leakage(
         a_frames: Its frames, in version order.
         b: A version, such as the one that it is tested on; may be the same.
         b_frames: Its frames.
+        most: Frames of either to fingerprint for which the caller has time; above it
+            twins are not looked for, and the answer says so. None = any number.
     """
     one, two = np.asarray(a_frames, np.int64), np.asarray(b_frames, np.int64)
     try:
-        prints = prints_of(a, one), prints_of(b, two)
+        prints = prints_of(a, one, most=most), prints_of(b, two, most=most)
     except DatasetError as error:
         return compare((a, one, None), (b, two, None), why_not=str(error))
-    return compare((a, one, prints[0]), (b, two, prints[1]))
+    is_whole = all(p.invariant is not None for p in prints)
+    return compare(
+        (a, one, prints[0]),
+        (b, two, prints[1]),
+        why_not="" if is_whole else too_many(most),
+    )
+
+
+def too_many(most: int | None) -> str:
+    """Say why twins were not looked for."""
+    return (
+        f"twins were not looked for among more than {most} new frames; 'dpbench "
+        "dataset leakage' and 'dpbench dataset split' do it for any number"
+    )
 
 
 def compare(
@@ -153,7 +170,9 @@ def compare(
     exact = invariant = n_equal = None
     if prints_a is not None and prints_b is not None:
         exact, n_equal = _exact(one, prints_a, two, prints_b)
-        invariant = _invariant(one, prints_a, two, prints_b, exact)
+        if prints_a.invariant is not None and prints_b.invariant is not None:
+            twins = find_twins(prints_a.invariant, prints_b.invariant)
+            invariant = _invariant(one, two, twins, exact)
     return Leakage(
         a=of_a,
         b=of_b,
@@ -177,9 +196,11 @@ def twin_pairs(prints: Prints) -> Index:
     order = np.argsort(keys, kind="stable")
     same = np.flatnonzero(keys[order[1:]] == keys[order[:-1]])
     exact = np.stack([order[same], order[same + 1]], axis=1)
-    twins = find_twins(prints.invariant)
-    pairs: Index = np.concatenate([exact, np.stack([twins.i, twins.j], axis=1)])
-    return pairs.astype(np.int64)
+    pairs: Index = exact.astype(np.int64)
+    if prints.invariant is not None:
+        twins = find_twins(prints.invariant)
+        pairs = np.concatenate([pairs, np.stack([twins.i, twins.j], axis=1)])
+    return pairs
 
 
 def _exact(
@@ -191,10 +212,7 @@ def _exact(
     return _level(one[place[found]], two[found], np.zeros(len(found))), n_equal
 
 
-def _invariant(
-    one: Index, prints_a: Prints, two: Index, prints_b: Prints, exact: Level
-) -> Level:
-    twins = find_twins(prints_a.invariant, prints_b.invariant)
+def _invariant(one: Index, two: Index, twins: Pairs, exact: Level) -> Level:
     is_new = ~np.isin(two[twins.j], exact.b)
     i, j, distance = twins.i[is_new], twins.j[is_new], twins.distance[is_new]
     nearest = np.lexsort((i, distance, j))

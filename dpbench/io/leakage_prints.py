@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dpbench.errors import DatasetError
+from dpbench.frames import Frames
 from dpbench.io.quality.fingerprint import (
     SCHEME,
     Fingerprints,
@@ -44,24 +45,29 @@ class Prints:
     """(frame, 32), digest of the structure as it is written, labels left out."""
     content: NDArray[np.uint8]
     """(frame, 32), digest of structure and labels, level of theory left out."""
-    invariant: Fingerprints
-    """Fingerprints that no turn, shift, order or choice of cell changes."""
+    invariant: Fingerprints | None
+    """Fingerprints that no turn, shift, order or choice of cell changes; None = they
+    were too many to be made."""
 
     def select(self, index: Index) -> "Prints":
         """Return the prints at ``index``, in that order."""
         return Prints(
             structure=self.structure[index],
             content=self.content[index],
-            invariant=self.invariant.select(index),
+            invariant=self.invariant and self.invariant.select(index),
         )
 
 
-def prints_of(version: DatasetVersion, frames: Index) -> Prints:
+def prints_of(
+    version: DatasetVersion, frames: Index, *, most: int | None = None
+) -> Prints:
     """Return the prints of frames, reading those that are not kept yet.
 
     Args:
         version: The version.
         frames: Frame indices in version order.
+        most: Frames to fingerprint, about 1 ms each, for which the caller has time;
+            of more, digests alone are made, and nothing is kept. None = any number.
 
     Raises:
         DatasetError: If a frame cannot be read, or has no fingerprint.
@@ -70,6 +76,8 @@ def prints_of(version: DatasetVersion, frames: Index) -> Prints:
     known, kept = _load(version)
     place = _find(known, wanted)
     missing = np.flatnonzero(place < 0)
+    if most is not None and len(missing) > most:
+        return _read(version, frames, with_fingerprints=False)
     if len(missing):
         new = _read(version, frames[missing])
         place[missing] = len(known) + np.arange(len(missing))
@@ -79,19 +87,15 @@ def prints_of(version: DatasetVersion, frames: Index) -> Prints:
     return kept.select(place)
 
 
-def _read(version: DatasetVersion, frames: Index) -> Prints:
-    parts = [_chained([])]
+def _read(
+    version: DatasetVersion, frames: Index, *, with_fingerprints: bool = True
+) -> Prints:
+    parts = []
     for block in _blocks(version.natoms[frames]):
         read = version.read(frames[block])
-        try:
-            invariant = invariant_fingerprints(read)
-        except ValueError as error:
-            raise DatasetError(
-                f"{version.label}: a frame among {int(frames[block][0])} to "
-                f"{int(frames[block][-1])} has no fingerprint ({error}); expected "
-                "finite coordinates and a cell with a volume. Look at it with 'dpbench "
-                f"dataset quality {version.label}'."
-            ) from error
+        invariant = None
+        if with_fingerprints:
+            invariant = _fingerprints(version, frames[block], read)
         parts.append(
             Prints(
                 structure=structure_digests(read),
@@ -100,6 +104,18 @@ def _read(version: DatasetVersion, frames: Index) -> Prints:
             )
         )
     return _chained(parts)
+
+
+def _fingerprints(version: DatasetVersion, index: Index, read: Frames) -> Fingerprints:
+    try:
+        return invariant_fingerprints(read)
+    except ValueError as error:
+        raise DatasetError(
+            f"{version.label}: a frame among {int(index[0])} to {int(index[-1])} has "
+            f"no fingerprint ({error}); expected finite coordinates and a cell with a "
+            "volume. Look at it with 'dpbench dataset quality "
+            f"{version.label}'."
+        ) from error
 
 
 def _blocks(natoms: NDArray[np.int64]) -> list[slice]:
@@ -111,10 +127,11 @@ def _blocks(natoms: NDArray[np.int64]) -> list[slice]:
 
 def _chained(parts: list[Prints]) -> Prints:
     none = np.zeros((0, 32), dtype=np.uint8)
+    found = [p.invariant for p in parts if p.invariant is not None]
     return Prints(
         structure=np.concatenate([none, *(p.structure for p in parts)]),
         content=np.concatenate([none, *(p.content for p in parts)]),
-        invariant=join([p.invariant for p in parts]),
+        invariant=join(found) if len(found) == len(parts) else None,
     )
 
 
@@ -146,21 +163,17 @@ def _load(version: DatasetVersion) -> tuple[NDArray[np.uint8], Prints]:
 
 
 def _unpacked(found: Any) -> tuple[NDArray[np.uint8], Prints]:
-    prints = Prints(
-        structure=found["structure"],
-        content=found["content"],
-        invariant=Fingerprints(vectors=found["vectors"], keys=found["keys"]),
-    )
-    known = found["frame"]
-    sizes = {len(known), len(prints.structure), len(prints.content)}
-    if sizes != {prints.invariant.nframes} or len(found["vectors"]) != len(known):
+    names = ("frame", "structure", "content", "vectors", "keys")
+    frame, structure, content, vectors, keys = (found[name] for name in names)
+    if len({len(array) for array in (frame, structure, content, vectors, keys)}) > 1:
         raise ValueError("arrays of different lengths")
-    return known, prints
+    invariant = Fingerprints(vectors=vectors, keys=keys)
+    return frame, Prints(structure=structure, content=content, invariant=invariant)
 
 
 def _keep(version: DatasetVersion, known: NDArray[np.uint8], prints: Prints) -> None:
     """Keep prints beside the data; a disk that cannot be written keeps none."""
-    if len(known) > MOST_KEPT:
+    if len(known) > MOST_KEPT or prints.invariant is None:
         return
     buffer = io.BytesIO()
     np.savez(

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from dpbench.errors import DatasetError
-from dpbench.io.leakage import compare, twin_pairs
+from dpbench.io.leakage import compare, too_many, twin_pairs
 from dpbench.io.leakage_prints import Prints, prints_of
 from dpbench.store.dataset import DatasetVersion
 from dpbench.store.split_deal import Gap
@@ -15,6 +15,9 @@ from dpbench.store.splits import Split, Strategy, make_split, save_split
 
 NOT_ASKED = "the split was made with --skip-twins"
 """Why twins were not looked for."""
+
+MOST_UNASKED = 100_000
+"""Frames that are fingerprinted without having been asked to: a minute or two."""
 
 LIKENESS_PAIRS = 5000
 """Pairs of frames that ``likeness`` looks at, or somewhat more."""
@@ -30,6 +33,7 @@ def make_checked_split(
     gap: Gap = None,
     name: str | None = None,
     skip_twins: bool = False,
+    most: int | None = None,
 ) -> Split:
     """Make a split that parts no twins, and measure what each part shares with train.
 
@@ -44,7 +48,9 @@ def make_checked_split(
         hold_out: Patterns of source paths by part.
         gap: Frames, or a time, between two blocks.
         name: What users shall call it.
-        skip_twins: Read no frames; twins may then be parted.
+        skip_twins: Read no frames; copies and twins may then be parted.
+        most: Frames to fingerprint for which the caller has time; above it twins are
+            not looked for, copies are. None = any number.
 
     Returns:
         The split, not yet filed.
@@ -54,10 +60,7 @@ def make_checked_split(
     """
     prints, why_not = None, NOT_ASKED
     if not skip_twins:
-        try:
-            prints, why_not = prints_of(version, np.arange(version.nframes)), ""
-        except DatasetError as error:
-            why_not = str(error)
+        prints, why_not = _prints(version, most)
     split = make_split(
         version,
         strategy=strategy,
@@ -68,7 +71,9 @@ def make_checked_split(
         joined=None if prints is None else twin_pairs(prints),
         name=name,
     )
-    if strategy == "random" and prints is not None:
+    if prints is not None and prints.invariant is None:
+        split.parameters["twins"] = "copies kept on one side, twins not looked for"
+    elif prints is not None and strategy == "random":
         split.parameters["likeness"] = likeness(version, prints)
     return replace(split, leakage=between_parts(version, split, prints, why_not))
 
@@ -80,10 +85,7 @@ def with_leakage(version: DatasetVersion, split: Split) -> Split:
         version: The version.
         split: Its split, as the user stated it.
     """
-    try:
-        prints, why_not = prints_of(version, np.arange(version.nframes)), ""
-    except DatasetError as error:
-        prints, why_not = None, str(error)
+    prints, why_not = _prints(version, MOST_UNASKED)
     return replace(split, leakage=between_parts(version, split, prints, why_not))
 
 
@@ -94,7 +96,7 @@ def checked_default_split(version: DatasetVersion, seed: int = 0) -> Split:
         DatasetError: If the version has too few frames for three parts.
         WorkspaceError: If it cannot be written.
     """
-    split = make_checked_split(version, seed=seed)
+    split = make_checked_split(version, seed=seed, most=MOST_UNASKED)
     save_split(version, split)
     return split
 
@@ -125,6 +127,15 @@ def between_parts(
     return found
 
 
+def _prints(version: DatasetVersion, most: int | None) -> tuple[Prints | None, str]:
+    """Return the prints of a version, and why something is missing."""
+    try:
+        prints = prints_of(version, np.arange(version.nframes), most=most)
+    except DatasetError as error:
+        return None, str(error)
+    return prints, "" if prints.invariant is not None else too_many(most)
+
+
 def likeness(version: DatasetVersion, prints: Prints) -> float | None:
     """Measure how much more alike neighbouring frames of a file are than others.
 
@@ -138,6 +149,8 @@ def likeness(version: DatasetVersion, prints: Prints) -> float | None:
         order of frames means nothing, small along a trajectory. None without such
         pairs, or where all frames are equal.
     """
+    if prints.invariant is None:
+        return None
     key = np.unique(prints.invariant.keys, return_inverse=True)[1].reshape(-1)
     order = np.lexsort((version.step, key, version.source_of))
     shuffled = np.lexsort(

@@ -15,6 +15,8 @@ def leakage_words(found: Mapping[str, Any]) -> str:
     """
     if found["exact"] is None:
         words = "copies and twins not checked"
+    elif found["invariant"] is None:
+        words = f"{found['exact']} exact copies, twins not checked"
     else:
         words = f"{found['exact']} exact copies, {found['invariant']} twins"
     near = ""

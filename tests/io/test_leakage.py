@@ -10,6 +10,7 @@ from dpbench.frames import concatenate, uniform
 from dpbench.io import leakage_prints
 from dpbench.io.leakage import leakage, twin_pairs
 from dpbench.io.leakage_prints import prints_of
+from dpbench.io.leakage_words import leakage_words
 from dpbench.store.dataset import open_dataset
 from tests.io.planted import plant, relabelled, turned, walk
 from tests.store.synthetic import new_workspace
@@ -199,6 +200,20 @@ def test_damaged_prints_are_made_again(workspace, damage):
     again = prints_of(open_dataset(workspace, "a"), np.arange(8))
     np.testing.assert_array_equal(first.content, again.content)
     assert path.stat().st_size > 1000
+
+
+def test_more_frames_than_there_is_time_for_are_compared_by_digest_alone(workspace):
+    run = walk(1, 30)
+    a = plant(workspace, "a", {"one": run})
+    planted = concatenate([turned(run.select([4, 20])), run.select([9])])
+    b = plant(workspace, "b", {"other": planted})
+    found = leakage(a, np.arange(30), b, np.arange(3), most=29)
+    assert (found.exact.count, found.n_equal_labels, found.invariant) == (1, 1, None)
+    assert "among more than 29 new frames" in found.why_not
+    assert "1 exact copies, twins not checked" in leakage_words(found.facts())
+    assert leakage(a, np.arange(30), b, np.arange(3), most=30).invariant.count == 2
+    # What is kept costs nothing.
+    assert leakage(a, np.arange(30), b, np.arange(3), most=0).invariant.count == 2
 
 
 def test_small_blocks_give_the_same_prints(workspace, monkeypatch):

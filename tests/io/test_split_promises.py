@@ -125,3 +125,16 @@ def test_the_promises_are_broken_where_twins_are_not_looked_for(tmp_path, strate
         )
         leaks += sum(found.exact.count for found in between(version, split))
     assert leaks > 0
+
+
+def test_copies_are_kept_on_one_side_where_there_is_no_time_for_twins(tmp_path):
+    sources = [(8, 0, 0, "new" if i % 2 else "turned") for i in range(8)]
+    runs = tree([*sources, (8, 0, 0, "relabelled"), (8, 0, 0, "relabelled")])
+    version = plant(new_workspace(tmp_path), "t", runs)
+    split = make_checked_split(version, strategy="random", most=10)
+    assert split.parameters["twins"] == "copies kept on one side, twins not looked for"
+    assert "likeness" not in split.parameters
+    assert all(found["exact"] == 0 for found in split.leakage.values())
+    assert all(found["invariant"] is None for found in split.leakage.values())
+    assert sum(found.exact.count for found in between(version, split)) == 0
+    assert sum(found.invariant.count for found in between(version, split)) > 0

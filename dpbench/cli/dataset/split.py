@@ -17,6 +17,9 @@ STRATEGIES = ("trajectory", "block", "source", "composition", "time", "random")
 FEW = 0.05
 """Share of a part's frames beside a training frame that is not worth a warning."""
 
+MANY = 20_000
+"""Frames from which on looking for twins takes so long that we say so."""
+
 UNLIKE = 0.7
 """Likeness of neighbours above which the order of frames means nothing."""
 
@@ -85,6 +88,12 @@ def split_command(context: Context, /, name: str, **options: Any) -> None:
         part, pattern = _pair(text, "--hold-out", "PART=PATTERN")
         patterns.setdefault(part, []).append(pattern)
     version = open_dataset(context.workspace(), name)
+    if version.nframes > MANY and not (options["skip_twins"] or context.is_quiet):
+        click.echo(
+            f"looking for twins among {version.nframes} frames: a minute for about "
+            "50000, less if they were looked at before; --skip-twins leaves it out",
+            err=True,
+        )
     split = make_checked_split(
         version,
         skip_twins=options["skip_twins"],

@@ -58,6 +58,8 @@ def leakage_cell(record: Record) -> LeakageCell:
     share = leakage.same_trajectory / record.nframes
     found: tuple[str, ...] = ()
     rest, severity = "twins not checked", None
+    if leakage.exact:
+        found, severity = _counted(leakage), leakage.exact / record.nframes
     if leakage.exact is not None and leakage.invariant is not None:
         found = _counted(leakage)
         rest = "same run" if share else "none"
