@@ -18,6 +18,7 @@ from dpbench.store.formulas import elements_of
 from dpbench.store.gather_buffer import FrameBuffer
 from dpbench.store.gather_runs import read_runs
 from dpbench.store.gather_version import VersionGather
+from dpbench.store.manifest import copy_ahead
 from dpbench.store.masks import kept_rows
 from dpbench.store.references import DatasetReference, parse_reference
 from dpbench.store.segment_read import Segment
@@ -108,6 +109,7 @@ class DatasetVersion:
     def segments(self) -> tuple[Segment, ...]:
         """The segments that hold the version's frames."""
         entries = self.payload["data"]
+        copy_ahead(self.workspace, [entry["id"] for entry in entries])
         return tuple(Segment(self.workspace, entry["id"]) for entry in entries)
 
     @cached_property

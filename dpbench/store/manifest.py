@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,9 @@ from dpbench.store.workspace import Workspace
 
 NAME = "segment.json"
 """File name of the manifest in a segment's folder."""
+
+REQUESTS = 16
+"""Segments whose small files are asked for at the same time."""
 
 
 def segment_folder(workspace: Workspace, segment_id: str) -> Path:
@@ -45,6 +49,24 @@ def read_manifest(workspace: Workspace, segment_id: str) -> dict[str, Any]:
     if remote is not None and not (folder / NAME).exists():
         _copy_small_files(remote, segment_id, folder)
     return read_manifest_in(folder)
+
+
+def copy_ahead(workspace: Workspace, segment_ids: Iterable[str]) -> None:
+    """Copy the manifests and facts of remote segments that are not here, many at once.
+
+    Raises:
+        DatasetError: If one is missing or damaged.
+        WorkspaceError: If the store cannot be reached.
+    """
+    remote = remote_of(workspace)
+    if remote is None:
+        return
+    folders = [segment_folder(workspace, name) for name in segment_ids]
+    missing = [folder for folder in folders if not (folder / NAME).exists()]
+    with ThreadPoolExecutor(max_workers=REQUESTS) as pool:
+        jobs = [pool.submit(_copy_small_files, remote, f.name, f) for f in missing]
+        for job in jobs:
+            job.result()
 
 
 def read_manifest_in(folder: Path) -> dict[str, Any]:

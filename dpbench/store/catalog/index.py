@@ -8,7 +8,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from dpbench.store import objects
 from dpbench.store.catalog import marks, tables
-from dpbench.store.manifest import read_manifest
+from dpbench.store.manifest import copy_ahead, read_manifest
 from dpbench.store.masks import excluded_count
 from dpbench.store.workspace import Workspace
 
@@ -47,6 +47,7 @@ def index_version(
         theory = objects.get(workspace, "theory", fingerprint)
         index_object(connection, "theory", fingerprint, theory)
     parts = [(role, payload[role]) for role in ("data", "quarantine")]
+    copy_ahead(workspace, [entry["id"] for _, entries in parts for entry in entries])
     for _, entries in parts:
         for entry in entries:
             _index_segment(connection, read_manifest(workspace, entry["id"]))
