@@ -1,5 +1,6 @@
 """Runs whose frames do not stay in memory, near and far."""
 
+import shutil
 from functools import partial
 
 import pytest
@@ -7,6 +8,8 @@ import torch
 
 from dpbench.models.checkpoint import load_model
 from dpbench.store.dataset import DatasetVersion
+from dpbench.store.pack import pack
+from dpbench.store.workspace import Workspace
 from dpbench.train import run as front
 from dpbench.train import session
 from dpbench.train.loader import FrameCache
@@ -22,11 +25,9 @@ def run(workspace, tmp_path, monkeypatch):
     small = partial(FrameCache, memory_budget=0)
     monkeypatch.setattr(session, "FrameCache", small)
 
-    def start(name: str, progress=None, **training):
-        config = small_config(**training)
-        return train(
-            workspace, config, dataset="pairs", out=tmp_path / name, progress=progress
-        )
+    def start(name: str, progress=None, where=workspace, **training):
+        config, out = small_config(**training), tmp_path / name
+        return train(where, config, dataset="pairs", out=out, progress=progress)
 
     return start
 
@@ -68,3 +69,11 @@ def test_block_run_goes_on_bitwise_though_its_frames_came_near(
     )
     assert provenance(resumed)["shuffle"]["kind"] == "block"
     assert torch.equal(parameters(straight), parameters(resumed))
+
+
+def test_compressed_dataset_trains_in_blocks(run, workspace, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(workspace.root, copy)
+    own = Workspace.find(copy)
+    pack(own, "pairs", compress="zstd", created_at="2026-01-01T00:00:00+00:00")
+    assert provenance(run("archive", where=own))["shuffle"]["kind"] == "block"
