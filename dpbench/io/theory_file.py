@@ -129,7 +129,7 @@ def _checked(path: Path, key: str, value: Any) -> Any:
     if key == "kpoints":
         return _kpoints(where, value)
     if key == "details":
-        return dict(value)
+        return {str(name): _scalar(f"{where}.{name}", v) for name, v in value.items()}
     for label in value:
         if element(label) is None:
             raise ConfigError(
@@ -150,8 +150,19 @@ def _number(where: str, value: Any) -> float:
 
 def _hubbard(where: str, value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {str(key): item for key, item in value.items()}
+        return {str(key): _scalar(f"{where}.{key}", v) for key, v in value.items()}
     return _number(where, value)
+
+
+def _scalar(where: str, value: Any) -> Any:
+    """Let text, truth values and finite numbers pass: what JSON can hold."""
+    if isinstance(value, str | bool | int) or (
+        isinstance(value, float) and isfinite(value)
+    ):
+        return value
+    raise ConfigError(
+        f"{where}: expected text, a number or a truth value, found {value!r}."
+    )
 
 
 def _potential(where: str, value: Any) -> dict[str, str | None]:

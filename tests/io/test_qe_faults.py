@@ -234,3 +234,14 @@ def test_what_is_no_output_is_refused(parse, text):
 def test_a_run_that_ended_before_its_scf_is_a_named_failure(relax, parse):
     with pytest.raises(SourceError, match="started SCF"):
         parse(relax[: relax.index("Self-consistent")])
+
+
+def test_a_restart_that_changes_a_setting_is_kept_apart(relax, parse):
+    changed = relax.replace("=      18.0000  Ry", "=      25.0000  Ry")
+    assert changed != relax
+    whole = parse(relax)
+    source = parse(relax + changed)
+    n = whole.frames.nframes
+    assert set(source.quarantine[:n]) == {Quarantine.NONE}
+    assert set(source.quarantine[n:]) == {Quarantine.MISMATCH}
+    assert any("run 2 changes cutoff" in note for note in source.notes)

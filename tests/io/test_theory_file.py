@@ -70,6 +70,8 @@ def test_short_forms_are_brought_to_those_of_readers(tmp_path):
         (MINIMAL + "[pseudopotentials]\nXy = 'a'", "Xy: is no element"),
         (MINIMAL + "[pseudopotentials]\nFe = {file = 'a'}", "Fe: expected a title"),
         (MINIMAL + "[hubbard_u]\nFe = 'four'", "Fe: expected a number of eV"),
+        (MINIMAL + "[hubbard_u]\nFe = {u = nan}", "Fe.u: expected text, a number"),
+        (MINIMAL + "[details]\nday = 2026-01-01", "day: expected text, a number"),
         ("code = ", "not valid TOML"),
     ],
 )

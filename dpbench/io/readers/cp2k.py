@@ -29,6 +29,7 @@ from dpbench.io.readers.dynamics import temperature, temperatures_of, time_step
 from dpbench.io.readers.snapshots import Snapshot, frames_of, n_scf_of, steps_of
 from dpbench.io.readers.tables import cell_volume, element_of
 from dpbench.io.text import read_text
+from dpbench.store.theory import compatibility, show
 from dpbench.units import BOHR, HARTREE
 
 FIRST_NATIVE = 8
@@ -80,6 +81,7 @@ def read(files: SourceFiles) -> ParsedSource:
             "STARTED AT'. Convergence stands in the log alone: put it beside."
         )
     path = texts.logs[0][0]
+    _refuse_changed_settings(texts.logs)
     text = "\n".join(text for _, text in texts.logs)
     version = code_version(text)
     log = Log(text)
@@ -110,6 +112,26 @@ def read(files: SourceFiles) -> ParsedSource:
         time_step=time_step("cp2k", log.head),
     )
     return _with_electrons(source, electrons_of(text, input_text=texts.input))
+
+
+def _refuse_changed_settings(logs: Sequence[tuple[Path, str]]) -> None:
+    """Check that the logs of one trajectory are of one level of theory.
+
+    Raises:
+        SourceError: Naming what a restart computes otherwise.
+    """
+    first = theory_of_log(logs[0][1])
+    for path, text in logs[1:]:
+        found = compatibility(first, theory_of_log(text))
+        if found:
+            words = ", ".join(
+                f"{d.key} from {show(d.one)} to {show(d.other)}" for d in found
+            )
+            raise SourceError(
+                f"{path}: continues the trajectory of {logs[0][0].name} and changes "
+                f"{words}; expected one level of theory. Put them into folders of "
+                "their own."
+            )
 
 
 def _with_electrons(

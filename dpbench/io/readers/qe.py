@@ -33,6 +33,7 @@ from dpbench.io.readers.qe_xml import Document, is_xml, read_xml
 from dpbench.io.readers.snapshots import Snapshot, frames_of, n_scf_of, steps_of
 from dpbench.io.readers.tables import element_of
 from dpbench.io.text import read_text
+from dpbench.store.theory import compatibility
 
 _ALAT_DECIMALS = 5e-7
 """Half a unit of the sixth decimal of alat, in which the header prints the cell."""
@@ -134,6 +135,7 @@ def _sort(paths: Sequence[Path]) -> _Texts:
     for path in paths:
         text = read_text(path)
         if is_xml(text):
+            _refuse_entities(text, path)
             kind = "xml"
         elif BANNER in text:
             kind = "output"
@@ -152,6 +154,19 @@ def _sort(paths: Sequence[Path]) -> _Texts:
         xml=texts.get("xml"),
         notes=tuple(notes),
     )
+
+
+def _refuse_entities(text: str, path: Path) -> None:
+    """Refuse XML that would unfold, or read other files, while it is parsed.
+
+    Raises:
+        SourceError: If it declares entities.
+    """
+    if "<!DOCTYPE" in text or "<!ENTITY" in text:
+        raise SourceError(
+            f"{path}: declares XML entities; pw.x writes none. Give the file that pw.x "
+            "wrote."
+        )
 
 
 def _read_output(path: Path, text: str, input_file: tuple[Path, str] | None) -> _Result:
@@ -177,6 +192,10 @@ def _read_output(path: Path, text: str, input_file: tuple[Path, str] | None) -> 
             first, reasons, note = _with_input(header, given)
             notes.append(f"{input_file[0].name}: {note}")
             is_foreign = reasons[1] is not Quarantine.NONE
+        changed = _changed_settings(runs[0], run) if number else ""
+        if changed:
+            reasons = (Quarantine.MISMATCH, Quarantine.MISMATCH)
+            notes.append(f"{path.name}: run {number + 1} changes {changed}.")
         found.extend(_marked(snapshots(run, header, first=first), reasons))
     mesh = None if given is None or is_foreign else given.mesh
     return _Result(
@@ -186,6 +205,12 @@ def _read_output(path: Path, text: str, input_file: tuple[Path, str] | None) -> 
         charge=charge_of(runs[0][:100_000], labels),
         notes=notes,
     )
+
+
+def _changed_settings(first: str, later: str) -> str:
+    """Name what a restart computes otherwise than the run before it."""
+    levels = [theory_of_output(run, mesh=None) for run in (first, later)]
+    return ", ".join(difference.key for difference in compatibility(*levels))
 
 
 def _marked(
