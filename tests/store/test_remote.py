@@ -13,7 +13,9 @@ from dpbench.errors import ConfigError, DatasetError, WorkspaceError
 from dpbench.store import catalog, objects
 from dpbench.store.dataset import open_dataset
 from dpbench.store.fetch import fetch_version
+from dpbench.store.history import rename, retract
 from dpbench.store.pack import pack
+from dpbench.store.references import parse_reference
 from dpbench.store.remote import remote_errors, remote_of
 from dpbench.store.summary import list_datasets
 from dpbench.store.versions import derive_version
@@ -209,3 +211,27 @@ def test_derived_and_packed_versions_work_on_a_store(two):
             theirs.read(range(theirs.nframes)).coord,
         )
     assert [row["label"] for row in list_datasets(here)] == ["t-v4"]
+
+
+def test_renaming_and_retracting_reach_every_machine(two):
+    here, there = two
+    trajectories(here, "t", [3])
+    trajectories(here, "t", [3, 2])
+    retract(there, parse_reference("t-v2"), "wrong cutoff")
+    rename(there, "t", "u")
+    assert open_dataset(here, "u").label == "u-v1"
+    with pytest.raises(DatasetError, match="wrong cutoff"):
+        open_dataset(here, "u-v2")
+    assert list_datasets(here) == list_datasets(there)
+    before = list_datasets(here)
+    catalog.rebuild(here)
+    assert list_datasets(here) == before
+
+
+def test_damaged_facts_among_many_segments_are_named(two, tmp_path):
+    here, there = two
+    trajectories(here, "t", [1] * 20)
+    facts = sorted((tmp_path / "store").glob("stores/*/facts.npy"))[7]
+    facts.write_bytes(facts.read_bytes()[:-1] + b"?")
+    with pytest.raises(DatasetError, match=f"{facts.parent.name}/facts.npy: has cha"):
+        _ = open_dataset(there, "t").segments
