@@ -28,6 +28,8 @@ _OUTPUT_NAMES: dict[str, re.Pattern[str]] = {
     "cp2k": re.compile(r".*\.(?:out|log)(?:\.(?:gz|bz2|xz))?$"),
     "extxyz": re.compile(r".*\.extxyz(?:\.(?:gz|bz2|xz))?$"),
     "deepmd": re.compile(r".*\.(?:hdf5|h5)$"),
+    "ase": re.compile(r".*\.db$"),
+    "parquet": re.compile(r".*\.parquet$"),
 }
 """Names whose content must be readable: met broken in a folder they are reported."""
 
@@ -46,8 +48,9 @@ def find_sources(code: str, paths: Sequence[str | Path]) -> Discovery:
     """Find the calculations under ``paths``.
 
     Args:
-        code: ``vasp``, ``qe``, ``cp2k``, ``deepmd``, ``extxyz``, ``auto`` (all of
-            them and what is unmistakable among dpdata's), or ``dpdata:FORMAT``.
+        code: ``vasp``, ``qe``, ``cp2k``, ``deepmd``, ``extxyz``, ``ase``,
+            ``parquet``, ``auto`` (all of them and what is unmistakable among
+            dpdata's), or ``dpdata:FORMAT``.
         paths: Files, folders (walked recursively), glob patterns, or
             ``file.hdf5#/path``.
 
@@ -261,9 +264,17 @@ def _with_article(kind: Kind) -> str:
 
 
 def _holds_systems(source: SourceFiles) -> bool:
-    """Tell deepmd HDF5 files from all other HDF5 files met in a folder."""
-    if source.format != "deepmd/hdf5":
-        return True
-    from dpbench.io.readers.deepmd_hdf5 import systems_in
+    """Tell files that hold frames from others of their kind, met in a folder."""
+    if source.format == "deepmd/hdf5":
+        from dpbench.io.readers.deepmd_hdf5 import systems_in
 
-    return bool(systems_in(source.main))
+        return bool(systems_in(source.main))
+    if source.format == "ase/db":
+        from dpbench.io.readers.ase_db import holds_frames
+
+        return holds_frames(source.main)
+    if source.format == "parquet":
+        from dpbench.io.readers.parquet import holds_frames
+
+        return holds_frames(source.main)
+    return True

@@ -52,7 +52,8 @@ FRAME_DTYPE = np.dtype(
     ]
 )
 """A record of the table of frames: ``frame`` is its place in the dataset, ``source``
-counts the sidecar's sources. Unknown are ``n_scf`` and ``multiplicity`` = -1 and ``charge`` = NaN."""
+counts the sidecar's sources. Unknown are ``n_scf`` and ``multiplicity`` = -1 and
+``charge`` = NaN."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

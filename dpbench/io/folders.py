@@ -68,7 +68,9 @@ def folder_sources(folder: Folder) -> list[SourceFiles]:
     if {"type.raw", "coord.raw"} <= folder.kinds.keys():
         name = "deepmd/raw"
     elif "data.mdb" in folder.kinds:
-        name = "dpdata:deepmd/lmdb"
+        # the file alone: a lock file beside it changes with every reader
+        path = folder.path / "data.mdb"
+        return [SourceFiles(format="deepmd/lmdb", paths=(path,))]
     elif abacus_calculation(folder) is not None:
         name = f"dpdata:abacus/{abacus_calculation(folder)}"
     else:

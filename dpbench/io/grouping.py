@@ -17,6 +17,8 @@ MAIN_KINDS: dict[Kind, str] = {
     Kind.CP2K_LOG: "cp2k",
     Kind.EXTXYZ: "extxyz",
     Kind.HDF5: "deepmd/hdf5",
+    Kind.SQLITE: "ase/db",
+    Kind.PARQUET: "parquet",
     Kind.SIESTA: "dpdata:siesta/output",
     Kind.FHI_AIMS: "dpdata:fhi_aims/output",
     Kind.GAUSSIAN: "dpdata:gaussian/md",

@@ -24,6 +24,8 @@ class Kind(StrEnum):
     EXTXYZ = "extended XYZ file"
     XYZ = "plain XYZ file"
     HDF5 = "HDF5 file"
+    SQLITE = "SQLite file"
+    PARQUET = "Parquet file"
     SIESTA = "SIESTA output"
     FHI_AIMS = "FHI-aims output"
     GAUSSIAN = "Gaussian log"
@@ -74,14 +76,24 @@ _SIGNATURES: tuple[tuple[Kind, re.Pattern[str]], ...] = tuple(
 )
 
 
+_MAGIC = {
+    Kind.HDF5: b"\x89HDF\r\n\x1a\n",
+    Kind.SQLITE: b"SQLite format 3\0",
+    Kind.PARQUET: b"PAR1",
+}
+"""First bytes of binary files."""
+
+
 def sniff(path: Path) -> Kind:
     """Tell the kind of a file from its content; compressed files are unpacked."""
     try:
         if path.stat().st_size == 0:
             return Kind.EMPTY
         with path.open("rb") as raw:
-            if raw.read(8) == b"\x89HDF\r\n\x1a\n":
-                return Kind.HDF5
+            start = raw.read(16)
+        for kind, magic in _MAGIC.items():
+            if start.startswith(magic):
+                return kind
         with open_text(path) as file:
             head = file.read(HEAD)
     except (*DAMAGE, SourceError):

@@ -56,6 +56,13 @@ READERS: dict[str, Reader] = {
     "deepmd/hdf5": Reader(
         format="deepmd/hdf5", code="deepmd", module="deepmd_hdf5", reader_version=1
     ),
+    "deepmd/lmdb": Reader(
+        format="deepmd/lmdb", code="deepmd", module="deepmd_lmdb", reader_version=1
+    ),
+    "ase/db": Reader(format="ase/db", code="ase", module="ase_db", reader_version=1),
+    "parquet": Reader(
+        format="parquet", code="parquet", module="parquet", reader_version=1
+    ),
     "extxyz": Reader(format="extxyz", code="extxyz", module="extxyz", reader_version=1),
     "dpdata": Reader(
         format="dpdata", code="dpdata", module="dpdata_formats", reader_version=2
@@ -63,7 +70,7 @@ READERS: dict[str, Reader] = {
 }
 """Readers by format; ``dpdata`` reads every ``dpdata:FORMAT``."""
 
-CODES = ("vasp", "qe", "cp2k", "deepmd", "extxyz", "auto")
+CODES = ("vasp", "qe", "cp2k", "deepmd", "extxyz", "ase", "parquet", "auto")
 """The CODE arguments of ``dpbench ingest``, beside ``dpdata:FORMAT``."""
 
 

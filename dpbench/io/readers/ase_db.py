@@ -56,6 +56,14 @@ def read(files: SourceFiles) -> ParsedSource:
     )
 
 
+def holds_frames(path: Path) -> bool:
+    """Tell ASE's databases from all other SQLite files."""
+    try:
+        return AseFrames(path).nframes > 0
+    except SourceError:
+        return False
+
+
 @final
 class AseFrames:
     """A database whose rows can be read in any order."""

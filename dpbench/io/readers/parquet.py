@@ -51,6 +51,14 @@ def read(files: SourceFiles) -> ParsedSource:
     )
 
 
+def holds_frames(path: Path) -> bool:
+    """Tell files with the needed columns from all other Parquet files."""
+    try:
+        return ParquetFrames([path]).nframes > 0
+    except SourceError:
+        return False
+
+
 @final
 class ParquetFrames:
     """Files whose rows, counted through all of them, can be read in any order."""

@@ -42,8 +42,18 @@ class Writer:
     """What no file of this format holds, for users."""
 
     def write(self, folder: Path, content: Content) -> Written:
-        """Write all frames below an empty folder."""
-        module = import_module(f"dpbench.io.writers.{self.module}")
+        """Write all frames below an empty folder.
+
+        Raises:
+            ConfigError: If a package that it needs is not installed.
+        """
+        try:
+            module = import_module(f"dpbench.io.writers.{self.module}")
+        except ModuleNotFoundError as error:
+            raise ConfigError(
+                f"format '{self.format}': needs the package '{error.name}', which is "
+                "not installed. Run: python -m pip install 'dpbench[parquet]'"
+            ) from error
         return cast(Written, module.write(folder, content))
 
 
