@@ -99,10 +99,12 @@ def describe(version: DatasetVersion) -> dict[str, Any]:
         "splits": [
             {
                 "digest": split.digest,
+                "names": list(split.names),
                 "strategy": split.strategy,
                 "seed": split.seed,
                 "sizes": split.sizes,
                 "parameters": split.parameters,
+                "leakage": split.leakage,
             }
             for split in list_splits(version)
         ],

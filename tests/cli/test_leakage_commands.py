@@ -156,3 +156,15 @@ def test_training_says_and_keeps_what_its_parts_share(workspace, tmp_path):
     ]
     words = f"{levels['exact']['frames']} copies, {levels['invariant']['frames']} twins"
     assert words in again.stdout
+
+
+@pytest.mark.usefixtures("workspace")
+def test_show_lists_splits_with_their_names():
+    run("dataset", "split", "w", "--name", "by-run")
+    run("dataset", "split", "w", "--seed", 3)
+    lines = run("dataset", "show", "w").stdout.splitlines()
+    names = [line.split()[1] for line in lines if line.startswith("dpb1:")]
+    assert sorted(names)[-1] == "by-run"
+    (first, second) = as_json("dataset", "show", "w")["splits"]
+    assert sorted([first["names"], second["names"]]) == [[], ["by-run"]]
+    assert first["leakage"]["test"]["exact"] == 0

@@ -201,10 +201,11 @@ def _splits(rows: Rows) -> str:
     if not rows:
         return "splits: none yet ('dpbench dataset split', or made by 'dpbench train')"
     return table(
-        ("split", "strategy", "seed", "parts"),
+        ("split", "name", "strategy", "seed", "parts"),
         [
             (
                 row["digest"][:17],
+                ", ".join(row["names"]) or "-",
                 row["strategy"],
                 row["seed"],
                 _counts(row["sizes"], before=True),
