@@ -95,6 +95,16 @@ class Segment:
             self._arrays[name] = self._open(path, rows=rows, shape=_SHAPES[name])
         return self._arrays[name]
 
+    def open_frames_array(
+        self, name: str, *, rows: int, shape: tuple[int, ...]
+    ) -> RowReader:
+        """Open any array of group ``frames``, anew.
+
+        Raises:
+            DatasetError: If a file is missing, cut or damaged.
+        """
+        return self._open(f"frames/{name}", rows=rows, shape=shape)
+
     @property
     def is_mapped(self) -> bool:
         """Whether every array is mapped into memory, so that any frame is near.
