@@ -56,8 +56,10 @@ def test_every_good_frame_of_a_damaged_file_is_one_of_the_whole(
     outcome = fuzz(name, shared_data, COUNT)
     tell(capsys, name, outcome)
     assert outcome["faults"] == []
-    # The fuzz itself must bite: some frames survive, some files do not.
-    assert outcome["equal"] + outcome.get("equal without stress", 0) > 0
+    # The fuzz itself must bite: some frames survive, some files do not. HDF5 and npy
+    # files say how long they are, so that every other length is refused.
+    survived = outcome.get("equal", 0) + outcome.get("equal without stress", 0)
+    assert survived or SUBJECTS[name].is_binary
     assert outcome.get("quarantined", 0) + outcome.get("refused", 0) > COUNT // 20
 
 
