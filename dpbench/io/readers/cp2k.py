@@ -15,7 +15,12 @@ from dpbench.io.parsed import ParsedSource, Quarantine, SourceFiles
 from dpbench.io.readers.cp2k_input import is_input
 from dpbench.io.readers.cp2k_log import Block, Log
 from dpbench.io.readers.cp2k_old import read_old
-from dpbench.io.readers.cp2k_theory import code_version, electrons_of, theory_of_log
+from dpbench.io.readers.cp2k_theory import (
+    code_version,
+    refuse_changed_settings,
+    theory_of_log,
+    with_electrons,
+)
 from dpbench.io.readers.cp2k_trajectory import (
     XyzFile,
     XyzFrame,
@@ -29,7 +34,6 @@ from dpbench.io.readers.dynamics import temperature, temperatures_of, time_step
 from dpbench.io.readers.snapshots import Snapshot, frames_of, n_scf_of, steps_of
 from dpbench.io.readers.tables import cell_volume, element_of
 from dpbench.io.text import read_text
-from dpbench.store.theory import compatibility, show
 from dpbench.units import BOHR, HARTREE
 
 FIRST_NATIVE = 8
@@ -81,14 +85,14 @@ def read(files: SourceFiles) -> ParsedSource:
             "STARTED AT'. Convergence stands in the log alone: put it beside."
         )
     path = texts.logs[0][0]
-    _refuse_changed_settings(texts.logs)
+    refuse_changed_settings(texts.logs)
     text = "\n".join(text for _, text in texts.logs)
     version = code_version(text)
     log = Log(text)
     if version is not None and _major(version) < FIRST_NATIVE:
         theory = theory_of_log(text, input_text=texts.input)
         source = read_old(files, log=log, path=path, theory=theory)
-        return _with_electrons(source, electrons_of(text, input_text=texts.input))
+        return with_electrons(source, text, input_text=texts.input)
     if not log.blocks:
         raise SourceError(
             f"{path}: holds no energy; expected 'ENERGY| Total FORCE_EVAL'. The run "
@@ -111,42 +115,7 @@ def read(files: SourceFiles) -> ParsedSource:
         temperature=temperatures_of(found),
         time_step=time_step("cp2k", log.head),
     )
-    return _with_electrons(source, electrons_of(text, input_text=texts.input))
-
-
-def _refuse_changed_settings(logs: Sequence[tuple[Path, str]]) -> None:
-    """Check that the logs of one trajectory are of one level of theory.
-
-    Raises:
-        SourceError: Naming what a restart computes otherwise.
-    """
-    first = theory_of_log(logs[0][1])
-    for path, text in logs[1:]:
-        found = compatibility(first, theory_of_log(text))
-        if found:
-            words = ", ".join(
-                f"{d.key} from {show(d.one)} to {show(d.other)}" for d in found
-            )
-            raise SourceError(
-                f"{path}: continues the trajectory of {logs[0][0].name} and changes "
-                f"{words}; expected one level of theory. Put them into folders of "
-                "their own."
-            )
-
-
-def _with_electrons(
-    source: ParsedSource, electrons: tuple[float | None, int | None]
-) -> ParsedSource:
-    """Give every frame the charge and multiplicity of the calculation."""
-    charge, multiplicity = electrons
-    n = source.frames.nframes
-    return replace(
-        source,
-        charge=None if charge is None else np.full(n, charge),
-        multiplicity=None
-        if multiplicity is None
-        else np.full(n, multiplicity, dtype=np.int16),
-    )
+    return with_electrons(source, text, input_text=texts.input)
 
 
 def _major(version: str) -> int:

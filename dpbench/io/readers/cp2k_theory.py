@@ -1,10 +1,18 @@
 """Level of theory of a CP2K calculation, from its log."""
 
 import re
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from dpbench.errors import SourceError
+from dpbench.io.parsed import ParsedSource
 from dpbench.io.readers.cp2k_input import electrons_of_input, theory_of_input
 from dpbench.io.readers.tables import scaled, to_float
+from dpbench.store.theory import compatibility, show
 from dpbench.units import BOLTZMANN, HARTREE
 
 _VERSION = re.compile(r"CP2K\| version string:\s+CP2K version (\S+)")
@@ -78,6 +86,42 @@ def theory_of_log(text: str, *, input_text: str | None = None) -> dict[str, Any]
     silent = [key for key, value in theory.items() if value is None]
     theory |= {key: told[key] for key in silent if key in told}
     return theory | {"energy_kind": _energy_kind(theory["smearing"])}
+
+
+def with_electrons(
+    source: ParsedSource, text: str, *, input_text: str | None = None
+) -> ParsedSource:
+    """Give every frame the charge and multiplicity that log or input tell."""
+    charge, multiplicity = electrons_of(text, input_text=input_text)
+    n = source.frames.nframes
+    spin = None
+    if multiplicity is not None:
+        spin = np.full(n, multiplicity, dtype=np.int16)
+    return replace(
+        source,
+        charge=None if charge is None else np.full(n, charge),
+        multiplicity=spin,
+    )
+
+
+def refuse_changed_settings(logs: Sequence[tuple[Path, str]]) -> None:
+    """Check that the logs of one trajectory are of one level of theory.
+
+    Raises:
+        SourceError: Naming what a restart computes otherwise.
+    """
+    first = theory_of_log(logs[0][1])
+    for path, text in logs[1:]:
+        found = compatibility(first, theory_of_log(text))
+        if found:
+            words = ", ".join(
+                f"{d.key} from {show(d.one)} to {show(d.other)}" for d in found
+            )
+            raise SourceError(
+                f"{path}: continues the trajectory of {logs[0][0].name} and changes "
+                f"{words}; expected one level of theory. Put them into folders of "
+                "their own."
+            )
 
 
 def electrons_of(
