@@ -88,14 +88,16 @@ def run(folder: Path, options: argparse.Namespace) -> dict:
     agree(readers, np.random.default_rng(1).permutation(options.frames)[:BATCH])
     load = os.getloadavg()[0]
     rates: dict[str, list[float]] = {name: [] for name in readers}
+    cpu: dict[str, list[float]] = {name: [] for name in readers}
     for number in range(options.rounds + 1):
         for name, reader in readers.items():
             if options.cold:
                 drop(files.get(name, []))
             order = np.random.default_rng(number).permutation(options.frames)
-            rate = frames_per_second(reader, order, options.seconds)
+            rate, cost = frames_per_second(reader, order, options.seconds)
             if number:  # the first round brings files into memory and compiles
                 rates[name].append(rate)
+                cpu[name].append(cost)
         print(f"round {number} of {options.rounds}", file=sys.stderr)
     medians = {name: statistics.median(values) for name, values in rates.items()}
     frame_bytes = float(natoms.mean()) * 25 + 9 * 8 + 8
@@ -115,6 +117,7 @@ def run(folder: Path, options: argparse.Namespace) -> dict:
                 "spread": [round(min(values)), round(max(values))],
                 "gb_per_s": round(medians[name] * frame_bytes / 1e9, 3),
                 "us_per_batch": round(BATCH / medians[name] * 1e6, 1),
+                "cpu_us_per_batch": round(statistics.median(cpu[name]), 1),
                 "samples": [round(value) for value in values],
             }
             for name, values in rates.items()
@@ -122,6 +125,13 @@ def run(folder: Path, options: argparse.Namespace) -> dict:
         "ratio_of_dpbench_to": {
             name: round(ours / medians[name], 3)
             for name in readers
+            if name != "dpbench"
+        },
+        "ratio_by_cpu_time": {
+            name: round(
+                statistics.median(values) / statistics.median(cpu["dpbench"]), 3
+            )
+            for name, values in cpu.items()
             if name != "dpbench"
         },
         "load_average_before": load,
@@ -382,16 +392,24 @@ def agree(readers: dict[str, Reader], index: np.ndarray) -> None:
                 raise SystemExit(f"{name}: {key} differs from what the npy sets hold")
 
 
-def frames_per_second(reader: Reader, order: np.ndarray, seconds: float) -> float:
-    """Read batch after batch for a time; an epoch that is used up starts again."""
+def frames_per_second(
+    reader: Reader, order: np.ndarray, seconds: float
+) -> tuple[float, float]:
+    """Read batch after batch for a time; an epoch that is used up starts again.
+
+    Returns:
+        Frames a second, and processor time of a batch, us: on a busy machine the
+        latter tells more.
+    """
     batches = [order[i : i + BATCH] for i in range(0, len(order) - BATCH + 1, BATCH)]
-    count, began = 0, time.perf_counter()
+    count, began, used = 0, time.perf_counter(), time.process_time()
     while True:
         reader(batches[count % len(batches)])
         count += 1
         took = time.perf_counter() - began
         if took > seconds:
-            return count * BATCH / took
+            cost = (time.process_time() - used) / count * 1e6
+            return count * BATCH / took, cost
 
 
 def drop(files: list[Path]) -> None:
