@@ -1,4 +1,4 @@
-"""Verifying objects and references: the JSON files that are the truth of a workspace."""
+"""Verifying objects and references: the JSON files that are the truth."""
 
 import hashlib
 import json
