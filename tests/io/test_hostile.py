@@ -17,8 +17,8 @@ from dpbench.io.readers.vasp_xml import read_vasprun
 from dpbench.store.workspace import Workspace
 from tests.io.vasp_texts import made_up_steps, outcar, vasprun
 
-LIMITS = ReaderLimits(memory=500_000_000, seconds=60)
-BOMB_BYTES = 400_000_000
+LIMITS = ReaderLimits(memory=500_000_000, seconds=60, ratio=20)
+BOMB_BYTES = 120_000_000
 SLOW = pytest.mark.slow
 OPENERS = {"gz": gzip.open, "bz2": bz2.open, "xz": lzma.open}
 LAUGHS = (
