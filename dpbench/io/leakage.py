@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from dpbench.errors import DatasetError
 from dpbench.io.leakage_prints import Prints, prints_of
 from dpbench.io.leakage_steps import nearest_codes, version_codes
-from dpbench.io.quality.twins import Pairs, find_twins
+from dpbench.io.leakage_windows import twins_between, twins_within
+from dpbench.io.quality.twins import Pairs
 from dpbench.store.dataset import DatasetVersion
 from dpbench.store.digests import as_keys
 
@@ -171,7 +172,7 @@ def compare(
     if prints_a is not None and prints_b is not None:
         exact, n_equal = _exact(one, prints_a, two, prints_b)
         if prints_a.invariant is not None and prints_b.invariant is not None:
-            twins = find_twins(prints_a.invariant, prints_b.invariant)
+            twins = twins_between(prints_a.invariant, prints_b.invariant)
             invariant = _invariant(one, two, twins, exact)
     return Leakage(
         a=of_a,
@@ -198,7 +199,7 @@ def twin_pairs(prints: Prints) -> Index:
     exact = np.stack([order[same], order[same + 1]], axis=1)
     pairs: Index = exact.astype(np.int64)
     if prints.invariant is not None:
-        twins = find_twins(prints.invariant)
+        twins = twins_within(prints.invariant)
         pairs = np.concatenate([pairs, np.stack([twins.i, twins.j], axis=1)])
     return pairs
 

@@ -22,6 +22,9 @@ from dpbench.store.masks import from_ranges, to_ranges
 MOST_TRAJECTORIES = 20_000
 """Trajectories above which nothing is remembered: model files shall stay small."""
 
+MOST_RANGES = 50_000
+"""Runs of steps above which nothing is remembered: about 1 MB."""
+
 
 def trace_of(version: DatasetVersion, frames: Index) -> dict[str, Any] | None:
     """Write down where frames are from, as plain JSON; None if that were too much.
@@ -38,18 +41,18 @@ def trace_of(version: DatasetVersion, frames: Index) -> dict[str, Any] | None:
         return None
     order = np.argsort(of_frame, kind="stable")
     edges = np.searchsorted(of_frame[order], np.arange(1, len(keys)))
-    trajectories = []
+    trajectories: list[dict[str, Any]] = []
+    n_ranges = 0
     for (sha256, member, formula), rows in zip(
         keys, np.split(order, edges) if keys else [], strict=True
     ):
         steps = np.unique(version.step[frames[rows]])
+        ranges = to_ranges(steps)
+        n_ranges += len(ranges)
+        if n_ranges > MOST_RANGES:
+            return None
         trajectories.append(
-            {
-                "sha256": sha256,
-                "member": member,
-                "formula": formula,
-                "steps": to_ranges(steps),
-            }
+            {"sha256": sha256, "member": member, "formula": formula, "steps": ranges}
         )
     return {"n_frames": len(frames), "trajectories": trajectories}
 

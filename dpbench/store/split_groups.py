@@ -43,9 +43,12 @@ def find_compositions(version: DatasetVersion, frames: Index) -> list[Group]:
     """Group frames by composition, whatever files they come from."""
     formulas = np.array(version.formulas, dtype=str)[frames]
     names, inverse = np.unique(formulas, return_inverse=True)
+    of_frame = inverse.reshape(-1)
+    order = np.argsort(of_frame, kind="stable")
+    edges = np.searchsorted(of_frame[order], np.arange(1, len(names)))
     return [
-        Group(key=str(name), frames=frames[inverse.reshape(-1) == i])
-        for i, name in enumerate(names)
+        Group(key=str(name), frames=frames[part])
+        for name, part in zip(names, np.split(order, edges), strict=True)
     ]
 
 

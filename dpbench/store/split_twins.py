@@ -92,7 +92,8 @@ def set_aside(
 
 def _binding(group_of: Index, unit_of: Index, sizes: Sequence[int]) -> Index:
     """(pair, 2), groups of which the smaller has enough twins in the other."""
-    dealt = np.flatnonzero(group_of >= 0)
+    size = np.bincount(unit_of, minlength=len(unit_of))
+    dealt = np.flatnonzero((group_of >= 0) & (size[unit_of] > 1))
     dealt = dealt[np.argsort(unit_of[dealt], kind="stable")]
     edges = np.flatnonzero(np.diff(unit_of[dealt])) + 1
     shared: dict[tuple[int, int], list[int]] = {}
