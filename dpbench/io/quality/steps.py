@@ -85,7 +85,9 @@ def _displacement(
     before, after = frames.box[k], frames.box[k + 1]
     if not periodic.all():
         # Open directions have no cell vector to count in: only a fixed cell is asked.
-        return _shortest(other - one, before[periodic]), None
+        is_fixed = np.abs((after - before)[periodic]).max() < SAME_CELL
+        strain = None if is_fixed else np.full((3, 3), np.nan)
+        return _shortest(other - one, before[periodic]), strain
     fractional = other @ np.linalg.inv(after) - one @ np.linalg.inv(before)
     fractional -= np.rint(fractional)
     if np.abs(after - before).max() < SAME_CELL:

@@ -53,10 +53,10 @@ class Thresholds:
     """Å^3; denser than any solid below a thousand GPa."""
     pressure_high: float = 1000.0
     """GPa; largest |trace(virial)| / 3 V."""
-    bond_ratio_low: float = 0.6
+    bond_ratio_low: float = 0.65
     """Median over a source of the smallest distance in units of the covalent radii's
     sum: below, lengths may have been divided by 1.89 once too often."""
-    bond_ratio_high: float = 1.75
+    bond_ratio_high: float = 1.5
     """Above, lengths may be Bohr that were never converted."""
     trajectory_displacement: float = 0.15
     """Å; steps in which an atom moves farther are too long for the check of energies

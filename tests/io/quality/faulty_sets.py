@@ -14,15 +14,16 @@ from tests.store.synthetic import commit, new_workspace, segment_data, source_en
 COPPER = 29
 
 
-def pair_potential(coord, box):
+def pair_potential(coord, box, pbc=(True, True, True)):
     """Energy, force and virial of atoms of a Morse potential, smoothly cut at 5 Å.
 
     Args:
         coord: Å, (atom, 3).
         box: Å, (3, 3).
+        pbc: Periodic along each cell vector.
     """
     depth, width, best, rcut = 0.3, 1.4, 2.6, 5.0
-    found = find_neighbours(coord, box, np.ones(3, dtype=bool), rcut)
+    found = find_neighbours(coord, box, np.array(pbc), rcut)
     vector = coord[found.edge_j] + found.shift @ box - coord[found.edge_i]
     r = np.sqrt((vector**2).sum(axis=1))
     decay = np.exp(-width * (r - best))
@@ -70,6 +71,33 @@ def breathing_run(nframes=40, *, seed=0):
         coords.append(where @ box)
         boxes.append(box)
     return labelled(np.stack(coords), boxes)
+
+
+def open_run(pbc, nframes=30, *, growth=0.0):
+    """A path of five atoms that are open along some directions, wrapped at random."""
+    rng = np.random.default_rng(3)
+    box = np.array([[5.2, 0.4, 0], [0, 5.6, 0.3], [0.2, 0, 30.0]])
+    start = np.array(
+        [[0, 0, 3], [2.6, 0, 3], [0, 2.8, 3], [2.6, 2.8, 3], [1.3, 1.4, 5]]
+    )
+    swing = rng.normal(size=(2, 5, 3)) * 0.08
+    parts = []
+    for time in 0.2 * np.arange(nframes):
+        coord = start + swing[0] * np.sin(time) + swing[1] * np.cos(1.3 * time)
+        cell = box * (1 + growth * time)
+        energy, force, virial = pair_potential(coord, cell, pbc)
+        whole = rng.integers(-2, 3, (5, 3)) * np.array(pbc)
+        frame = uniform(
+            z=[COPPER] * 5,
+            coord=(coord + whole @ cell)[None],
+            box=cell[None],
+            energy=np.array([energy]),
+            force=force[None],
+            virial=virial[None],
+        )
+        frame.pbc[:] = pbc
+        parts.append(frame)
+    return concatenate(parts)
 
 
 def energy_volume_curve(nframes=9):

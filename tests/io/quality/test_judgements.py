@@ -22,7 +22,14 @@ from dpbench.io.quality.thresholds import Thresholds, read_thresholds
 from dpbench.store.dataset import open_dataset
 from dpbench.store.theory import fingerprint
 from dpbench.store.workspace import Workspace
-from tests.io.quality.faulty_sets import breathing_run, changed, judged
+from tests.io.quality.faulty_sets import (
+    breathing_run,
+    changed,
+    energy_volume_curve,
+    judged,
+    moved_labels,
+    with_pressure,
+)
 from tests.store.synthetic import (
     THEORY,
     commit,
@@ -297,3 +304,23 @@ def test_a_block_of_frames_is_read_at_a_time(faulty, monkeypatch):
     assert (again.flags == quality.flags).all()
     # Ten frames of four atoms, and three neighbours for the steps between blocks.
     assert max(sizes) == 13
+
+
+def test_command_tells_of_every_kind_of_finding(tmp_path):
+    run = breathing_run()
+    late = moved_labels(run, 1, "force")
+    far = replace(run, coord=run.coord * 1.9, box=run.box * 1.9)
+    again = replace(run.select([3]), energy=run.energy[[3]] + 0.01)
+    curve = with_pressure(energy_volume_curve(), 6.0)
+    runs = {"run": run, "late": late, "far": far, "again": again, "curve": curve}
+    version, _ = judged(tmp_path, runs, name="copper")
+    text = run_cli(version, "copper").stdout
+    for words in (
+        "misaligned: runs/late.out: forces stand one frame late",
+        "lengths look like Bohr",
+        "    as frame 0: step 0 of runs/run.out",
+        "exact duplicates have other labels",
+        "pulay: Cu4",
+        "skipped trajectory: 9 frames in 1 groups: no atom moves",
+    ):
+        assert words in text, words

@@ -5,6 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from dpbench.frames import uniform
+from dpbench.io.quality import duplicates
 from dpbench.io.quality.thresholds import Thresholds
 from dpbench.units import BOHR, HARTREE
 from tests.io.quality.faulty_sets import (
@@ -14,6 +16,7 @@ from tests.io.quality.faulty_sets import (
     energy_volume_curve,
     judged,
     moved_labels,
+    open_run,
     raised,
     with_pressure,
 )
@@ -29,7 +32,9 @@ def silicon(shared_data):
 
 
 def verdict_of(quality, run):
-    (entry,) = [e for e in quality.checks["trajectory"] if run in e["source"]]
+    (entry,) = [
+        e for e in quality.checks["trajectory"] if e["source"] == f"runs/{run}.out"
+    ]
     return entry
 
 
@@ -280,3 +285,100 @@ def test_energies_that_hardly_change_are_not_judged(tmp_path, silicon):
     assert quality.counts["trajectory"] == 0
     reasons = [s["reason"] for s in quality.checks["skipped"]]
     assert "energies and work change by less than 0.001 eV" in reasons
+
+
+OPEN = [(False, False, False), (True, True, False), (False, True, False)]
+
+
+@pytest.mark.parametrize("pbc", OPEN)
+def test_open_directions_are_followed_and_faults_found(tmp_path, pbc):
+    run = open_run(pbc)
+    bad = moved_labels(run, 1, "force")
+    _, quality = judged(tmp_path, {"run": run, "bad": bad})
+    good, wrong = verdict_of(quality, "run"), verdict_of(quality, "bad")
+    assert (good["verdict"], wrong["verdict"]) == ("ok", "misaligned")
+    assert good["r"] > 0.999
+
+
+def test_an_open_cell_that_changes_is_skipped(tmp_path):
+    _, quality = judged(tmp_path, {"run": open_run((True, True, False), growth=1e-3)})
+    reasons = [s["reason"] for s in quality.checks["skipped"]]
+    assert "the cell changes and there is no virial" in reasons
+    assert quality.counts["trajectory"] == 0
+
+
+def test_sources_of_changing_composition_are_no_trajectories(tmp_path, silicon):
+    run = silicon["si8_a540_300K"]
+    other = breathing_run(nframes=6)
+    mixed = [
+        one_frame(run, i // 2) if i % 2 else one_frame(other, i // 2)
+        for i in (range(10))
+    ]
+    _, quality = judged(tmp_path, {"mixed": appended(*mixed)})
+    reasons = [s["reason"] for s in quality.checks["skipped"]]
+    assert "no frame follows another with the same atoms" in reasons
+
+
+def small_steps(frame, nframes, size):
+    """One atom creeping by ``size`` Å a frame."""
+    parts = []
+    for number in range(nframes):
+        coord = frame.coord.copy()
+        coord[0, 0] += number * size
+        parts.append(replace(frame, coord=coord))
+    return appended(*parts)
+
+
+def test_creeping_frames_are_not_linked_from_end_to_end(tmp_path, silicon):
+    creep = small_steps(one_frame(silicon["si8_a540_300K"], 0), 6, 0.9e-4)
+    _, quality = judged(tmp_path, {"creep": creep})
+    # Every third frame is too far from the last one that was kept.
+    of = quality.values["duplicate_of"]
+    assert of.tolist() == [-1, 0, 0, -1, 3, 3]
+
+
+def test_structures_alike_within_the_cutoff_alone_are_refuted(tmp_path):
+    box = 60 * np.eye(3)[None]
+    pair = np.array([[0, 0, 0], [1.2, 0, 0]])
+    frames = [
+        uniform(
+            z=[7] * 4,
+            coord=np.concatenate([pair, pair + np.array([apart, 3.0, 0])])[None],
+            box=box,
+            energy=np.zeros(1),
+            force=np.zeros((1, 4, 3)),
+        )
+        for apart in (20.0, 22.0)
+    ]
+    _, quality = judged(tmp_path, {"pairs": appended(*frames)})
+    assert quality.checks["twins"]["refuted"] == 1
+    assert quality.counts["duplicate_invariant"] == 0
+
+
+def test_twins_beyond_those_confirmed_are_flagged_and_counted(
+    tmp_path, silicon, monkeypatch
+):
+    monkeypatch.setattr(duplicates, "MOST_CONFIRMED", 2)
+    rng = np.random.default_rng(5)
+    run = silicon["si8_a540_300K"]
+    twins = [twin_of(one_frame(run, i), rng) for i in range(4)]
+    _, quality = judged(tmp_path, {"run": run, "twins": appended(*twins)})
+    assert quality.counts["duplicate_invariant"] == 4
+    told = quality.checks["twins"]
+    assert (told["confirmed"], told["unconfirmed"]) == (2, 2)
+
+
+def test_lengths_that_were_converted_twice_are_found(tmp_path, silicon):
+    run = silicon["si8_a540_300K"]
+    twice = replace(run, coord=run.coord * BOHR, box=run.box * BOHR)
+    _, quality = judged(tmp_path, {"twice": twice})
+    assert quality.counts["units"] == quality.counts["min_distance"] == 60
+    (entry,) = quality.checks["units"]
+    assert "divided by 1.89" in entry["cause"]
+
+
+def test_noble_gases_have_no_bond_length(tmp_path):
+    run = breathing_run()
+    argon = replace(run, z=np.full_like(run.z, 18), coord=run.coord * 1.5)
+    _, quality = judged(tmp_path, {"argon": replace(argon, box=run.box * 1.5)})
+    assert quality.counts["units"] == 0
