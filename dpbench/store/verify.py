@@ -152,7 +152,7 @@ def _segment(
     findings: Findings,
     users: tuple[str, ...],
 ) -> NDArray[np.uint8] | None:
-    """Verify one segment; return its frames' digests, None if they cannot be made."""
+    """Verify one segment; return its frames' digests, None if anything is wrong."""
     first = len(findings.faults)
     manifest = verify_manifest(shelf, segment_id, findings)
     content: Content | None = None
@@ -164,7 +164,7 @@ def _segment(
     if content is not None:
         mine = [_with_chunk(fault, content) for fault in mine]
     findings.faults[first:] = [replace(fault, versions=users) for fault in mine]
-    return content.digests if content is not None else None
+    return content.digests if content is not None and not mine else None
 
 
 def _copies(
