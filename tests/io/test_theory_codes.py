@@ -5,9 +5,9 @@ import pytest
 
 from dpbench.io.discover import find_sources
 from dpbench.io.ingest_plan import read_source
+from dpbench.io.readers.molecular_theory import orca
+from dpbench.io.readers.told_theory import charges, multiplicities
 from dpbench.units import HARTREE, RYDBERG
-
-pytestmark = pytest.mark.shared_data
 
 PW_GAMMA = {"mesh": [1, 1, 1], "shift": [0, 0, 0]}
 
@@ -192,6 +192,7 @@ def read_one(path):
     return read_source(source, None)
 
 
+@pytest.mark.shared_data
 @pytest.mark.parametrize("path", EXPECTED)
 def test_level_of_theory_is_what_the_files_say(shared_data, path):
     theory = read_one(shared_data / path).theory
@@ -202,6 +203,7 @@ def test_level_of_theory_is_what_the_files_say(shared_data, path):
             assert theory[key] == value, key
 
 
+@pytest.mark.shared_data
 @pytest.mark.parametrize(
     ("path", "charge", "multiplicity"),
     [
@@ -230,3 +232,32 @@ def test_charge_and_multiplicity_are_those_of_the_output(
             assert found is None
         else:
             np.testing.assert_array_equal(found, [expected] * source.frames.nframes)
+
+
+ORCA = """
+Your calculation utilizes the basis: def2-TZVP
+ Density Functional     Method          .... DFT(GTOs)
+ Exchange Functional    Exchange        .... B88
+ Correlation Functional Correlation     .... LYP
+ LDA part of GGA corr.  LDAOpt          .... VWN-5
+   Fraction HF Exchange ScalHFX         ....  0.200000
+ Total Charge           Charge          ....   -1
+ Multiplicity           Mult            ....    2
+"""
+
+
+def test_orca_names_functional_basis_and_electrons():
+    found = orca(ORCA, ("H", "O"))
+    assert found.theory["functional"] == "B88+LYP+VWN-5+HFX 0.2"
+    assert found.theory["dispersion"] == "none"
+    assert found.theory["basis"]["O"]["title"] == "def2-TZVP"
+    assert (found.charge, found.multiplicity) == (-1.0, 2)
+    with_d3 = ORCA + "DFT DISPERSION CORRECTION\n USING Becke-Johnson damping\n"
+    assert orca(with_d3, ("H",)).theory["dispersion"] == "DFT-D3(BJ)"
+
+
+@pytest.mark.parametrize(("spin", "told"), [(1, [1]), (0, None), (123456, None)])
+def test_a_multiplicity_that_no_system_has_is_unknown(spin, told):
+    found = multiplicities(1, spin)
+    assert (None if found is None else found.tolist()) == told
+    assert charges(1, float("nan")) is None

@@ -1,4 +1,6 @@
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dpbench.errors import DatasetError
 from dpbench.store.theory import (
@@ -204,6 +206,46 @@ def test_what_is_no_contradiction_is_still_said():
         "smearing widths differ",
     ]
     assert notes_on([Level(theory=BASE), Level(theory=BASE)]) == ()
+
+
+LEVELS = st.fixed_dictionaries(
+    {},
+    optional={
+        "code": st.sampled_from(["vasp", "qe"]),
+        "functional": st.sampled_from(["PBE", "LDA-PZ", None]),
+        "dispersion": st.sampled_from(["none", "unnamed", "DFT-D3", "DFT-D3(BJ)"]),
+        "cutoff": st.sampled_from([400.0, 400.001, 520.0, None]),
+        "hubbard_u": st.sampled_from([{}, {"Fe": 4.0}, {"Fe1": 4.0}, None]),
+        "pseudopotentials": st.sampled_from([potential("a"), potential("b", "md5:1")]),
+        "kpoints": st.builds(
+            lambda n, b: {"mesh": [n] * 3, "reciprocal": [b] * 3},
+            st.integers(1, 5),
+            st.floats(0.2, 2.0),
+        ),
+        "smearing": st.sampled_from(["none", "gaussian", "fermi-dirac"]),
+        "smearing_width": st.sampled_from([0.01, 0.1, 0.2]),
+    },
+)
+
+
+@given(LEVELS, LEVELS)
+def test_compatibility_is_symmetric_and_reflexive(one, other):
+    forth, back = compatibility(one, other), compatibility(other, one)
+    assert [d.key for d in forth] == [d.key for d in back]
+    assert [(d.one, d.other) for d in forth] == [(d.other, d.one) for d in back]
+    assert compatibility(one, one) == ()
+
+
+@given(st.lists(LEVELS, min_size=2, max_size=6))
+def test_many_levels_are_in_conflict_if_and_only_if_two_of_them_are(levels):
+    pairs = {
+        d.key
+        for i, one in enumerate(levels)
+        for other in levels[i + 1 :]
+        for d in compatibility(one, other)
+    }
+    found = {conflict.key for conflict in conflicts([Level(theory=t) for t in levels])}
+    assert found == pairs
 
 
 def test_fingerprint_does_not_depend_on_the_order_of_keys():

@@ -6,12 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from dpbench.errors import SourceError
 from dpbench.io.parsed import ParsedSource
 from dpbench.io.readers.cp2k_input import electrons_of_input, theory_of_input
 from dpbench.io.readers.tables import scaled, to_float
+from dpbench.io.readers.told_theory import charges, multiplicities
 from dpbench.store.theory import compatibility, show
 from dpbench.units import BOLTZMANN, HARTREE
 
@@ -94,13 +93,8 @@ def with_electrons(
     """Give every frame the charge and multiplicity that log or input tell."""
     charge, multiplicity = electrons_of(text, input_text=input_text)
     n = source.frames.nframes
-    spin = None
-    if multiplicity is not None:
-        spin = np.full(n, multiplicity, dtype=np.int16)
     return replace(
-        source,
-        charge=None if charge is None else np.full(n, charge),
-        multiplicity=spin,
+        source, charge=charges(n, charge), multiplicity=multiplicities(n, multiplicity)
     )
 
 

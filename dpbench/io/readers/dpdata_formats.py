@@ -31,6 +31,7 @@ from dpbench.io.readers.dpdata_text import (
     judge_text,
 )
 from dpbench.io.readers.dpdata_theory import told
+from dpbench.io.readers.told_theory import charges, multiplicities
 from dpbench.io.text import read_text
 
 _STEP_BY_STEP = re.compile(
@@ -106,12 +107,8 @@ def read(files: SourceFiles) -> ParsedSource:
         theory=level.theory,
         complete=verdict.is_complete,
         notes=tuple(notes),
-        charge=None
-        if level.charge is None
-        else np.full(frames.nframes, level.charge, dtype=np.float64),
-        multiplicity=None
-        if level.multiplicity is None
-        else np.full(frames.nframes, level.multiplicity, dtype=np.int16),
+        charge=charges(frames.nframes, level.charge),
+        multiplicity=multiplicities(frames.nframes, level.multiplicity),
     )
 
 

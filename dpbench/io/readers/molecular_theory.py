@@ -7,6 +7,7 @@ and all: the energy is not the one whose name is printed.
 
 import re
 
+from dpbench.io.readers.tables import to_float
 from dpbench.io.readers.told_theory import Told, one_basis
 
 _GRIMME = {
@@ -72,7 +73,7 @@ def _orca_functional(text: str) -> str | None:
     local = value(r"LDA part of GGA corr\.  LDAOpt")
     names += [local] if local else []
     exact = value("Fraction HF Exchange ScalHFX")
-    names += [f"HFX {float(exact):g}"] if exact else []
+    names += [f"HFX {to_float(exact):g}"] if exact else []
     return "+".join(names)
 
 
@@ -94,7 +95,7 @@ def psi4(text: str, elements: tuple[str, ...]) -> Told:
     basis = re.search(r"==> Primary Basis <==\s+Basis Set:\s+(\S+)", text)
     dispersion = re.search(r"Empirical Dispersion Energy =\s+(-?[\d.]+)", text)
     electrons = re.search(r"charge = (-?\d+), multiplicity = (\d+)", text)
-    has_correction = dispersion is not None and float(dispersion[1]) != 0.0
+    has_correction = dispersion is not None and to_float(dispersion[1]) != 0.0
     return Told(
         theory={
             "functional": functional[1] if functional else None,

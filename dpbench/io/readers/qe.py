@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dpbench.elements import atomic_numbers
 from dpbench.errors import SourceError
@@ -32,6 +31,7 @@ from dpbench.io.readers.qe_upf_theory import hashes_beside
 from dpbench.io.readers.qe_xml import Document, is_xml, read_xml
 from dpbench.io.readers.snapshots import Snapshot, frames_of, n_scf_of, steps_of
 from dpbench.io.readers.tables import element_of
+from dpbench.io.readers.told_theory import charges
 from dpbench.io.text import read_text
 from dpbench.store.theory import compatibility
 
@@ -117,15 +117,11 @@ def read(files: SourceFiles) -> ParsedSource:
         theory=result.theory,
         complete=END_MARKER in text[-2000:],
         notes=tuple(notes),
-        charge=_charges(result.charge, frames.nframes),
+        charge=charges(frames.nframes, result.charge),
         temperature=temperatures_of(found),
         time_step=time_step("qe", text),
         potential_hashes=hashes_beside(files.main, result.theory),
     )
-
-
-def _charges(charge: float | None, nframes: int) -> NDArray[np.float64] | None:
-    return None if charge is None else np.full(nframes, charge)
 
 
 def _sort(paths: Sequence[Path]) -> _Texts:
@@ -323,5 +319,5 @@ def _from_document(document: Document, path: Path, notes: list[str]) -> ParsedSo
         theory=document.theory,
         complete=document.is_complete,
         notes=tuple(notes),
-        charge=_charges(document.charge, frames.nframes),
+        charge=charges(frames.nframes, document.charge),
     )

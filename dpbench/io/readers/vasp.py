@@ -15,6 +15,7 @@ from dpbench.errors import SourceError
 from dpbench.frames import Frames, uniform
 from dpbench.io.gate import judge, volumes
 from dpbench.io.parsed import ParsedSource, Quarantine, SourceFiles
+from dpbench.io.readers.told_theory import charges
 from dpbench.io.readers.vasp_outcar import read_outcar
 from dpbench.io.readers.vasp_potcar_theory import potcar_hashes
 from dpbench.io.readers.vasp_run import VaspRun
@@ -65,7 +66,6 @@ def read(files: SourceFiles) -> ParsedSource:
         # OUTCAR rounds SIGMA to two decimals and does not always print IVDW.
         settings |= read_incar(incar)
     frames = _frames(run)
-    charge = settings.get("CHARGE")
     return ParsedSource(
         code="vasp",
         code_version=settings.get("VERSION"),
@@ -81,7 +81,7 @@ def read(files: SourceFiles) -> ParsedSource:
         ),
         theory=theory_of(settings),
         complete=run.complete,
-        charge=None if charge is None else np.full(frames.nframes, charge),
+        charge=charges(frames.nframes, settings.get("CHARGE")),
         potential_hashes=_potential_hashes(files, settings, notes),
         notes=(*run.notes, *notes),
     )
