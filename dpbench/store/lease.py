@@ -210,6 +210,7 @@ class Lease:
         Raises:
             WorkspaceError: If somebody has.
         """
+        _look_afresh(self._folder)
         number = newest_number(self._folder)
         if number == self._number:
             return
@@ -262,6 +263,7 @@ def _take(folder: Path) -> Lease:
             lease = _make_next(folder, number + 1, owner)
             if lease is not None:
                 return lease
+            time.sleep(FIRST_LOOK)
             continue
         waited = time.monotonic() - began
         if waited > PATIENCE:
@@ -303,6 +305,14 @@ def _make_next(folder: Path, number: int, owner: Owner) -> Lease | None:
         if name.isdigit() and int(name) < number - KEPT:
             (folder / name).unlink(missing_ok=True)
     return Lease(folder, number, owner)
+
+
+def _look_afresh(folder: Path) -> None:
+    """Make an NFS client forget what it remembers of a folder, by writing to it."""
+    path = folder / f".{uuid.uuid4().hex}.tmp"
+    with suppress(OSError):
+        path.touch()
+        path.unlink()
 
 
 def _held(folder: Path, beat: Beat | None, waited: float) -> WorkspaceError:

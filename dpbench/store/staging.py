@@ -83,6 +83,7 @@ def publish(workspace: Workspace, folder: Path) -> None:
     elif not target.exists():
         with disk_errors(workspace.stores):
             move_into_place(folder, target)
+            folder.symlink_to(target.absolute())  # the commit may have to start again
 
 
 def upload_early(workspace: Workspace, folders: Iterable[Path]) -> None:

@@ -44,7 +44,8 @@ __all__ = [
 ]
 
 CLAIM_TRIES = 20
-"""Times that a commit to a remote store starts again after another machine's."""
+"""Times that a commit starts again after that of a machine with another lock, or whose
+files show late, as on NFS."""
 
 Head = DatasetVersion | None
 
@@ -245,11 +246,11 @@ def _commit(
     workspace: Workspace, key: str, make: Callable[[Head, int], _Made | None]
 ) -> DatasetVersion | None:
     """Make the next version of a dataset; None if ``make`` finds nothing new."""
-    for _ in range(CLAIM_TRIES if workspace.is_remote else 1):
+    for _ in range(1 if has_kernel_lock(workspace) else CLAIM_TRIES):
         try:
             return _commit_once(workspace, key, make)
         except _TakenError as error:
-            taken = error  # by a machine with another registry: go on from its version
+            taken = error  # by a machine whose version was no news here: go on from it
     raise taken
 
 

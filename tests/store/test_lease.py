@@ -8,7 +8,7 @@ import time
 from dataclasses import replace
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import inspect, text
 
 from dpbench.errors import ConfigError, WorkspaceError
 from dpbench.store import catalog, lease, objects, staging
@@ -17,7 +17,14 @@ from dpbench.store.catalog.engine import lease_place, registry_url, transaction
 from dpbench.store.dataset import open_dataset
 from dpbench.store.summary import list_datasets
 from dpbench.store.workspace import Workspace
-from tests.store.synthetic import new_workspace, trajectories
+from tests.store.synthetic import (
+    commit,
+    new_workspace,
+    random_frames,
+    segment_data,
+    source_entry,
+    trajectories,
+)
 
 QUICK = """
 import sys, time
@@ -227,7 +234,7 @@ def test_commit_of_a_process_that_lost_its_lease_is_rolled_back(tmp_path, networ
 
     def lose_it():
         with transaction(workspace, write=True) as connection:
-            connection.execute(text("DELETE FROM result"))
+            connection.execute(text("CREATE TABLE lost (x INTEGER)"))
             number = lease.newest_number(folder) + 1
             owner = replace(lease.this_owner(), host="node7", user="anna")
             (folder / f"{number:012d}").write_bytes(lease.first_beat(owner))
@@ -236,6 +243,8 @@ def test_commit_of_a_process_that_lost_its_lease_is_rolled_back(tmp_path, networ
         lose_it()
     (folder / f"{lease.newest_number(folder):012d}").unlink()
     assert catalog.results(workspace) == [{"x": 1}]
+    with transaction(workspace, write=False) as connection:
+        assert not inspect(connection).has_table("lost")
 
 
 def test_version_of_a_process_that_lost_its_lease_is_kept(
@@ -254,6 +263,33 @@ def test_version_of_a_process_that_lost_its_lease_is_kept(
             trajectories(workspace, "t", [3, 2])
     assert objects.version_numbers(workspace, "t") == [1, 2]
     assert [row["label"] for row in list_datasets(workspace)] == ["t-v2"]
+
+
+def test_version_that_shows_late_is_gone_on_from(tmp_path, network, monkeypatch):
+    """NFS clients may list a folder for a minute as it was."""
+    workspace = new_workspace(tmp_path)
+    trajectories(workspace, "t", [3])
+    trajectories(workspace, "t", [3, 2])
+    numbers, looks = objects.version_numbers, []
+
+    def late(*arguments):
+        looks.append(arguments)
+        return [1] if len(looks) == 1 else numbers(*arguments)
+
+    monkeypatch.setattr(objects, "version_numbers", late)
+    segments = [
+        segment_data(random_frames(7, [4] * 3), [source_entry("s7")]),
+        segment_data(random_frames(8, [4]), [source_entry("s8")]),
+    ]
+    outcome = commit(workspace, "t", *segments)
+    assert (outcome.version.label, outcome.version.nframes) == ("t-v3", 9)
+    assert (
+        outcome.version.payload["parent"] == open_dataset(workspace, "t-v2").object_id
+    )
+    assert outcome.version.read(range(9)).nframes == 9
+    assert list_datasets(workspace)[0]["label"] == "t-v3"
+    assert list(workspace.stores.glob("*.tmp")) == []
+    assert not any(path.is_symlink() for path in workspace.stores.rglob("*"))
 
 
 def with_index(folder, index):
