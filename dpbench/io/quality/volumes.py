@@ -25,6 +25,9 @@ MOST_SHAPES = 20
 STATIC_FORCE = 0.02
 """eV/Å; below this root mean square force frames are not thermal."""
 
+STATIC_FRAMES = 4
+"""Static frames that are judged alone, without the hot ones."""
+
 HOT = 1.3
 """Frames are left out whose root mean square force is above this many times the middle
 one: <F^2> stands for the thermal energy of a harmonic crystal only."""
@@ -121,12 +124,11 @@ def judge_volumes(
 def _judge_shape(
     data: VolumeData, thresholds: Thresholds, natoms: int
 ) -> VolumeVerdict:
-    limit = HOT * float(np.median(data.force_rms)) + STATIC_FORCE
-    data = data.select(np.flatnonzero(data.force_rms <= limit))
+    data = _coolest(data, thresholds)
     volume = data.volume
     n_volumes = _count_volumes(volume)
     nframes = len(volume)
-    spread = (volume.max() - volume.min()) / volume.mean()
+    spread = _spread(volume)
     if n_volumes < 2:
         return _skipped("one volume", nframes, n_volumes)
     if spread < thresholds.volume_range:
@@ -154,6 +156,24 @@ def _judge_shape(
         difference=difference,
         error=error,
     )
+
+
+def _coolest(data: VolumeData, thresholds: Thresholds) -> VolumeData:
+    """Take the static frames if they make a curve, else all but the hottest."""
+    static = data.select(np.flatnonzero(data.force_rms <= STATIC_FORCE))
+    is_curve = (
+        len(static.volume) >= STATIC_FRAMES
+        and _count_volumes(static.volume) > 2
+        and _spread(static.volume) >= thresholds.volume_range
+    )
+    if is_curve:
+        return static
+    limit = HOT * float(np.median(data.force_rms)) + STATIC_FORCE
+    return data.select(np.flatnonzero(data.force_rms <= limit))
+
+
+def _spread(volume: NDArray[np.float64]) -> float:
+    return float((volume.max() - volume.min()) / volume.mean())
 
 
 def _difference(data: VolumeData, n_volumes: int) -> tuple[float, float, float]:
