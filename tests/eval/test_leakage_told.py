@@ -22,6 +22,8 @@ from dpbench.eval.summary import record_text
 from dpbench.io.leakage_split import with_leakage
 from dpbench.models.checkpoint import load_model, save_model
 from dpbench.store.dataset import open_dataset
+from dpbench.store.history import rename, retract
+from dpbench.store.references import parse_reference
 from dpbench.store.splits import find_split, make_split, save_split
 from dpbench.store.workspace import Workspace
 from tests.eval.conftest import ingest_systems
@@ -242,3 +244,16 @@ def test_the_training_data_is_found_under_another_name(trained, tmp_path):
     assert [item.record.part for item in filed] == ["test", "ood"]
     assert filed[0].record.leakage.exact == 0
     assert filed[0].record.overlap.train == 0
+
+
+def test_training_data_that_was_retracted_is_compared_all_the_same(copied):
+    retract(copied.workspace, parse_reference("pairs-v1"), "wrong cutoff")
+    ingest_systems(copied.workspace, copied.root / "systems" / "a", "again")
+    assert leakage_of(copied, "again").leakage.exact == 12
+
+
+def test_training_data_that_was_renamed_is_found(copied):
+    rename(copied.workspace, "pairs", "couples")
+    record = leakage_of(copied, "couples:test")
+    assert record.leakage.exact == 0
+    assert record.leakage.n_train == 24

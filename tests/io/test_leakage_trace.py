@@ -64,3 +64,10 @@ def test_nearest_steps_are_those_of_a_plain_search(known, wanted):
     for i, j, distance in zip(found, partner, steps, strict=True):
         assert known[j][0] == wanted[i][0]
         assert abs(known[j][1] - wanted[i][1]) == distance
+
+
+def test_more_runs_of_steps_than_fit_leave_no_trace(tmp_path, monkeypatch):
+    monkeypatch.setattr(leakage_trace, "MOST_RANGES", 4)
+    version = plant(new_workspace(tmp_path), "a", {"one": walk(1, 20)})
+    assert trace_of(version, np.arange(0, 8, 2)) is not None
+    assert trace_of(version, np.arange(0, 10, 2)) is None

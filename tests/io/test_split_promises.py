@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from dpbench.errors import DatasetError
 from dpbench.io.leakage import leakage
 from dpbench.io.leakage_split import make_checked_split
+from dpbench.store.dataset import open_dataset
 from dpbench.store.splits import STRATEGIES
 from tests.io.planted import plant, relabelled, turned, walk
 from tests.store.synthetic import new_workspace
@@ -138,3 +139,18 @@ def test_copies_are_kept_on_one_side_where_there_is_no_time_for_twins(tmp_path):
     assert all(found["invariant"] is None for found in split.leakage.values())
     assert sum(found.exact.count for found in between(version, split)) == 0
     assert sum(found.invariant.count for found in between(version, split)) > 0
+
+
+def test_a_split_is_made_and_says_so_where_frames_cannot_be_read(tmp_path):
+    workspace = new_workspace(tmp_path)
+    runs = tree([(8, 0, 0, "new")] * 6)
+    version = plant(workspace, "t", runs)
+    for path in version.segments[0].folder.rglob("coord/**/c/**/*"):
+        if path.is_file():
+            path.unlink()
+    split = make_checked_split(open_dataset(workspace, "t"))
+    assert split.parameters["twins"] == "not looked for"
+    for found in split.leakage.values():
+        assert found["exact"] is found["invariant"] is None
+        assert found["same_trajectory"] == 0
+        assert "coord" in found["why_not"]
