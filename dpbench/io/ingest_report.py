@@ -6,6 +6,9 @@ from typing import Any
 MOST_NOTES = 4
 """Notes of readers that the summary prints."""
 
+FALLBACK = "read through dpdata"
+"""In the note of a source that our own reader tripped over."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class IngestProgress:
@@ -119,6 +122,10 @@ class IngestReport:
                 f"  theory       undeclared for {n_bare}; --theory FILE says it"
             )
         lines += [f"  theory       {note}" for note in self.theory_notes]
+        fallen = [note for note in self.notes if FALLBACK in note]
+        if fallen:
+            lines.append(f"  dpdata       {_count(len(fallen), 'source')} {FALLBACK}")
+            lines += [f"    {note}" for note in fallen]
         if self.notes:
             more = len(self.notes) - MOST_NOTES
             tail = f", the first {MOST_NOTES}; --json has all" if more > 0 else ""

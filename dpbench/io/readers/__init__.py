@@ -10,7 +10,7 @@ from difflib import get_close_matches
 from importlib import import_module
 from typing import cast
 
-from dpbench.errors import SourceError
+from dpbench.errors import DpbenchError, SourceError
 from dpbench.io.parsed import ParsedSource, SourceFiles
 
 DPDATA_PREFIX = "dpdata:"
@@ -29,6 +29,8 @@ class Reader:
     """Module under ``dpbench.io.readers`` that holds ``read``."""
     reader_version: int
     """Part of a segment's identity: raise it when the reader's output changes."""
+    fallback: str = ""
+    """Module whose ``read(files, surprise)`` takes what this one trips over."""
 
     def read(self, files: SourceFiles) -> ParsedSource:
         """Read all frames of one calculation.
@@ -37,12 +39,27 @@ class Reader:
             SourceError: If nothing at all can be read.
         """
         module = import_module(f"dpbench.io.readers.{self.module}")
-        return cast(ParsedSource, module.read(files))
+        try:
+            return cast(ParsedSource, module.read(files))
+        except (DpbenchError, MemoryError):
+            raise
+        # What a reader does not refuse on purpose is a form of file that is new to it.
+        except Exception as surprise:
+            if not self.fallback:
+                raise
+            other = import_module(f"dpbench.io.readers.{self.fallback}")
+            return cast(ParsedSource, other.read(files, surprise))
 
 
 READERS: dict[str, Reader] = {
     "qe": Reader(format="qe", code="qe", module="qe", reader_version=2),
-    "vasp": Reader(format="vasp", code="vasp", module="vasp", reader_version=2),
+    "vasp": Reader(
+        format="vasp",
+        code="vasp",
+        module="vasp",
+        reader_version=2,
+        fallback="vasp_fallback",
+    ),
     "cp2k": Reader(format="cp2k", code="cp2k", module="cp2k", reader_version=2),
     "deepmd/npy": Reader(
         format="deepmd/npy", code="deepmd", module="deepmd", reader_version=1
