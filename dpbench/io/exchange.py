@@ -21,6 +21,7 @@ from dpbench.io.exchange_sidecar import (
     FRAME_DTYPE,
     FRAMES_NAME,
     NAME,
+    OPTIONAL,
     Sidecar,
     SourceEntry,
     SystemEntry,
@@ -142,10 +143,10 @@ def _write_table(path: Path, content: Content, order: np.ndarray[Any, Any]) -> N
     table["frame"] = order
     table["source"] = content.source[order]
     table["step"] = content.step[order]
-    table["n_scf"] = content.n_scf[order]
+    table["n_scf"] = content.fact("n_scf")[order]
     table["pbc"] = content.survey.pbc[order]
-    table["charge"] = content.charge[order]
-    table["multiplicity"] = content.multiplicity[order]
+    for name in OPTIONAL:
+        table[name] = content.fact(name)[order]
     with path.open("xb") as file:
         np.save(file, table, allow_pickle=False)
 

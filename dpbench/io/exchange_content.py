@@ -95,21 +95,23 @@ class Content:
         """(frame), position in the source."""
         return self.version.step[self.frames]
 
-    @cached_property
-    def n_scf(self) -> NDArray[np.int16]:
-        """(frame), electronic iterations; -1 = unknown."""
-        n_scf: NDArray[np.int16] = self.version.facts["n_scf"][self.frames]
-        return n_scf
+    def fact(self, name: str) -> NDArray[Any]:
+        """(frame), a fact of each frame, named as in ``layout.FACTS_DTYPE``."""
+        values: NDArray[Any] = self.version.facts[name][self.frames]
+        return values
 
     @cached_property
-    def charge(self) -> NDArray[np.float64]:
-        """(frame), total charge, e; NaN = unknown."""
-        return self.version.charge[self.frames]
+    def electrons(self) -> dict[str, NDArray[Any]]:
+        """Charge (e, NaN unknown), multiplicity (-1) and temperature (K, NaN)."""
+        names = ("charge", "multiplicity", "temperature")
+        return {name: self.fact(name) for name in names}
 
-    @cached_property
-    def multiplicity(self) -> NDArray[np.int16]:
-        """(frame), spin multiplicity 2S + 1; -1 = unknown."""
-        return self.version.multiplicity[self.frames]
+    def told(self, position: int) -> dict[str, float | int]:
+        """Return what is known of the charge, spin and temperature of a frame."""
+        values = {name: v[position].item() for name, v in self.electrons.items()}
+        if values["multiplicity"] < 1:
+            del values["multiplicity"]
+        return {name: value for name, value in values.items() if value == value}
 
     @cached_property
     def dtype(self) -> np.dtype[Any]:

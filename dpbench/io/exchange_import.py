@@ -248,6 +248,7 @@ class _Loaded:
             reasons=[""] * len(rows),
             charge=np.array(facts["charge"][rows]),
             multiplicity=np.array(facts["multiplicity"][rows]),
+            temperature=np.array(facts["temperature"][rows]),
             sources=[
                 _manifest_entry(entry, self._sidecar, n_frames=n)
                 for entry, n in zip(entries, counts, strict=True)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from dpbench.config import from_mapping, to_mapping
 from dpbench.errors import ConfigError, SourceError
 from dpbench.io.cards import Card
+from dpbench.store import layout
 from dpbench.store.files import sha256_of_file
 from dpbench.store.theory import fingerprint
 
@@ -40,6 +41,9 @@ UNITS = {
 }
 """What the sidecar says of units."""
 
+OPTIONAL = tuple(layout.OPTIONAL_FRAMES)
+"""Facts of a frame that sources may tell: charge, multiplicity ..."""
+
 FRAME_DTYPE = np.dtype(
     [
         ("frame", "<i8"),
@@ -47,13 +51,12 @@ FRAME_DTYPE = np.dtype(
         ("step", "<i4"),
         ("n_scf", "<i2"),
         ("pbc", "u1", (3,)),
-        ("charge", "<f8"),
-        ("multiplicity", "<i2"),
+        *((name, spec.dtype) for name, spec in layout.OPTIONAL_FRAMES.items()),
     ]
 )
 """A record of the table of frames: ``frame`` is its place in the dataset, ``source``
-counts the sidecar's sources. Unknown are ``n_scf`` and ``multiplicity`` = -1 and
-``charge`` = NaN."""
+counts the sidecar's sources; ``layout.UNKNOWN`` stands for what is not known. A table
+of an older release may lack optional facts."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -209,24 +212,37 @@ def read_frames_table(folder: Path, sidecar: Sidecar) -> NDArray[Any]:
     """
     path = folder / FRAMES_NAME
     try:
-        table = np.load(path, mmap_mode="r", allow_pickle=False)
+        stored = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError, OverflowError) as error:
         raise SourceError(
             f"{path}: cannot be read ({error}); expected the table of frames."
         ) from error
     expected = (sidecar.n_frames,)
-    if table.dtype != FRAME_DTYPE or table.shape != expected:
+    if not _is_table(stored.dtype) or stored.shape != expected:
         raise SourceError(
-            f"{path}: shape {table.shape} of {table.dtype}; expected {expected} of "
+            f"{path}: shape {stored.shape} of {stored.dtype}; expected {expected} of "
             f"{FRAME_DTYPE}. Export again."
         )
+    table = np.zeros(expected, dtype=FRAME_DTYPE)
+    for name in FRAME_DTYPE.names or ():
+        known = name in (stored.dtype.names or ())
+        table[name] = stored[name] if known else layout.UNKNOWN[name]
     source = table["source"]
     if len(source) and not 0 <= source.min() <= source.max() < len(sidecar.sources):
         raise SourceError(
             f"{path}: names source {source.max()}; {NAME} lists "
             f"{len(sidecar.sources)}. Export again."
         )
-    return np.array(table)
+    return table
+
+
+def _is_table(dtype: np.dtype[Any]) -> bool:
+    """Tell whether records hold what is needed, each field of its type."""
+    names, known = dtype.names or (), FRAME_DTYPE.names or ()
+    has_all = all(name in names for name in known if name not in OPTIONAL)
+    return has_all and all(
+        name in known and dtype[name] == FRAME_DTYPE[name] for name in names
+    )
 
 
 def check_files(folder: Path, sidecar: Sidecar) -> None:

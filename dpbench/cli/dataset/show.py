@@ -21,6 +21,8 @@ def show_command(
         dpbench dataset show water-v2
     """
     from dpbench.cli.dataset.text import quarantine_text, version_text
+    from dpbench.config import to_mapping
+    from dpbench.io.dataset_cards import cards_of
     from dpbench.store.dataset import open_dataset
     from dpbench.store.summary import describe, describe_quarantine
 
@@ -29,5 +31,10 @@ def show_command(
         rows = describe_quarantine(version)
         click.echo(as_text(rows) if as_json else quarantine_text(version.label, rows))
         return
-    facts = describe(version)
-    click.echo(as_text(facts) if as_json else version_text(facts))
+    cards = cards_of(version)
+    facts = describe(version) | {"cards": [to_mapping(card) for card in cards]}
+    if as_json:
+        click.echo(as_text(facts))
+        return
+    lines = [f"{card.title}: {card.licence}. {card.citation}" for card in cards]
+    click.echo("\n\n".join([version_text(facts), *lines]))

@@ -31,6 +31,7 @@ DESCRIPTIONS = {
     "theory": ["Theory", "level of theory, see the metadata", "text", ""],
     "total_charge": ["Total charge", "charge of the frame, if known", "float", "e"],
     "multiplicity": ["Multiplicity", "spin multiplicity 2S + 1", "int", ""],
+    "temperature": ["Temperature", "kinetic temperature, if known", "float", "K"],
 }
 """Key-value pairs, as ASE's web view words them."""
 
@@ -61,13 +62,10 @@ def _write_rows(folder: Path, content: Content) -> None:
 
 def _pairs(content: Content, position: int) -> dict[str, Any]:
     source = content.sources[int(content.source[position])]
-    charge, spin = content.charge[position], content.multiplicity[position]
-    electrons: dict[str, Any] = {}
-    if not np.isnan(charge):
-        electrons["total_charge"] = float(charge)
-    if spin > 0:
-        electrons["multiplicity"] = int(spin)
-    return electrons | {
+    told = content.told(position)
+    if "charge" in told:  # ASE means the sum of initial charges by that name
+        told["total_charge"] = told.pop("charge")
+    return told | {
         "dataset": content.version.label,
         # a bare hash could be read as a number, which ASE refuses
         "source": f"sha256:{source.sha256}",

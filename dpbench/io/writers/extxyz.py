@@ -37,9 +37,8 @@ def _provenance(content: Content, position: int) -> str:
         f"dataset={content.version.label} source={source.sha256} "
         f"step={int(content.step[position])} theory={source.theory_id}"
     )
-    charge, spin = content.charge[position], content.multiplicity[position]
-    text += "" if np.isnan(charge) else f" charge={float(charge)!r}"
-    return text + ("" if spin < 1 else f" multiplicity={int(spin)}")
+    told = content.told(position)
+    return " ".join([text, *(f"{name}={value!r}" for name, value in told.items())])
 
 
 def _text(frames: Frames, i: int, provenance: str) -> str:

@@ -65,6 +65,7 @@ def arrow_schema(dtype: np.dtype[Any]) -> pa.Schema:
         "theory": pa.string(),
         "charge": pa.float64(),
         "multiplicity": pa.int16(),
+        "temperature": pa.float64(),
     }
     return pa.schema([pa.field(name, types[name]) for name in COLUMNS])
 
@@ -87,7 +88,7 @@ def _table(
     sources = [content.sources[i] for i in content.source[positions].tolist()]
     formulas = content.version.formulas
     has_force = frames.has_force
-    charge, spin = content.charge[positions], content.multiplicity[positions]
+    told = {name: v[positions] for name, v in content.electrons.items()}
     columns = {
         "formula": pa.array([formulas[i] for i in content.frames[positions].tolist()]),
         "natoms": pa.array(frames.natoms, pa.int32()),
@@ -101,10 +102,15 @@ def _table(
         "source": pa.array([source.sha256 for source in sources]),
         "step": pa.array(content.step[positions]),
         "theory": pa.array([source.theory_id for source in sources]),
-        "charge": pa.array(charge, mask=np.isnan(charge)),
-        "multiplicity": pa.array(spin, mask=spin < 1),
+        "charge": _known(told["charge"]),
+        "multiplicity": pa.array(told["multiplicity"], mask=told["multiplicity"] < 1),
+        "temperature": _known(told["temperature"]),
     }
     return pa.table([columns[name] for name in COLUMNS], schema=schema)
+
+
+def _known(values: NDArray[np.float64]) -> pa.Array:
+    return pa.array(values, mask=np.isnan(values))
 
 
 def _lists(

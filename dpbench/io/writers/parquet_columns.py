@@ -65,5 +65,9 @@ COLUMNS: dict[str, Column] = {
     "multiplicity": Column(
         data_type="cr:Int16", description="spin multiplicity 2S + 1; null = unknown"
     ),
+    "temperature": Column(
+        data_type="cr:Float64",
+        description="kinetic temperature, K, as printed; null = unknown",
+    ),
 }
 """Columns by name, in order."""

@@ -135,8 +135,9 @@ def periodicity_notes(content: Content) -> tuple[str, ...]:
             f"the cell of {boxes} frames that are not periodic: an import gives them "
             "without, and another digest"
         )
-    charged = int((~np.isnan(content.charge) & (content.charge != 0)).sum())
-    spins = int((content.multiplicity > 1).sum())
+    charge = np.nan_to_num(content.electrons["charge"])
+    charged = int((charge != 0).sum())
+    spins = int((content.electrons["multiplicity"] > 1).sum())
     if charged or spins:
         notes.append(
             f"charge ({charged} frames) and spin multiplicity ({spins} frames other "

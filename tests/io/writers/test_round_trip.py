@@ -1,18 +1,31 @@
 """What was exported comes back: every frame, source, step and level of theory."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from dpbench.io.exchange import export_dataset, relative_paths
 from dpbench.io.exchange_content import Content
 from dpbench.io.exchange_import import import_dataset
+from dpbench.io.exchange_sidecar import FRAMES_NAME, OPTIONAL
 from dpbench.io.ingest import ingest
 from dpbench.io.writers import WRITERS
 from dpbench.store.dataset import open_dataset
+from dpbench.store.digests import frame_digests
 from dpbench.store.split_parts import open_part
 from dpbench.store.splits import make_split, save_split
+from dpbench.store.theory import fingerprint
 from dpbench.store.workspace import Workspace
 from tests.io.writers.conftest import COLUMNS
+from tests.io.writers.test_import_faults import renew_hashes
+from tests.store.synthetic import (
+    THEORY,
+    commit,
+    random_frames,
+    segment_data,
+    source_entry,
+)
 
 FORMATS = tuple(WRITERS)
 LOCAL = ("si8", "mixed", "molecule", "crystal", "narrow")
@@ -192,3 +205,42 @@ def test_content_is_read_in_bounded_blocks(home, monkeypatch):
     sizes = [frames.nframes for _, frames in content.blocks()]
     assert max(sizes) <= 10
     assert sum(sizes) == content.nframes == 180
+
+
+@pytest.mark.parametrize("format_name", FORMATS)
+def test_charge_spin_and_temperature_come_back(away, tmp_path, format_name):
+    frames = random_frames(5, [2, 3, 2])
+    facts = {
+        "charge": np.array([np.nan, -1.0, 0.0]),
+        "multiplicity": np.array([-1, 2, 1], dtype=np.int16),
+        "temperature": np.array([300.0, np.nan, 310.5]),
+    }
+    data = segment_data(frames, [source_entry("a")])
+    digests = frame_digests(
+        frames,
+        theory=fingerprint(THEORY),
+        quarantine=[""] * 3,
+        charge=facts["charge"],
+        multiplicity=facts["multiplicity"],
+    )
+    commit(away, "ion", replace(data, digests=digests, **facts))
+    report = export_dataset(away, "ion", format_name, tmp_path / "x")
+    import_dataset(away, tmp_path / "x", dataset="back")
+    before, after = open_dataset(away, "ion"), open_dataset(away, "back")
+    assert after.digest == before.digest
+    for name, values in facts.items():
+        np.testing.assert_array_equal(after.facts[name], values)
+    said = any("charge (1 frames)" in note for note in report.sidecar.not_held)
+    assert said == format_name.startswith("deepmd")
+
+
+def test_tables_of_frames_of_older_releases_are_read(exported, away):
+    folder = exported("crystal", "extxyz")
+    table = np.load(folder / FRAMES_NAME)
+    names = [name for name in table.dtype.names if name not in OPTIONAL]
+    older = np.zeros(len(table), dtype=[(n, table.dtype[n]) for n in names])
+    for name in names:
+        older[name] = table[name]
+    np.save(folder / FRAMES_NAME, older)
+    renew_hashes(folder)
+    assert import_dataset(away, folder).is_same
