@@ -5,6 +5,7 @@ hundreds. The shards of a segment are uncompressed, so a frame is a slice of a m
 file. What is not laid out so (another codec, another writer) goes through zarr-python.
 """
 
+import errno
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -259,6 +260,12 @@ def _map_shard(
     try:
         data = map_file(path)
     except OSError as error:
+        if error.errno == errno.ENOMEM:
+            raise DatasetError(
+                f"{path}: cannot be mapped; expected fewer maps than the system lets a "
+                "process have (vm.max_map_count). Put the dataset's segments together "
+                "with 'dpbench dataset pack'."
+            ) from error
         raise _missing(path, error) from error
     tail = total * INDEX_ENTRY + CRC_SIZE
     if len(data) < tail:

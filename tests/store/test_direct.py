@@ -1,5 +1,6 @@
 """Arrays that are not laid out as dpbench writes them are read all the same."""
 
+import errno
 import json
 import shutil
 from dataclasses import fields
@@ -165,3 +166,12 @@ def test_index_that_points_elsewhere_is_never_followed(workspace, entry, value):
     path.write_bytes(data)
     with pytest.raises(DatasetError, match="coord"):
         open_dataset(workspace, "d").read([0], FrameBuffer())
+
+
+def test_too_many_maps_are_said_to_be_that(workspace, monkeypatch):
+    def refuse(path):
+        raise OSError(errno.ENOMEM, "Cannot allocate memory")
+
+    monkeypatch.setattr("dpbench.store.direct.map_file", refuse)
+    with pytest.raises(DatasetError, match="dpbench dataset pack"):
+        open_dataset(workspace, "d").read([0])

@@ -1,3 +1,4 @@
+import shutil
 from dataclasses import fields
 
 import numpy as np
@@ -13,6 +14,7 @@ from dpbench.store.gather_buffer import FrameBuffer
 from dpbench.store.pack import pack as pack_dataset
 from dpbench.store.splits import find_split, make_split, save_split
 from dpbench.store.versions import derive_version
+from dpbench.store.workspace import Workspace
 from tests.store.synthetic import (
     commit,
     new_workspace,
@@ -162,3 +164,25 @@ def test_command_says_what_it_did(workspace):
         cli, ["--workspace", str(workspace.root), "dataset", "pack", "d", "--json"]
     )
     assert '"is_new": false' in again.output
+
+
+def test_segments_of_an_object_store_are_packed_and_shared(tmp_path, monkeypatch):
+    (tmp_path / "store").mkdir()
+    root = tmp_path / "ws"
+    root.mkdir()
+    url = (tmp_path / "store").as_uri()
+    (root / "dpbench.toml").write_text(f'stores = "{url}"\n')
+    workspace = Workspace.find(root, create=True)
+    trajectories(workspace, "d", [3, 4])
+    again = concatenate([random_frames(0, [4]), random_frames(7, [5, 6])])
+    commit(workspace, "d", segment_data(again, [source_entry("e")]))
+    shutil.rmtree(root / "cache")
+    workspace = Workspace.find(root)
+    monkeypatch.setattr(pack, "TARGET_BYTES", 1)
+    assert not open_dataset(workspace, "d").is_mapped
+    before = open_dataset(workspace, "d")
+    report = pack_dataset(workspace, "d", created_at=NOW)
+    assert report.segments == (3, 3)
+    after = open_dataset(workspace, "d")
+    assert [s.id for s in after.segments][:2] == [s.id for s in before.segments][:2]
+    same_content(before, after)
