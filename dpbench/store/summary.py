@@ -5,6 +5,7 @@ from operator import itemgetter
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from sqlalchemy import Connection, func, select
 
 from dpbench.store import catalog, layout
@@ -91,6 +92,8 @@ def describe(version: DatasetVersion) -> dict[str, Any]:
         "elements": list(version.symbols),
         "compositions": version.compositions,
         "labels": label_counts(version),
+        "charges": _counts_told(version.charge[version.charge != 0]),
+        "multiplicities": _counts_told(version.multiplicity[version.multiplicity > 1]),
         "quarantined": version.payload["quarantined"],
         "versions": _history(version),
         "theories": _theories(version),
@@ -162,6 +165,12 @@ def _history(version: DatasetVersion) -> list[dict[str, Any]]:
         }
         for row in rows
     ]
+
+
+def _counts_told(values: NDArray[Any]) -> dict[str, int]:
+    """Count the frames of each value that is told."""
+    told, counts = np.unique(values[~np.isnan(values)], return_counts=True)
+    return {f"{t:g}": int(n) for t, n in zip(told.tolist(), counts, strict=True)}
 
 
 def _theories(version: DatasetVersion) -> list[dict[str, Any]]:

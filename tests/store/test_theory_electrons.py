@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 import zarr
 
+from dpbench.cli.dataset.text import version_text
 from dpbench.store import layout
 from dpbench.store.dataset import open_dataset
 from dpbench.store.digests import frame_digests
 from dpbench.store.manifest import segment_folder
+from dpbench.store.summary import describe
 from dpbench.store.workspace import Workspace
 from tests.store.synthetic import (
     commit,
@@ -60,6 +62,10 @@ def test_charge_and_multiplicity_of_a_version_are_those_that_were_written(tmp_pa
     version = commit(workspace, "w", told, untold).version
     assert version.charge.tolist() == pytest.approx([np.nan, -1.0, np.nan], nan_ok=True)
     assert version.multiplicity.tolist() == [2, -1, -1]
+    facts = describe(version)
+    assert facts["charges"] == {"-1": 1}
+    assert facts["multiplicities"] == {"2": 1}
+    assert "charge        -1 in 1 frames" in version_text(facts)
     names = []
     for entry in version.payload["data"]:
         folder = segment_folder(workspace, entry["id"]) / layout.GROUP

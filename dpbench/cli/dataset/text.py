@@ -68,6 +68,10 @@ def version_text(facts: Mapping[str, Any]) -> str:
         f"  labels        {labels}",
         f"  quarantined   {_counts(facts['quarantined']) or '0'}",
     ]
+    for key, name in (("charges", "charge"), ("multiplicities", "multiplicity")):
+        if facts[key]:
+            words = ", ".join(f"{v} in {n} frames" for v, n in facts[key].items())
+            head.append(f"  {name:<13} {words}")
     if facts["note"]:
         head.append(f"  note          {facts['note']}")
     parts = ["\n".join(head), _versions(facts["versions"])]
