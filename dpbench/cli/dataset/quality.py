@@ -1,5 +1,6 @@
 """``dpbench dataset quality``."""
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -74,13 +75,22 @@ def quality_command(
         else ()
     )
     version = open_dataset(context.workspace(), name)
-    quality = judge(version, limits, is_cached=not again)
+    with click.progressbar(
+        length=version.nframes,
+        label="Judging",
+        file=sys.stderr,
+        hidden=as_json or not sys.stderr.isatty(),
+    ) as bar:
+        quality = judge(version, limits, is_cached=not again, progress=bar.update)
     facts = describe(version, quality, most=worst)
     if flags:
         from dpbench.io.quality.exclude import exclude as exclude_frames
 
         made = exclude_frames(
-            version, quality, flags, created_at=datetime.now(UTC).isoformat()
+            version,
+            quality,
+            flags,
+            created_at=datetime.now(UTC).isoformat(timespec="seconds"),
         )
         facts["made"] = {
             "label": made.label,

@@ -1,5 +1,6 @@
 """One pass over the frames of a version: all that the rules need, in bounded memory."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +10,8 @@ from dpbench.io.quality.fingerprint import Fingerprints, join
 from dpbench.io.quality.measures import MEASURES, Measured, measure
 from dpbench.io.quality.steps import SHIFTS, Steps, measure_steps
 from dpbench.store.dataset import DatasetVersion
+
+Progress = Callable[[int], None]
 
 BLOCK_FRAMES = 512
 """Frames in memory at a time, at most."""
@@ -35,8 +38,12 @@ class Gathered:
     """Steps that start at each frame."""
 
 
-def gather(version: DatasetVersion) -> Gathered:
+def gather(version: DatasetVersion, *, progress: Progress | None = None) -> Gathered:
     """Measure every frame of a version, block by block.
+
+    Args:
+        version: The version.
+        progress: Is told the number of frames after each block.
 
     Raises:
         DatasetError: If a file is missing or damaged.
@@ -48,6 +55,8 @@ def gather(version: DatasetVersion) -> Gathered:
     for indices, frames in version.blocks(size):
         blocks.append(measure(frames, version.symbols))
         steps.append(measure_steps(version, indices))
+        if progress is not None:
+            progress(len(indices))
     nothing = np.zeros(0)
     return Gathered(
         values={

@@ -15,7 +15,7 @@ from dpbench.io.quality.duplicates import (
     relabelled,
 )
 from dpbench.io.quality.flags import FLAGS, Quality
-from dpbench.io.quality.gather import Gathered, gather
+from dpbench.io.quality.gather import Gathered, Progress, gather
 from dpbench.io.quality.thresholds import Thresholds
 from dpbench.store.dataset import DatasetVersion
 
@@ -25,6 +25,7 @@ def judge(
     thresholds: Thresholds | None = None,
     *,
     is_cached: bool = True,
+    progress: Progress | None = None,
 ) -> Quality:
     """Judge every frame of a version.
 
@@ -36,6 +37,7 @@ def judge(
         version: What to judge.
         thresholds: From which values on frames are flagged; None = the defaults.
         is_cached: Whether a kept result may be used.
+        progress: Is told the number of frames that were measured, block by block.
 
     Raises:
         DatasetError: If a file is missing or damaged.
@@ -45,7 +47,7 @@ def judge(
         known = load(version, limits)
         if known is not None:
             return known
-    quality = _judge(version, gather(version), limits)
+    quality = _judge(version, gather(version, progress=progress), limits)
     save(version, quality)
     return quality
 

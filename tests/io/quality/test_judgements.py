@@ -300,8 +300,10 @@ def test_a_block_of_frames_is_read_at_a_time(faulty, monkeypatch):
 
     monkeypatch.setattr(type(version), "read", counting)
     monkeypatch.setattr(gather, "BLOCK_ATOMS", 40)
-    again = judge(version, is_cached=False)
+    told = []
+    again = judge(version, is_cached=False, progress=told.append)
     assert (again.flags == quality.flags).all()
+    assert told == [10] * 4
     # Ten frames of four atoms, and three neighbours for the steps between blocks.
     assert max(sizes) == 13
 
