@@ -17,10 +17,10 @@ from dpbench.store import layout, objects
 from dpbench.store.chunks import Place, frames_of
 from dpbench.store.digests import version_digest
 from dpbench.store.events import existing_key, find_version, name_of
-from dpbench.store.manifest import segment_folder
+from dpbench.store.manifest import NAME, segment_folder
 from dpbench.store.masks import kept_rows
 from dpbench.store.references import DatasetReference
-from dpbench.store.shelf import FolderShelf, Shelf, shelf_of
+from dpbench.store.shelf import FolderShelf, RemoteShelf, Shelf, shelf_of
 from dpbench.store.verify_content import Content, verify_content
 from dpbench.store.verify_files import verify_files, verify_manifest
 from dpbench.store.verify_findings import Finding, Findings
@@ -141,7 +141,11 @@ def _users(versions: dict[str, Payload]) -> dict[str, tuple[str, ...]]:
 
 def _all_segments(shelf: Shelf) -> list[str]:
     """List the segments that are there; staging folders are another process's."""
-    names = {key.split("/")[1] for key in shelf.keys("stores")}
+    keys = [key.split("/") for key in shelf.keys("stores")]
+    names = {parts[1] for parts in keys}
+    if isinstance(shelf, RemoteShelf):
+        # Without a manifest it is what a killed upload has left; no version names it.
+        names = {parts[1] for parts in keys if parts[2:] == [NAME]}
     return sorted(name for name in names if not name.endswith((".tmp", ".lock")))
 
 

@@ -13,7 +13,9 @@ from dpbench.errors import ConfigError, DatasetError, WorkspaceError
 from dpbench.store import catalog, layout, objects
 from dpbench.store.dataset import open_dataset
 from dpbench.store.fetch import fetch_version
+from dpbench.store.references import parse_reference
 from dpbench.store.summary import list_datasets
+from dpbench.store.verify import verify
 from tests.services.conftest import S3Server
 from tests.store.synthetic import (
     commit,
@@ -269,7 +271,9 @@ trajectories(Workspace.find(sys.argv[1]), "t", [4])
 """
 
 
-def test_killed_upload_leaves_nothing_named_and_is_taken_up_again(machine, tmp_path):
+def test_killed_upload_leaves_nothing_named_and_is_taken_up_again(
+    machine, objects_of, tmp_path
+):
     here = machine("here")
     command = [sys.executable, "-c", UPLOADER, str(here.root)]
     # 14 arrays with metadata and shards, 3 groups, the facts; then the manifest
@@ -278,10 +282,13 @@ def test_killed_upload_leaves_nothing_named_and_is_taken_up_again(machine, tmp_p
         there = machine("there")
         assert objects.dataset_names(there) == []
         assert list_datasets(there) == []
+        assert verified(there).findings == ()
+    assert objects_of.list_with_delimiter("team/data/stores")["common_prefixes"]
     trajectories(here, "t", [4])
     trajectories(new_workspace(tmp_path), "t", [4])
     expected = open_dataset(new_workspace(tmp_path), "t").digest
     assert open_dataset(there, "t").digest == expected
+    assert verified(there).findings == ()
 
 
 def test_commands_work_on_a_bucket(machine, shared_data):
@@ -330,3 +337,41 @@ def test_training_on_a_bucket_is_training_on_the_disk(machine, shared_data, tmp_
     ]
     assert len(errors[0]) == 6
     assert errors[0] == errors[1]
+
+
+def verified(workspace, name=None):
+    return verify(workspace, parse_reference(name) if name else None)
+
+
+def test_whole_bucket_is_verified_and_a_flipped_bit_named(machine, objects_of):
+    here, there = machine("here"), machine("there")
+    trajectories(here, "t", [4, 3])
+    catalog.register_result(here, {"x": 1.5})
+    fetch_version(open_dataset(there, "t"), lambda _: None)
+    for workspace in (here, there, machine("third")):
+        told = verified(workspace)
+        assert told.findings == ()
+        assert (told.n_versions, told.n_segments, told.n_frames) == (1, 2, 7)
+    key = shard_key(here)
+    good = flip(objects_of, key)
+    for workspace in (here, machine("fourth")):
+        finding = verified(workspace, "t").findings[0]
+        assert finding.where.endswith(key)
+        assert finding.where.startswith("s3://")
+        assert (finding.array, finding.chunk) == ("atoms/coord", 0)
+    objects_of.put(key, good)
+    digest = objects.version_digest(here, "t", 1)
+    flip(objects_of, f"team/data/objects/version/{digest[:2]}/{digest}.json")
+    assert digest in verified(here, "t").findings[0].where
+
+
+def test_flipped_bit_in_a_fetched_copy_is_named(machine):
+    here = machine("here")
+    trajectories(here, "t", [4])
+    path = here.stores.parent / shard_key(here).removeprefix("team/data/")
+    data = bytearray(path.read_bytes())
+    data[len(data) // 3] ^= 4
+    path.write_bytes(data)
+    finding = verified(here, "t").findings[0]
+    assert finding.where == str(path)
+    assert "remove the folder" in finding.found
