@@ -35,7 +35,7 @@ DIRECTED_SHELLS = 3
 ATOM_FEATURES = SHELLS + 2 * DIRECTED_SHELLS
 """Invariants of each atom."""
 
-EDGES_AT_ONCE = 30_000
+EDGES_AT_ONCE = 50_000
 """Pairs in memory at a time: about 30 MB of intermediate numbers."""
 
 GOLDEN = (5**0.5 - 1) / 2
@@ -105,7 +105,7 @@ def describe(frames: Frames) -> Surroundings:
     for pairs in _pair_blocks(frames):
         first = np.flatnonzero(np.diff(pairs.centre, prepend=-1))
         r = np.sqrt((pairs.vector**2).sum(axis=1))
-        sums = np.add.reduceat(_terms(pairs, r), first, axis=0)
+        sums = np.add.reduceat(_terms(pairs, r), first, axis=1).T
         centres = pairs.centre[first]
         features[centres] = _norms(sums)
         np.minimum.at(nearest, frame_of[centres], np.minimum.reduceat(r, first))
@@ -134,31 +134,32 @@ def covalent_radii() -> NDArray[np.float64]:
 
 
 def _terms(pairs: _Pairs, r: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(pair, term): what each pair adds to the sums of its centre."""
-    u = pairs.vector / np.maximum(r, 1e-9)[:, None]
+    """(term, pair): what each pair adds to the sums of its centre.
+
+    One row a term: numpy is four times as fast on long rows as on rows of three.
+    """
+    u = np.ascontiguousarray(pairs.vector.T) / np.maximum(r, 1e-9)
     x = r / pairs.cutoff
-    weight = (NEIGHBOUR_WEIGHT[pairs.z] * (1 - x**2) ** 3)[:, None]
-    scalar = weight * _shells(x, SHELLS)
-    directed = weight * _shells(x, DIRECTED_SHELLS)
-    first, second = [0, 1, 2, 0, 0, 1], [0, 1, 2, 1, 2, 2]
-    tensor = u[:, first] * u[:, second]
-    tensor[:, :3] -= 1 / 3
-    tensor[:, 3:] *= 2**0.5  # each stands for two elements of the norm
-    npairs = len(r)
-    return np.concatenate(
-        [
-            scalar,
-            (directed[:, :, None] * u[:, None, :]).reshape(npairs, -1),
-            (directed[:, :, None] * tensor[:, None, :]).reshape(npairs, -1),
-        ],
-        axis=1,
-    )
+    weight = NEIGHBOUR_WEIGHT[pairs.z] * (1 - x**2) ** 3
+    # Each element off the diagonal stands for two of the norm.
+    tensor = [u[axis] * u[axis] - 1 / 3 for axis in range(3)]
+    tensor += [2**0.5 * u[i] * u[j] for i, j in ((0, 1), (0, 2), (1, 2))]
+    directed = [weight * shell for shell in _shells(x, DIRECTED_SHELLS)]
+    terms = np.empty((SHELLS + 9 * DIRECTED_SHELLS, len(r)))
+    rows = iter(terms)
+    for shell in _shells(x, SHELLS):
+        np.multiply(weight, shell, out=next(rows))
+    for parts in (u, tensor):
+        for factor in directed:
+            for part in parts:
+                np.multiply(factor, part, out=next(rows))
+    return terms
 
 
 def _shells(x: NDArray[np.float64], count: int) -> NDArray[np.float64]:
-    """(pair, shell): Gaussians over x = r / rc, as wide as they are apart."""
-    centres = (np.arange(count) + 0.5) / count
-    shells: NDArray[np.float64] = np.exp(-0.5 * ((x[:, None] - centres) * count) ** 2)
+    """(shell, pair): Gaussians over x = r / rc, as wide as they are apart."""
+    centres = ((np.arange(count) + 0.5) / count)[:, None]
+    shells: NDArray[np.float64] = np.exp(-0.5 * ((x - centres) * count) ** 2)
     return shells
 
 

@@ -60,7 +60,7 @@ class Fingerprints:
 def invariant_fingerprints(frames: Frames) -> Fingerprints:
     """Fingerprint structures; labels are not looked at.
 
-    About 3 ms for 100 atoms on one core, and 304 bytes a frame. Large versions go
+    About 2 ms for 100 atoms on one core, and 304 bytes a frame. Large versions go
     block by block: ``join([invariant_fingerprints(b) for _, b in v.blocks(512)])``.
 
     Raises:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from dpbench.frames import concatenate, empty, uniform
+from dpbench.io.quality.environments import describe
 from dpbench.io.quality.fingerprint import (
     WIDTH,
     Fingerprints,
@@ -245,3 +246,24 @@ def test_no_twin_of_a_thousand_is_missed():
     # Some perfect crystals are drawn twice: a clump's copies meet its first frame.
     assert set(found.i.tolist()) == set(found.j.tolist()) == set(range(1000))
     assert found.distance.max() < 1e-5
+
+
+def test_atoms_on_one_place_have_finite_fingerprints_and_twins():
+    rng = np.random.default_rng(6)
+    coord = rng.uniform(0, 4, (1, 4, 3))
+    coord[0, 3] = coord[0, 0]
+    frame = uniform(z=[8, 8, 1, 1], coord=coord, box=4.5 * np.eye(3)[None])
+    around = describe(frame)
+    assert around.nearest.tolist() == around.ratio.tolist() == [0.0]
+    fingerprints = invariant_fingerprints(frame)
+    assert np.isfinite(fingerprints.vectors).all()
+    twins = invariant_fingerprints(twins_of(frame, rng))
+    assert pairs_of(find_twins(fingerprints, twins)) == {(0, 0)}
+
+
+def test_crammed_atoms_do_not_take_all_memory():
+    rng = np.random.default_rng(7)
+    frame = uniform(
+        z=[14] * 8, coord=rng.uniform(0, 0.3, (1, 8, 3)), box=0.3 * np.eye(3)[None]
+    )
+    assert np.isfinite(invariant_fingerprints(frame).vectors).all()
