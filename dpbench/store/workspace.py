@@ -1,6 +1,7 @@
 """The workspace: the folder that holds stores, objects, runs and the registry."""
 
 import hashlib
+import logging
 import os
 import re
 from contextlib import suppress
@@ -19,6 +20,8 @@ VARIABLE = "DPBENCH_WORKSPACE"
 
 SECRETS = re.compile(r"access_?key|account_?key|secret|token|sas|password|credential")
 """Options that would put a credential into a file."""
+
+logger = logging.getLogger(__name__)
 
 Option = str | bool | int | float
 """What a key of ``[stores_options]`` may be."""
@@ -93,6 +96,13 @@ class Workspace:
         root = (Path(named) if named else _nearest()).absolute()
         config = _read_config(root / "dpbench.toml")
         workspace = cls(root=root, config=config)
+        if workspace.is_remote and (root / "objects" / "refs").is_dir():
+            logger.warning(
+                "%s: holds datasets of its own, which are not shown while 'stores' is "
+                "%s; copy its folders objects and stores there, or move them away",
+                root,
+                config.stores,
+            )
         if create or workspace.is_remote:  # copies may be thrown away at any time
             workspace.make_folders()
         elif not (root / "objects").is_dir():

@@ -18,6 +18,7 @@ from dpbench.store.pack import pack
 from dpbench.store.references import parse_reference
 from dpbench.store.remote import remote_errors, remote_of
 from dpbench.store.summary import list_datasets
+from dpbench.store.verify import verify
 from dpbench.store.versions import derive_version
 from dpbench.store.workspace import Workspace
 from tests.store.synthetic import new_workspace, trajectories
@@ -235,3 +236,21 @@ def test_damaged_facts_among_many_segments_are_named(two, tmp_path):
     facts.write_bytes(facts.read_bytes()[:-1] + b"?")
     with pytest.raises(DatasetError, match=f"{facts.parent.name}/facts.npy: has cha"):
         _ = open_dataset(there, "t").segments
+
+
+def test_workspace_is_moved_into_a_store_by_copying_two_folders(tmp_path, url, caplog):
+    local = new_workspace(tmp_path)
+    trajectories(local, "t", [3])
+    trajectories(local, "t", [3, 2])
+    rename(local, "t", "u")
+    before = list_datasets(local)
+    for name in ("objects", "stores"):
+        shutil.copytree(local.root / name, tmp_path / "store" / name)
+    moved = configured(tmp_path / "new", f'stores = "{url}"')
+    assert list_datasets(moved) == before
+    assert verify(moved, None).findings == ()
+    assert not trajectories(moved, "t", [3, 2]).is_new
+    assert "of its own" not in caplog.text
+    hidden = configured(local.root, f'stores = "{url}"')
+    assert list_datasets(hidden) == before
+    assert "holds datasets of its own" in caplog.text
