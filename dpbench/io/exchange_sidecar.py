@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from dpbench.config import from_mapping, to_mapping
 from dpbench.errors import ConfigError, SourceError
 from dpbench.io.cards import Card
+from dpbench.io.parsed import THEORY_KEYS
 from dpbench.store import layout
 from dpbench.store.files import sha256_of_file
 from dpbench.store.theory import fingerprint
@@ -302,6 +303,8 @@ def _check(path: Path, sidecar: Sidecar) -> None:
     folder = path.parent
     for name in [*sidecar.files, *(system.path for system in sidecar.systems)]:
         inside(folder, name)
+    if sidecar.n_frames < 1:
+        raise SourceError(f"{path}: n_frames = {sidecar.n_frames}; expected some.")
     if FRAMES_NAME not in sidecar.files:
         raise SourceError(f"{path}: lists no {FRAMES_NAME}. Export again.")
     if sidecar.precision not in ("float32", "float64"):
@@ -322,7 +325,8 @@ def _check_theories(
     path: Path, theories: Mapping[str, Any], sources: Sequence[SourceEntry]
 ) -> None:
     for key, theory in theories.items():
-        if not isinstance(theory, dict) or fingerprint(theory) != key:
+        is_level = isinstance(theory, dict) and set(theory) <= set(THEORY_KEYS)
+        if not is_level or fingerprint(theory) != key:
             raise SourceError(
                 f"{path}: theory {key[:12]} does not fit its content; it was changed. "
                 "Export again."

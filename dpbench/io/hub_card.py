@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from dpbench.io.exchange_sidecar import Sidecar
-from dpbench.io.writers.parquet_columns import COLUMNS, Column
+from dpbench.io.writers.parquet_columns import COLUMNS, Column, split_name
 
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"))
 _LARGER = ((1_000_000, "100K<n<1M"), (10_000_000, "1M<n<10M"))
@@ -25,7 +25,7 @@ def write_hub_files(folder: Path, sidecar: Sidecar) -> None:
 
 def readme(sidecar: Sidecar) -> str:
     """Word the dataset card: YAML header and Markdown."""
-    split = _split_of(sidecar)
+    split = split_name(sidecar.part)
     licences = [card.licence for card in sidecar.cards]
     header: list[str] = ["---"]
     if len(set(licences)) == 1 and re.fullmatch(r"[A-Za-z0-9.-]+", licences[0]):
@@ -166,10 +166,6 @@ def _description(sidecar: Sidecar) -> str:
         "of electronic structure calculations."
     )
     return "\n\n".join([*told, facts])
-
-
-def _split_of(sidecar: Sidecar) -> str:
-    return sidecar.part or "train"
 
 
 def _number(sidecar: Sidecar) -> str:

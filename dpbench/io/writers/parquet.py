@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from dpbench.frames import Frames, offsets
 from dpbench.io.exchange_content import Content, is_given
 from dpbench.io.writers import Written
-from dpbench.io.writers.parquet_columns import COLUMNS
+from dpbench.io.writers.parquet_columns import COLUMNS, split_name
 
 ROW_GROUP = 1000
 """Most frames of a row group, which is what a reader takes at once."""
@@ -74,7 +74,7 @@ def _file_names(content: Content) -> list[str]:
     n_numbers = content.natoms.sum() * 6 + content.nframes * 20
     count = max(1, -(-int(n_numbers) * content.dtype.itemsize // SHARD_BYTES))
     count = min(count, content.nframes)
-    split = content.part or "train"
+    split = split_name(content.part)
     return [f"data/{split}-{i:05d}-of-{count:05d}.parquet" for i in range(count)]
 
 

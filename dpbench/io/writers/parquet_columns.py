@@ -3,6 +3,11 @@
 from dataclasses import dataclass
 
 
+def split_name(part: str | None) -> str:
+    """Name the hub's split of a part; the hub allows no hyphen there."""
+    return "train" if part is None else part.replace("-", "_")
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Column:
     """One column."""

@@ -159,6 +159,8 @@ def test_more_frames_than_the_files_hold_are_refused(exported, away):
     folder = exported("crystal", "extxyz")
     edit(folder, n_frames=10**15)
     assert_refused(away, folder, f"{FRAMES_NAME}: shape")
+    edit(folder, n_frames=0)
+    assert_refused(away, folder, "n_frames = 0")
 
 
 def test_deep_and_giant_sidecars_are_refused(exported, away):
@@ -183,6 +185,8 @@ def test_a_changed_level_of_theory_is_refused(exported, away):
     sidecar = edit(folder)
     (key,) = sidecar["theories"]
     edit(folder, theories={key: sidecar["theories"][key] | {"functional": "PBE"}})
+    assert_refused(away, folder, "does not fit its content")
+    edit(folder, theories={key: {"surprise": 1}})
     assert_refused(away, folder, "does not fit its content")
 
 

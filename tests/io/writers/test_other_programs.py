@@ -14,7 +14,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from dpbench.elements import SYMBOLS
+from dpbench.io.exchange import export_dataset
 from dpbench.store.dataset import open_dataset
+from dpbench.store.splits import make_split, save_split
 
 EXACT = {"rtol": 0, "atol": 0}
 ROUNDED = {"rtol": 1e-12, "atol": 1e-12}
@@ -284,6 +286,19 @@ def test_parquet_has_row_groups_of_bounded_size(exported, monkeypatch):
     sizes = [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)]
     assert max(sizes) <= 50
     assert sum(sizes) == 180
+
+
+def test_part_names_the_split_of_the_hub(home, tmp_path):
+    version = open_dataset(home, "crystal")
+    split = make_split(
+        version, strategy="random", fractions={"train": 0.5, "far-off": 0.5}, name="far"
+    )
+    save_split(version, split)
+    export_dataset(home, "crystal:far-off", "parquet", tmp_path / "x", split="far")
+    (path,) = (tmp_path / "x" / "data").iterdir()
+    assert path.name == "far_off-00000-of-00001.parquet"
+    text = (tmp_path / "x" / "README.md").read_text(encoding="utf-8")
+    assert "- split: far_off\n    path: data/far_off-*.parquet" in text
 
 
 def test_hub_card_has_a_header_that_the_hub_reads(exported):
