@@ -11,6 +11,7 @@ from dpbench.eval.record import LeakageFacts
 from dpbench.io.leakage import leakage
 from dpbench.io.leakage_split import MOST_UNASKED
 from dpbench.io.leakage_trace import compare_with_trace
+from dpbench.io.leakage_words import copies_and_twins, steps_words
 
 NO_TRAINING = "the training data is not in the workspace that was evaluated"
 
@@ -90,14 +91,9 @@ def leakage_line(found: LeakageFacts) -> str:
     """Word what was found, in one line."""
     if found.same_trajectory is None:
         return f"shared with the training frames: unknown; {found.why_not}"
-    if found.exact is None:
-        words = "copies and twins not checked"
-    elif found.invariant is None:
-        words = f"{found.exact} copies, twins not checked"
-    else:
-        words = f"{found.exact} copies, {found.invariant} twins"
+    words = copies_and_twins(found.exact, found.invariant)
     steps = found.nearest_steps
-    near = "" if steps is None else f", the nearest {steps} steps away"
+    near = "" if steps is None else f", the nearest {steps_words(steps)}"
     return (
         f"shared with {found.n_train} training frames: {words}, "
         f"{found.same_trajectory} from their trajectories{near}"

@@ -13,21 +13,31 @@ def leakage_words(found: Mapping[str, Any]) -> str:
     Args:
         found: As ``Leakage.facts`` gives it.
     """
-    if found["exact"] is None:
-        words = "copies and twins not checked"
-    elif found["invariant"] is None:
-        words = f"{found['exact']} exact copies, twins not checked"
-    else:
-        words = f"{found['exact']} exact copies, {found['invariant']} twins"
+    words = copies_and_twins(found["exact"], found["invariant"])
     near = ""
     if found["same_trajectory"]:
         near = f" (nearest: {steps_words(found['nearest_steps'])})"
     return f"{words}, {found['same_trajectory']} from its trajectories{near}"
 
 
+def copies_and_twins(exact: int | None, invariant: int | None) -> str:
+    """Word how many copies and twins there are; None = not checked."""
+    if exact is None:
+        return "copies and twins not checked"
+    copies = counted(exact, "copy", "copies")
+    if invariant is None:
+        return f"{copies}, twins not checked"
+    return f"{copies}, {counted(invariant, 'twin', 'twins')}"
+
+
+def counted(count: int, one: str, many: str) -> str:
+    """Write a number with its noun."""
+    return f"{count} {one if count == 1 else many}"
+
+
 def steps_words(steps: int) -> str:
     """Word a distance along a trajectory."""
-    return f"{steps} step{'' if steps == 1 else 's'} away"
+    return f"{counted(steps, 'step', 'steps')} away"
 
 
 def parts_line(by_part: Mapping[str, Mapping[str, Any]]) -> str:

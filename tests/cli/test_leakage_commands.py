@@ -7,6 +7,7 @@ from click.testing import CliRunner
 
 from dpbench.cli.main import cli
 from dpbench.frames import concatenate
+from dpbench.io.leakage_words import copies_and_twins
 from dpbench.store import objects
 from dpbench.store.dataset import open_dataset
 from dpbench.store.splits import find_split
@@ -79,9 +80,7 @@ def test_leakage_between_parts_of_a_named_split():
 def test_split_tells_and_files_what_parts_share(workspace):
     done = run("dataset", "split", "w", "--strategy", "time", "--name", "later")
     assert "split 'later' dpb1:" in done.stdout
-    assert "test has in common with train: 0 exact copies, 0 twins, 6 from" in (
-        done.stdout
-    )
+    assert "test has in common with train: 0 copies, 0 twins, 6 from" in (done.stdout)
     split = find_split(open_dataset(workspace, "w"))
     assert split.leakage["test"]["same_trajectory"] == 6
     assert split.leakage["test"]["exact"] == 0
@@ -138,7 +137,7 @@ def test_training_says_and_keeps_what_its_parts_share(workspace, tmp_path):
     assert done.exit_code == 0, done.output
     assert "split blocks" in done.stderr
     assert "shared with train: validation (" in done.stderr
-    assert "0 exact copies, 0 twins" in done.stderr
+    assert "0 copies, 0 twins" in done.stderr
     (told,) = objects.all_of(workspace, "run").values()
     provenance = told["provenance"]
     assert provenance["split"]["names"] == ["blocks"]
@@ -154,7 +153,8 @@ def test_training_says_and_keeps_what_its_parts_share(workspace, tmp_path):
     levels = as_json(*("dataset", "leakage", "w:train", "other", "--split", "blocks"))[
         "levels"
     ]
-    words = f"{levels['exact']['frames']} copies, {levels['invariant']['frames']} twins"
+    exact, invariant = (levels[name]["frames"] for name in ("exact", "invariant"))
+    words = copies_and_twins(exact, invariant)
     assert words in again.stdout
 
 

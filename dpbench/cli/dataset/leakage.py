@@ -16,6 +16,9 @@ TITLES = {
 }
 """How each level is called."""
 
+MANY = 20_000
+"""Frames from which on a comparison takes so long that we say so."""
+
 
 @click.command("leakage")
 @click.argument("a", metavar="A")
@@ -54,6 +57,12 @@ def leakage_command(
     workspace = context.workspace()
     one = open_part(workspace, a, split=split)
     two = open_part(workspace, b, split=split)
+    if len(one.frames) + len(two.frames) > MANY and not context.is_quiet:
+        click.echo(
+            f"comparing {len(two.frames)} frames with {len(one.frames)}: a minute for "
+            "about 50000, less if they were looked at before",
+            err=True,
+        )
     found = leakage(one.version, one.frames, two.version, two.frames)
     facts = {"a": one.label, "b": two.label, **found.to_json(pairs)}
     click.echo(as_text(facts) if as_json else leakage_text(facts))

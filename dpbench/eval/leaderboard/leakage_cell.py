@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from dpbench.eval.leakage import MOST_TWINS, leakage_line
 from dpbench.eval.record import LeakageFacts, Record
+from dpbench.io.leakage_words import counted
 
 HEAD = "Leakage"
 """Words in the head of the column."""
@@ -80,7 +81,7 @@ def leakage_cell(record: Record) -> LeakageCell:
 
 def _counted(leakage: LeakageFacts) -> tuple[str, ...]:
     return tuple(
-        f"{count} {word if count == 1 else plural}"
+        counted(count, word, plural)
         for count, word, plural in (
             (leakage.exact, "copy", "copies"),
             (leakage.invariant, "twin", "twins"),
@@ -90,7 +91,7 @@ def _counted(leakage: LeakageFacts) -> tuple[str, ...]:
 
 
 def _steps(steps: int | None) -> str:
-    return f", {steps} step{'' if steps == 1 else 's'} off"
+    return "" if steps is None else f", {counted(steps, 'step', 'steps')} off"
 
 
 def _from_overlap(record: Record) -> LeakageCell:
