@@ -7,7 +7,7 @@ licences of both.
 
 from dpbench.config import from_mapping, to_mapping
 from dpbench.io.cards import Card, shipped_cards
-from dpbench.store import objects
+from dpbench.store import catalog
 from dpbench.store.dataset import DatasetVersion
 from dpbench.store.events import events_of, key_of, new_event
 from dpbench.store.workspace import Workspace
@@ -35,7 +35,7 @@ def give_card(
     """
     key = key_of(workspace, name)
     event = new_event(EVENT, key, card=to_mapping(card), added=added)
-    return objects.put(workspace, "event", event)
+    return catalog.register_event(workspace, event)
 
 
 def given_cards(workspace: Workspace, name: str) -> tuple[Card, ...]:

@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 
 import pytest
+from sqlalchemy import select
 
 from dpbench.config import from_mapping, to_mapping
 from dpbench.errors import ConfigError
@@ -13,6 +14,8 @@ from dpbench.io.exchange import export_dataset
 from dpbench.io.exchange_import import import_dataset
 from dpbench.io.ingest import ingest
 from dpbench.registry_files import registry_folder
+from dpbench.store import catalog
+from dpbench.store.catalog import tables
 from dpbench.store.dataset import open_dataset
 from dpbench.store.workspace import Workspace
 from tests.conftest import REPOSITORY
@@ -139,6 +142,22 @@ def test_a_later_card_replaces_and_an_added_one_joins(workspace):
     assert cards_of(version) == (YOURS, MINE)
     give_card(workspace, "x", MINE, added=True)
     assert cards_of(version) == (YOURS, MINE)
+
+
+def test_cards_are_kept_when_the_registry_is_made_again(workspace):
+    give_card(workspace, "x", MINE)
+    assert rows(workspace) == [("card", "x")]
+    (workspace.root / "registry.db").unlink()
+    catalog.rebuild(workspace)
+    assert rows(workspace) == [("card", "x")]
+    assert cards_of(open_dataset(workspace, "x")) == (MINE,)
+
+
+def rows(workspace):
+    with catalog.transaction(workspace, write=False) as connection:
+        table = tables.history
+        found = connection.execute(select(table.c.event, table.c.dataset))
+        return [tuple(row) for row in found]
 
 
 @pytest.mark.parametrize("format_name", ["extxyz", "parquet"])
