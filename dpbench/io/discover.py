@@ -138,7 +138,7 @@ class _Scanner:
             sources=tuple(
                 sorted(
                     self._sources.values(),
-                    key=lambda s: (natural_key(s.main), s.member),
+                    key=lambda s: (natural_key(s.main), natural_key(Path(s.member))),
                 )
             ),
             skipped=tuple(

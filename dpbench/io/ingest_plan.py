@@ -2,9 +2,11 @@
 
 import hashlib
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from glob import has_magic
 from itertools import takewhile
 from pathlib import Path
@@ -102,10 +104,12 @@ def plan_sources(
         The sources, and (path, reason) of those that cannot be read.
     """
     planned, failed = [], []
+    # Parts of one file are several sources: hashed once, and each has its share.
+    shared = _Shared(digest=cache(sha256_of_file), parts=Counter(f.main for f in found))
     with ThreadPoolExecutor(max_workers=max(1, threads)) as pool:
         for files, result in zip(
             found,
-            pool.map(lambda f: _plan_or_error(f, readers, theory), found),
+            pool.map(lambda f: _plan_or_error(f, readers, theory, shared), found),
             strict=True,
         ):
             if isinstance(result, OSError):
@@ -170,20 +174,36 @@ def _reader(format_name: str, readers: ReaderTable | None) -> SourceReader:
     return reader_of(format_name) if readers is None else readers[format_name]
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Shared:
+    """What sources of one ingest have in common."""
+
+    digest: Callable[[Path], str]
+    """sha256 of a file."""
+    parts: Mapping[Path, int]
+    """Sources by main file."""
+
+
 def _plan_or_error(
-    files: SourceFiles, readers: ReaderTable | None, theory: Mapping[str, Any] | None
+    files: SourceFiles,
+    readers: ReaderTable | None,
+    theory: Mapping[str, Any] | None,
+    shared: _Shared,
 ) -> PlannedSource | OSError:
     try:
-        return _plan(files, readers, theory)
+        return _plan(files, readers, theory, shared)
     except OSError as error:
         return error
 
 
 def _plan(
-    files: SourceFiles, readers: ReaderTable | None, theory: Mapping[str, Any] | None
+    files: SourceFiles,
+    readers: ReaderTable | None,
+    theory: Mapping[str, Any] | None,
+    shared: _Shared,
 ) -> PlannedSource:
     listed = _list_files(files.paths)
-    digests = {name: sha256_of_file(path) for name, path in listed.items()}
+    digests = {name: shared.digest(path) for name, path in listed.items()}
     content = next(iter(digests.values()))
     if len(digests) > 1:
         content = hashlib.sha256(canonical_json(digests)).hexdigest()
@@ -196,12 +216,13 @@ def _plan(
     }
     if theory is not None:
         identity["theory"] = dict(theory)
+    size = sum(path.stat().st_size for path in listed.values())
     return PlannedSource(
         files=files,
         id=hashlib.sha256(canonical_json(identity)).hexdigest(),
         sha256=content,
         n_files=len(listed),
-        n_bytes=sum(path.stat().st_size for path in listed.values()),
+        n_bytes=size // shared.parts[files.main],
         reader_version=version,
         theory=theory,
     )

@@ -3,10 +3,14 @@
 import numpy as np
 import pytest
 
+from dpbench.errors import SourceError
+from dpbench.io import ingest_plan
 from dpbench.io.discover import find_sources
 from dpbench.io.ingest import IngestOptions, ingest
+from dpbench.io.parsed import Quarantine
 from dpbench.io.readers import deepmd_parts, reader_of
 from dpbench.store.dataset import open_dataset
+from dpbench.store.files import sha256_of_file
 from dpbench.store.split_groups import find_groups
 from dpbench.store.workspace import Workspace
 from tests.io.test_deepmd import made_up, write_system
@@ -67,8 +71,9 @@ def test_set_without_a_cell_stays_so_in_parts(system):
 
 def test_parts_and_whole_come_to_the_same_digest(tmp_path, system, monkeypatch):
     whole = ingest(workspace(tmp_path, "w"), "deepmd", [system], dataset="d")
-    monkeypatch.setattr(deepmd_parts, "WHOLE_BYTES", 0)
-    monkeypatch.setattr(deepmd_parts, "PART_BYTES", 0)
+    size = sum(p.stat().st_size for p in (system / "set.000").iterdir())
+    monkeypatch.setattr(deepmd_parts, "WHOLE_BYTES", size)
+    monkeypatch.setattr(deepmd_parts, "PART_BYTES", size)
     space = workspace(tmp_path, "p")
     options = IngestOptions(bundle_bytes=0)
     parts = ingest(space, "deepmd", [system], dataset="d", options=options)
@@ -102,3 +107,75 @@ def test_parts_of_a_system_are_one_trajectory(tmp_path, system):
     assert len(version.sources) == 3
     (group,) = find_groups(version, np.arange(version.nframes))
     np.testing.assert_array_equal(group.frames, np.arange(version.nframes))
+
+
+@pytest.fixture
+def long_set(tmp_path, monkeypatch):
+    """A system of one set that is cut into ranges of frames."""
+    system = write_system(tmp_path / "long", made_up(23))
+    size = sum(p.stat().st_size for p in (system / "set.000").iterdir())
+    monkeypatch.setattr(deepmd_parts, "WHOLE_BYTES", size - 1)
+    monkeypatch.setattr(deepmd_parts, "PART_BYTES", size // 4)
+    return system
+
+
+def test_large_set_is_read_in_ranges_of_frames(long_set, tmp_path, monkeypatch):
+    sources = find_sources("deepmd", [long_set]).sources
+    assert [s.member for s in sources] == ["0:5", "5:10", "10:15", "15:20", "20:23"]
+    space = workspace(tmp_path, "w")
+    parts = ingest(space, "deepmd", [long_set], dataset="d")
+    assert not ingest(space, "deepmd", [long_set], dataset="d").is_new
+    version = open_dataset(space, "d")
+    assert len(version.sources) == 5
+    assert len(find_groups(version, np.arange(23))) == 1
+    energy = np.load(long_set / "set.000/energy.npy")
+    np.testing.assert_array_equal(version.read(range(23)).energy, energy)
+    monkeypatch.undo()
+    whole = ingest(workspace(tmp_path, "v"), "deepmd", [long_set], dataset="d")
+    assert whole.digest == parts.digest
+
+
+def test_label_that_is_too_short_spoils_every_range(long_set):
+    energy = np.load(long_set / "set.000/energy.npy")
+    np.save(long_set / "set.000/energy.npy", energy[:20])
+    for source in find_sources("deepmd", [long_set]).sources:
+        parsed = reader_of(source.format).read(source)
+        assert set(parsed.quarantine) == {Quarantine.BAD_SHAPE}
+
+
+def test_set_that_cannot_be_measured_is_one_source_and_named(long_set):
+    path = long_set / "set.000/coord.npy"
+    path.write_bytes(path.read_bytes()[:100])
+    (source,) = find_sources("deepmd", [long_set]).sources
+    with pytest.raises(SourceError, match="is damaged"):
+        reader_of(source.format).read(source)
+
+
+def test_each_file_of_a_large_set_is_hashed_once(long_set, tmp_path, monkeypatch):
+    hashed = []
+
+    def count(path):
+        hashed.append(path)
+        return sha256_of_file(path)
+
+    monkeypatch.setattr(ingest_plan, "sha256_of_file", count)
+    monkeypatch.setattr(ingest_plan, "ThreadPoolExecutor", OneThread)
+    sources = find_sources("deepmd", [long_set]).sources
+    planned, _ = ingest_plan.plan_sources(sources, None, threads=1)
+    assert len(hashed) == len(set(hashed)) == 7
+    total = sum(p.stat().st_size for p in long_set.rglob("*.*") if p.is_file())
+    assert total - 5 <= sum(source.n_bytes for source in planned) <= total
+    assert len({source.id for source in planned}) == 5
+
+
+class OneThread:
+    """A pool that does the work itself, in order."""
+
+    def __init__(self, max_workers):
+        self.map = map
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        return None

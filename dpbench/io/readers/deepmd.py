@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tokenize import TokenError
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +20,7 @@ from dpbench.frames import Frames, concatenate, offsets
 from dpbench.io.gate import judge
 from dpbench.io.grouping import natural_key
 from dpbench.io.parsed import ParsedSource, Quarantine, SourceFiles
-from dpbench.io.readers.deepmd_parts import is_part
+from dpbench.io.readers.deepmd_parts import is_part, range_of
 
 _DAMAGE = (OSError, ValueError, EOFError, OverflowError, TypeError, TokenError)
 """What numpy raises on a damaged file; the last two come from its header's parser."""
@@ -126,7 +127,10 @@ def _system_parts(files: SourceFiles) -> SystemParts:
         sets = sorted(found, key=natural_key)
     types = _read_types(folder)
     loaders: tuple[tuple[str, Load], ...]
-    if sets:
+    if is_part(files.main) and files.member:
+        rows = range_of(files.member)
+        loaders = ((f"{sets[0]}#{files.member}", _range_loader(sets[0], rows)),)
+    elif sets:
         loaders = tuple((str(path), _npy_loader(path)) for path in sets)
     else:
         loaders = ((str(folder), _raw_loader(folder)),)
@@ -167,7 +171,21 @@ def _read_type_map(folder: Path) -> tuple[str, ...]:
         ) from error
 
 
-def _npy_loader(folder: Path) -> Load:
+def _range_loader(folder: Path, rows: slice) -> Load:
+    """Load a range of frames; an array of another length than ``coord`` whole."""
+    load = _npy_loader(folder, mmap_mode="r")
+
+    def load_range(name: str) -> NDArray[np.generic] | None:
+        array, coord = load(name), load("coord")
+        if array is None or coord is None or array.ndim == 0 or coord.ndim == 0:
+            return array
+        fits = len(array) == len(coord)
+        return np.array(array[rows]) if fits else array
+
+    return load_range
+
+
+def _npy_loader(folder: Path, *, mmap_mode: Literal["r"] | None = None) -> Load:
     def load(name: str) -> NDArray[np.generic] | None:
         path = folder / f"{name}.npy"
         if not path.is_file():
@@ -177,7 +195,7 @@ def _npy_loader(folder: Path) -> Load:
                 # numpy tells that it tries the header form of Python 2
                 warnings.simplefilter("ignore", UserWarning)
                 _check_size(path)
-                array = np.load(path, allow_pickle=False)
+                array = np.load(path, allow_pickle=False, mmap_mode=mmap_mode)
         except _DAMAGE as error:
             raise SourceError(
                 f"{path}: is damaged ({error}); expected a whole .npy file. Export "
