@@ -75,13 +75,14 @@ def _judge(version: DatasetVersion, data: Gathered, limits: Thresholds) -> Quali
         "trajectory": _not_skipped(trajectory_entries),
         "volume": _not_skipped(volume_entries),
         "energy": energy_entries,
-        "units": unit_entries,
+        "units": _not_skipped(unit_entries),
         "relabelled": relabelled(version, exact),
         "twins": twin_counts,
         "quarantined": dict(version.payload["quarantined"]),
         "skipped": [
             *_skipped("trajectory", trajectory_entries),
             *_skipped("pulay_stress", volume_entries),
+            *_skipped("units", unit_entries),
             *_unscored(data, scores),
         ],
     }

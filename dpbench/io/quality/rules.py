@@ -111,6 +111,8 @@ def wrong_lengths(
     for name, members in sources_or_pools(version, POOLED):
         known = ratio[members][np.isfinite(ratio[members])]
         if len(known) < POOLED:
+            reason = f"fewer than {POOLED} frames with a bond length"
+            entries.append(_length_entry(name, members, "skipped", cause=reason))
             continue
         middle = float(np.median(known))
         if limits.bond_ratio_low <= middle <= limits.bond_ratio_high:
@@ -121,15 +123,20 @@ def wrong_lengths(
             else "lengths look like Bohr, read as Å (or no two atoms are bonded)"
         )
         flagged[members] = True
-        entries.append(
-            {
-                "source": name,
-                "n_frames": len(members),
-                "bond_ratio": middle,
-                "cause": cause,
-            }
-        )
+        entry = _length_entry(name, members, "units", cause=cause)
+        entries.append({**entry, "bond_ratio": middle})
     return flagged, entries
+
+
+def _length_entry(
+    source: str, members: Index, verdict: str, *, cause: str
+) -> dict[str, Any]:
+    return {
+        "source": source,
+        "n_frames": len(members),
+        "verdict": verdict,
+        "cause": cause,
+    }
 
 
 def trajectories(

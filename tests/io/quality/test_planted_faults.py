@@ -209,6 +209,10 @@ def test_long_steps_and_single_frames_are_skipped_and_said(tmp_path, silicon):
     assert any("steps are too long" in reason for reason in reasons)
     assert "one frame" in reasons
     assert "one volume" in reasons
+    _, quality = judged(tmp_path / "few", {"few": run.select(np.arange(3))})
+    reasons = [s["reason"] for s in quality.checks["skipped"]]
+    assert "fewer than 5 frames with a bond length" in reasons
+    assert "no energy, or too few frames" in reasons
 
 
 @pytest.mark.parametrize("pressure", [5.0, -3.0])
