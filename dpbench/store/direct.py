@@ -142,7 +142,7 @@ def open_array(folder: Path, *, rows: int, shape: tuple[int, ...]) -> RowReader:
     if meta["shape"] != [rows, *shape]:
         raise _wrong_shape(folder, meta["shape"], [rows, *shape])
     try:
-        layout = _plain_layout(meta)
+        layout = plain_layout(meta)
         dtype = np.dtype(meta["data_type"]).newbyteorder("<")
     except (KeyError, IndexError, TypeError, AttributeError):
         layout = None  # a form that we do not write: zarr-python decides
@@ -223,7 +223,7 @@ def _read_metadata(folder: Path) -> dict[str, Any]:
     return checked
 
 
-def _plain_layout(meta: dict[str, Any]) -> tuple[int, int] | None:
+def plain_layout(meta: dict[str, Any]) -> tuple[int, int] | None:
     """Return (chunk rows, shard rows) if shards hold plain bytes only, else None."""
     codecs, shape = meta["codecs"], meta["shape"]
     if len(codecs) != 1 or codecs[0]["name"] != "sharding_indexed":

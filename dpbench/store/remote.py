@@ -100,6 +100,34 @@ class RemoteStore:
                 if "NoSuchBucket" in str(error):
                     raise
 
+    def read_range(self, key: str, start: int, length: int) -> memoryview | None:
+        """Read some bytes of an object; None if there is no object.
+
+        Args:
+            key: The object.
+            start: First byte; negative: so many before the end, and ``length`` of them.
+            length: Bytes to read; fewer come where the object ends.
+
+        Raises:
+            WorkspaceError: If the store cannot be reached or used.
+        """
+        import obstore
+
+        with self._errors(key):
+            try:
+                if start >= 0:
+                    data = obstore.get_range(
+                        self._store, key, start=start, length=length
+                    )
+                else:
+                    options: Any = {"range": {"suffix": -start}}
+                    data = obstore.get(self._store, key, options=options).bytes()
+                return memoryview(data)[:length]
+            except FileNotFoundError as error:
+                if "NoSuchBucket" in str(error):
+                    raise
+        return None
+
     def create(self, key: str, data: bytes) -> bool:
         """Write an object unless it is there already.
 

@@ -135,11 +135,10 @@ def adopt(folder: Path, target: Path) -> None:
             staged.rename(arrays)
 
 
-def arrays_of(remote: RemoteStore, content: dict[str, Any]) -> Any:
-    """Return the store to open a segment's arrays in, as zarr-python takes it.
+def check_presence(remote: RemoteStore, content: dict[str, Any]) -> None:
+    """Make sure by one listing that a segment lacks no file.
 
-    One listing makes sure that every file is there: zarr-python reads a missing one
-    as fill values.
+    zarr-python reads a missing one as fill values.
 
     Raises:
         DatasetError: If a file is missing.
@@ -149,7 +148,6 @@ def arrays_of(remote: RemoteStore, content: dict[str, Any]) -> Any:
     for file in remote_files(remote, content):
         if file.key not in there:
             raise _lacking(file, "is missing")
-    return remote.zarr_store()
 
 
 def _lacking(file: RemoteFile, found: str) -> DatasetError:

@@ -14,12 +14,12 @@ from dpbench.store.direct import (
     RowReader,
     check_files,
     open_array,
-    open_remote_array,
 )
 from dpbench.store.files import sha256_of_file
 from dpbench.store.manifest import read_manifest, segment_folder, segment_key
 from dpbench.store.remote import remote_of
-from dpbench.store.remote_segments import arrays_of
+from dpbench.store.remote_rows import open_remote_rows
+from dpbench.store.remote_segments import check_presence
 from dpbench.store.workspace import Workspace
 
 _SHAPES = ATOM_FIELDS | FRAME_FIELDS
@@ -45,7 +45,7 @@ class Segment:
             )
         self._facts: NDArray[Any] | None = None
         self._arrays: dict[str, RowReader] = {}
-        self._store: Any = None
+        self._is_complete = False
         self._offset: NDArray[np.int64] | None = None
 
     @property
@@ -171,10 +171,11 @@ class Segment:
             if not isinstance(array, MappedArray):
                 self._refuse_missing(f"{layout.GROUP}/{path}/")
             return array
-        if self._store is None:
-            self._store = arrays_of(remote, self.manifest)
+        if not self._is_complete:
+            check_presence(remote, self.manifest)
+            self._is_complete = True
         key = f"{segment_key(self.id)}/{layout.GROUP}/{path}"
-        return open_remote_array(self._store, key, rows=rows, shape=shape)
+        return open_remote_rows(remote, key, rows=rows, shape=shape)
 
     def _refuse_missing(self, prefix: str) -> None:
         """Raise if a file is gone: zarr-python would read it as fill values."""

@@ -10,13 +10,14 @@ import pytest
 from obstore.exceptions import GenericError
 
 from dpbench.errors import ConfigError, DatasetError, WorkspaceError
-from dpbench.store import catalog, objects
+from dpbench.store import catalog, layout, objects
 from dpbench.store.dataset import open_dataset
 from dpbench.store.fetch import fetch_version
 from dpbench.store.history import rename, retract
 from dpbench.store.pack import pack
 from dpbench.store.references import parse_reference
 from dpbench.store.remote import remote_errors, remote_of
+from dpbench.store.remote_rows import RemoteRows
 from dpbench.store.summary import list_datasets
 from dpbench.store.verify import verify
 from dpbench.store.versions import derive_version
@@ -254,3 +255,82 @@ def test_workspace_is_moved_into_a_store_by_copying_two_folders(tmp_path, url, c
     hidden = configured(local.root, f'stores = "{url}"')
     assert list_datasets(hidden) == before
     assert "holds datasets of its own" in caplog.text
+
+
+@pytest.fixture
+def small_shards(monkeypatch):
+    """Arrays of many chunks and shards."""
+    monkeypatch.setattr(layout, "CHUNK_ROWS", 8)
+    monkeypatch.setattr(layout, "SHARD_ROWS", 32)
+
+
+def test_rows_across_chunks_and_shards_are_those_of_the_disk(
+    two, tmp_path, small_shards
+):
+    here, there = two
+    trajectories(here, "t", [9, 30], natoms=5)
+    local, remote = open_dataset(here, "t"), open_dataset(there, "t")
+    assert local.is_mapped
+    assert not remote.is_mapped
+    arrays = remote.segments[0].arrays
+    assert {type(array) for array in arrays.values()} == {RemoteRows}
+    rng = np.random.default_rng(0)
+    for order in (np.arange(39), rng.permutation(39), [38, 0, 0, 7]):
+        ours, theirs = local.read(order), remote.read(order)
+        for name in ("coord", "force", "z", "box", "pbc", "energy", "virial"):
+            np.testing.assert_array_equal(getattr(ours, name), getattr(theirs, name))
+
+
+def test_archive_is_read_from_a_store_through_zarr(two):
+    here, there = two
+    trajectories(here, "t", [9, 3])
+    pack(here, "t", compress="zstd", created_at="2026-01-03")
+    remote = open_dataset(there, "t-v2")
+    assert not any(
+        isinstance(array, RemoteRows) for array in remote.segments[0].arrays.values()
+    )
+    np.testing.assert_array_equal(
+        remote.read([11, 2]).coord, open_dataset(here, "t-v1").read([11, 2]).coord
+    )
+
+
+def test_cut_or_lost_shard_is_named_when_it_is_read(two, tmp_path, small_shards):
+    here, there = two
+    trajectories(here, "t", [30], natoms=5)
+    shard = next((tmp_path / "store").glob("stores/*/segment.zarr/atoms/coord/c/2/0"))
+    good = shard.read_bytes()
+    reader = open_dataset(there, "t").segments[0].arrays["coord"]
+    out = np.empty((4, 3))
+    shard.write_bytes(good[: len(good) // 2])
+    with pytest.raises((DatasetError, WorkspaceError), match="atoms/coord"):
+        reader.copy(64, 68, out)
+    shard.unlink()
+    reader = open_dataset(there, "t")
+    with pytest.raises(DatasetError, match="coord/c/2/0: is missing"):
+        reader.read([0])
+
+
+def test_shard_of_another_writer_is_read_through_zarr(two, tmp_path, small_shards):
+    here, there = two
+    trajectories(here, "t", [30], natoms=5)
+    local = open_dataset(here, "t").read(range(30)).coord
+    shard = next((tmp_path / "store").glob("stores/*/segment.zarr/atoms/coord/c/1/0"))
+    data = shard.read_bytes()
+    size = 8 * 3 * 8  # one chunk
+    chunks = [data[i * size : (i + 1) * size] for i in range(4)]
+    places = [3, 0, 1, 2]  # where each chunk lies now
+    index = np.array([[size * place, size] for place in places], dtype="<u8").tobytes()
+    body = b"".join(chunks[places.index(place)] for place in range(4))
+    shard.write_bytes(body + index + crc32c(index))
+    remote = open_dataset(there, "t")
+    np.testing.assert_array_equal(remote.read(range(30)).coord, local)
+
+
+def crc32c(data):
+    """The checksum behind a shard's index, bit by bit."""
+    value = 0xFFFFFFFF
+    for byte in data:
+        value ^= byte
+        for _ in range(8):
+            value = (value >> 1) ^ (0x82F63B78 if value & 1 else 0)
+    return (value ^ 0xFFFFFFFF).to_bytes(4, "little")
