@@ -1,65 +1,58 @@
-"""Ingest against plain dpdata, and random batches against zarr-python.
+"""Reading VASP outputs against dpdata, and an ingest with one and two processes.
 
 Run from the repository root::
 
-    python benchmarks/ingest.py [--files 24] [--steps 150] [--workers 2] [--rounds 3]
+    python benchmarks/ingest.py [--files 24] [--steps 400] [--workers 2] [--rounds 5]
 
-A synthetic set of OUTCARs (48 atoms, 15 electronic steps a frame) is made once. Then,
-in turn and several rounds: dpdata parses every file in this process and keeps nothing;
-dpbench ingests the folder into an empty workspace with ``--workers 0``, that is
-parsing, gates, digests, Zarr, fsync and registry; and the same with worker processes,
-their start included. Last, random batches of 32 frames are read from that dataset by
-the direct reader and by zarr-python. Medians and ranges are printed; nothing is held
-against a threshold.
+Synthetic OUTCAR and vasprun.xml files (48 atoms, 15 electronic iterations a step; see
+vasp_files.py) are made once. Then, in turn and several rounds: our reader and dpdata's
+read an OUTCAR, then a vasprun.xml, each in this process and keeping nothing; dpbench
+ingests all OUTCARs into an empty workspace with one reader process and with several,
+their start included, that is parsing, gates, digests, Zarr, fsync and registry. Ratios
+are taken round by round, of neighbours in time; medians and ranges are printed, and as
+JSON with ``--out FILE``. The memory of each reader is measured once, in a process of
+its own, as what it takes above the start of reading. Nothing is held against a
+threshold. The defaults make 350 MB of OUTCARs and take some five minutes.
 """
 
 import argparse
 import json
+import os
+import platform
 import shutil
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 import warnings
 from collections.abc import Callable
+from importlib.metadata import version as package_version
 from pathlib import Path
 
-import numpy as np
+from vasp_files import NATOMS, size_of, write_runs
 
-NATOMS = 48
-N_SCF = 15
-BATCH = 32
-CELL = np.diag([8.0, 8.5, 9.0])
+PACKAGES = ("dpdata", "lxml", "numpy", "zarr")
+FORMATS = {"OUTCAR": "vasp/outcar", "vasprun.xml": "vasp/xml"}
 
 
-def write_outcars(folder: Path, *, files: int, steps: int) -> int:
-    """Write synthetic OUTCARs; return their size in bytes."""
-    rng = np.random.default_rng(0)
-    for number in range(files):
-        blocks = [_step(i + 1, rng) for i in range(steps)]
-        path = folder / f"run{number:03d}" / "OUTCAR"
-        path.parent.mkdir(parents=True)
-        path.write_text(_head() + "".join(blocks) + _TAIL)
-    return sum(path.stat().st_size for path in folder.rglob("OUTCAR"))
-
-
-def timed(function: Callable[[], int]) -> tuple[float, int]:
-    start = time.perf_counter()
-    count = function()
-    return time.perf_counter() - start, count
-
-
-def with_dpdata(folder: Path) -> int:
+def with_dpdata(path: Path) -> int:
     import dpdata
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return sum(
-            len(dpdata.LabeledSystem(str(path), fmt="vasp/outcar"))
-            for path in sorted(folder.rglob("OUTCAR"))
-        )
+        return len(dpdata.LabeledSystem(str(path), fmt=FORMATS[path.name]))
 
 
-def with_dpbench(folder: Path, root: Path, workers: int) -> int:
+def with_dpbench(path: Path) -> int:
+    from dpbench.io.parsed import SourceFiles
+    from dpbench.io.readers import reader_of
+
+    files = SourceFiles(format="vasp", paths=(path,))
+    return reader_of("vasp").read(files).frames.nframes
+
+
+def ingested(folder: Path, root: Path, workers: int) -> int:
     from dpbench.io.ingest import ingest
     from dpbench.store.workspace import Workspace
 
@@ -68,164 +61,167 @@ def with_dpbench(folder: Path, root: Path, workers: int) -> int:
     return ingest(workspace, "vasp", [folder], dataset="bench", workers=workers).n_kept
 
 
-def read_batches(root: Path, *, seconds: float) -> dict[str, float]:
-    """Read random batches; return frames a second of each reader."""
-    import zarr
+READERS: dict[str, Callable[[Path], int]] = {
+    "dpbench": with_dpbench,
+    "dpdata": with_dpdata,
+}
 
-    from dpbench.store.dataset import open_dataset
-    from dpbench.store.workspace import Workspace
 
-    version = open_dataset(Workspace.find(root), "bench")
-    rng = np.random.default_rng(1)
-    rates = {}
+def timed(function: Callable[[], int], expected: int) -> float:
+    """Return the wall time of one call, s; a wrong count ends the benchmark."""
+    start = time.perf_counter()
+    count = function()
+    seconds = time.perf_counter() - start
+    if count != expected:
+        raise SystemExit(f"{count} frames; expected {expected}")
+    return seconds
 
-    def direct() -> None:
-        version.read(rng.integers(0, version.nframes, BATCH))
 
-    groups = [
-        zarr.open_group(segment.folder / "segment.zarr", mode="r")
-        for segment in version.segments
-    ]
-    arrays = [
-        [group[f"atoms/{name}"] for name in ("coord", "force", "z")]
-        + [group[f"frames/{name}"] for name in ("energy", "box")]
-        for group in groups
-    ]
-    offsets = [segment.atom_offset for segment in version.segments]
+def summary(values: list[float], digits: int = 3) -> dict[str, object]:
+    """Median, range and samples."""
+    return {
+        "median": round(statistics.median(values), digits),
+        "range": [round(min(values), digits), round(max(values), digits)],
+        "samples": [round(value, digits) for value in values],
+    }
 
-    def through_zarr() -> None:
-        for _ in range(BATCH):
-            which = int(rng.integers(len(groups)))
-            row = int(rng.integers(len(offsets[which]) - 1))
-            start, stop = offsets[which][row : row + 2]
-            for array in arrays[which][:3]:
-                array[int(start) : int(stop)]
-            for array in arrays[which][3:]:
-                array[row : row + 1]
 
-    for name, function in (("direct", direct), ("zarr-python", through_zarr)):
-        function()
-        start, batches = time.perf_counter(), 0
-        while time.perf_counter() - start < seconds:
-            function()
-            batches += 1
-        rates[name] = batches * BATCH / (time.perf_counter() - start)
-    return rates
+def compare_readers(path: Path, *, steps: int, rounds: int) -> dict[str, object]:
+    """Read one file with both readers, in turn."""
+    times: dict[str, list[float]] = {name: [] for name in READERS}
+    for reader in READERS.values():
+        reader(path)  # imports and a warm page cache
+    for number in range(rounds):
+        order = list(READERS) if number % 2 else list(READERS)[::-1]
+        for name in order:
+            times[name].append(timed(lambda n=name: READERS[n](path), steps))
+    ratios = [b / a for a, b in zip(times["dpbench"], times["dpdata"], strict=True)]
+    size = path.stat().st_size / 1e6
+    memory = {name: memory_of(name, path) for name in READERS}
+    return {
+        "size_mb": round(size, 1),
+        "seconds": {name: summary(values) for name, values in times.items()},
+        "mb_per_s": {
+            name: round(size / statistics.median(values), 1)
+            for name, values in times.items()
+        },
+        "times_dpdata": summary(ratios, 2),
+        "memory_mb": memory,
+        "memory_of_dpdata": round(memory["dpbench"] / memory["dpdata"], 3),
+    }
+
+
+def memory_of(name: str, path: Path) -> float:
+    """Return the largest memory that reading takes above its start, MB."""
+    command = [sys.executable, __file__, "--memory-of", name, str(path)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    return round(float(done.stdout), 1)
+
+
+def print_memory(name: str, path: Path) -> None:
+    """Read once, and print by how much the largest memory grew, MB."""
+    if name == "dpdata":
+        import dpdata  # noqa: F401 - imports are not counted
+    else:
+        from dpbench.io.readers import dpdata_formats, vasp  # noqa: F401
+    Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
+    before = status("VmRSS")
+    READERS[name](path)
+    print(status("VmHWM") - before)
+
+
+def status(key: str) -> float:
+    """Return a size of this process as the kernel tells it, MB."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(f"{key}:"):
+            return int(line.split()[1]) * 1.024e-3
+    raise SystemExit(f"/proc/self/status has no {key}")
+
+
+def compare_workers(
+    data: Path, root: Path, *, frames: int, workers: int, rounds: int
+) -> dict[str, object]:
+    """Ingest everything with one process and with several, in turn."""
+    counts = (1, workers)
+    times: dict[int, list[float]] = {count: [] for count in counts}
+    ingested(data, root, 1)
+    for number in range(rounds):
+        for count in counts if number % 2 else counts[::-1]:
+            seconds = timed(lambda n=count: ingested(data, root, n), frames)
+            times[count].append(seconds)
+    ratios = [one / many for one, many in zip(times[1], times[workers], strict=True)]
+    size = size_of(data) / 1e6
+    return {
+        "size_mb": round(size, 1),
+        "frames": frames,
+        "seconds": {f"{n} workers": summary(values) for n, values in times.items()},
+        "mb_per_s": {
+            f"{n} workers": round(size / statistics.median(values), 1)
+            for n, values in times.items()
+        },
+        f"times_one_with_{workers}": summary(ratios, 2),
+    }
+
+
+def cpu_name() -> str:
+    """Name the processor."""
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.split(":", 1)[1].strip()
+    return platform.processor()
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--files", type=int, default=24)
-    parser.add_argument("--steps", type=int, default=150)
+    parser.add_argument("--steps", type=int, default=400)
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--folder", type=Path, help="where the files are made")
+    parser.add_argument("--out", type=Path, help="write the record here too")
+    parser.add_argument("--memory-of", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        data, root = Path(folder) / "data", Path(folder) / "ws"
-        size = write_outcars(data, files=options.files, steps=options.steps)
-        expected = options.files * options.steps
-        runs: dict[str, list[float]] = {}
-        for _ in range(options.rounds):
-            for name, function in (
-                ("dpdata", lambda: with_dpdata(data)),
-                ("dpbench, 1 process", lambda: with_dpbench(data, root, 0)),
-                (
-                    f"dpbench, {options.workers} workers",
-                    lambda: with_dpbench(data, root, options.workers),
-                ),
-            ):
-                seconds, count = timed(function)
-                if count != expected:
-                    raise SystemExit(f"{name}: {count} frames; expected {expected}")
-                runs.setdefault(name, []).append(seconds)
-        rates = read_batches(root, seconds=3.0)
-    base = statistics.median(runs["dpdata"])
-    report = {
-        "size_mb": round(size / 1e6, 1),
-        "frames": expected,
-        "ingest": {
-            name: {
-                "seconds": round(statistics.median(times), 3),
-                "range": [round(min(times), 3), round(max(times), 3)],
-                "mb_per_s": round(size / 1e6 / statistics.median(times), 1),
-                "ratio_to_dpdata": round(base / statistics.median(times), 2),
-            }
-            for name, times in runs.items()
+    if options.memory_of:
+        print_memory(options.memory_of[0], Path(options.memory_of[1]))
+        return
+    # One core a process: readers and numpy use one thread each.
+    os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"
+    with tempfile.TemporaryDirectory(dir=options.folder) as folder:
+        record = measure(Path(folder), options)
+    text = json.dumps(record, indent=2)
+    print(text)
+    if options.out is not None:
+        options.out.write_text(text + "\n")
+
+
+def measure(folder: Path, options: argparse.Namespace) -> dict[str, object]:
+    write_runs(folder, files=options.files, steps=options.steps)
+    readers = {}
+    for name in FORMATS:
+        path = next((folder / name.partition(".")[0]).rglob(name))
+        readers[name] = compare_readers(
+            path, steps=options.steps, rounds=options.rounds
+        )
+    return {
+        "benchmark": "ingest",
+        "atoms": NATOMS,
+        "readers": readers,
+        "ingest": compare_workers(
+            folder / "OUTCAR",
+            folder / "ws",
+            frames=options.files * options.steps,
+            workers=options.workers,
+            rounds=options.rounds,
+        ),
+        "load_average": os.getloadavg(),
+        "threads": 1,
+        "hardware": {"cpu": cpu_name(), "cores": os.cpu_count()},
+        "versions": {
+            "python": platform.python_version(),
+            **{name: package_version(name) for name in PACKAGES},
         },
-        "random_frames_per_s": {name: round(rate) for name, rate in rates.items()},
     }
-    print(json.dumps(report, indent=2))
 
-
-def _head() -> str:
-    return f""" vasp.6.3.0 20Jan22 (build Jan 01 2023 00:00:00) complex
-
-   VRHFIN =O: s2p4
-   TITEL  = PAW_PBE O 08Apr2002
-   VRHFIN =H: ultrasoft test
-   TITEL  = PAW_PBE H 15Jun2001
-   number of dos      NEDOS =    301   number of ions     NIONS = {NATOMS:6d}
-   ions per type =  {NATOMS // 3:14d}{2 * NATOMS // 3:4d}
-   ENCUT  =  400.0 eV  29.40 Ry    5.42 a.u.
-   NELM   =     60;   NELMIN=  4; NELMDL= -5     # of ELM steps
-   EDIFF  = 0.1E-05   stopping-criterion for ELM
-   GGA     =    PE    GGA type
-"""
-
-
-def _step(number: int, rng: np.random.Generator) -> str:
-    coord = rng.uniform(0, 8, (NATOMS, 3))
-    force = rng.normal(0, 1, (NATOMS, 3))
-    rows = "".join(
-        "".join(f"{x:13.5f}" for x in xyz)
-        + "   "
-        + "".join(f"{f:14.6f}" for f in fs)
-        + "\n"
-        for xyz, fs in zip(coord, force, strict=True)
-    )
-    cell = "".join(
-        "   " + "".join(f"{x:13.9f}" for x in row) + "   0.125000000  0.0  0.0\n"
-        for row in CELL
-    )
-    loops = "".join(
-        f"{'-' * 39} Iteration {number:6d}({i:4d})  {'-' * 39}\n"
-        + "    POTLOK:  cpu time      0.0500: real time      0.0500\n" * 8
-        + " eigenvalue-minimisations  :   640\n"
-        " total energy-change (2. order) :-0.1000000E-07  (-0.1000000E-07)\n"
-        " number of electron      64.0000000 magnetization\n"
-        for i in range(1, N_SCF + 1)
-    )
-    stress = "".join(f"{x:12.5f}" for x in rng.normal(0, 10, 6))
-    rule = " " + "-" * 83
-    return f"""{loops}{"-" * 24} aborting loop because EDIFF is reached {"-" * 40}
-
-  in kB  {stress}
-  external pressure =        1.00 kB  Pullay stress =        0.00 kB
-
- VOLUME and BASIS-vectors are now :
- {"-" * 77}
-  energy-cutoff  :      400.00
-  volume of cell :      612.00
-      direct lattice vectors                 reciprocal lattice vectors
-{cell}
- POSITION                                       TOTAL-FORCE (eV/Angst)
-{rule}
-{rows}{rule}
-    total drift:                               -0.000457     -0.000398     -0.000002
-
-  FREE ENERGIE OF THE ION-ELECTRON SYSTEM (eV)
-  ---------------------------------------------------
-  free  energy   TOTEN  ={rng.normal(-200, 1):20.8f} eV
-
-  energy  without entropy=     -200.0  energy(sigma->0) =     -200.0
-     LOOP+:  cpu time    7.0434: real time    7.2702
-"""
-
-
-_TAIL = """
- General timing and accounting informations for this job:
- ========================================================
-"""
 
 if __name__ == "__main__":
     main()

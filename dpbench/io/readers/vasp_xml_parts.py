@@ -24,6 +24,9 @@ _END = b"</modeling>"
 _TORN = b"<torn/>"
 """Put where a step began or ended inside a large part: one of its tags is lost."""
 
+_SCF, _SCF_END = b"<scstep>", b"</scstep>"
+_PARTS = (b"<structure", b"<varray", _TORN)
+"""What does not stand inside an electronic iteration."""
 _LONGEST = 16
 _ORDER = re.compile(r"(scstep )*structure (forces )?(stress )?energy ")
 """Children of a whole step."""
@@ -102,15 +105,32 @@ def parse_step(text: bytes, *, is_whole: bool) -> tuple[Any | None, bool]:
         The element, None if nothing of it can be parsed; and whether it is whole:
         well-formed, with each of its parts once and in order.
     """
-    strict = etree.XMLParser(resolve_entities=False, encoding="iso-8859-1")
+    options: dict[str, Any] = {
+        "resolve_entities": False,
+        "encoding": "iso-8859-1",
+        "collect_ids": False,
+        "remove_blank_text": True,
+    }
     try:
-        element = etree.fromstring(text, strict)
+        short = _without_first_iterations(text)
+        element = etree.fromstring(short, etree.XMLParser(**options))
     except etree.XMLSyntaxError:
-        lenient = etree.XMLParser(
-            recover=True, resolve_entities=False, encoding="iso-8859-1"
-        )
+        lenient = etree.XMLParser(recover=True, **options)
         return etree.fromstring(text, lenient), False
     return element, is_whole and _is_in_order(element)
+
+
+def _without_first_iterations(text: bytes) -> bytes:
+    """Drop all electronic iterations but the last, whose energy alone is wanted.
+
+    They are half of the text. If they are not plain siblings the text stays as it is.
+    """
+    first, last = text.find(_SCF), text.rfind(_SCF)
+    dropped = text[first:last] if first >= 0 else b""
+    n_open = dropped.count(_SCF)
+    if n_open != dropped.count(_SCF_END) or any(m in dropped for m in _PARTS):
+        return text
+    return text[:first] + text[last:]
 
 
 def _is_in_order(element: Any) -> bool:
