@@ -30,7 +30,6 @@ from pathlib import Path
 import numpy as np
 
 NATOMS = 100
-SET_FRAMES = 5_000
 NEEDED_BYTES = 20_000_000_000
 BOUND_BYTES = 2_000_000_000
 BATCH = 32
@@ -65,6 +64,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, required=True, help="a new folder")
     parser.add_argument("--frames", type=int, default=1_000_000)
     parser.add_argument("--systems", type=int, default=20)
+    parser.add_argument("--set-frames", type=int, default=5_000, help="of a set")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--batches", type=int, default=64, help="random batches read")
     parser.add_argument("--twins", action="store_true", help="split looks for twins")
@@ -97,7 +97,12 @@ def run(folder: Path, options: argparse.Namespace) -> dict:
     """Run the stages; return the record."""
     data, workspace = folder / "data", folder / "workspace"
     began = time.perf_counter()
-    size = write_systems(data, frames=options.frames, systems=options.systems)
+    size = write_systems(
+        data,
+        frames=options.frames,
+        systems=options.systems,
+        set_frames=options.set_frames,
+    )
     stages: dict[str, dict] = {"generate": {"seconds": time.perf_counter() - began}}
     program = [sys.executable, "-m", "dpbench", "--workspace", str(workspace)]
     ingest = ["ingest", "deepmd", str(data), "--dataset", "million"]
@@ -137,7 +142,7 @@ def run(folder: Path, options: argparse.Namespace) -> dict:
     }
 
 
-def write_systems(folder: Path, *, frames: int, systems: int) -> int:
+def write_systems(folder: Path, *, frames: int, systems: int, set_frames: int) -> int:
     """Write trajectories as deepmd/npy; return their size in bytes.
 
     Each system walks from a lattice in steps of 0.01 Å, with random forces: what the
@@ -155,12 +160,12 @@ def write_systems(folder: Path, *, frames: int, systems: int) -> int:
         (system / "type.raw").write_text("\n".join(map(str, np.sort(types))) + "\n")
         (system / "type_map.raw").write_text(f"O\nH\n{'Si' if number % 2 else 'Al'}\n")
         place = sites.copy()
-        for start in range(0, count, SET_FRAMES):
-            size = min(SET_FRAMES, count - start)
+        for start in range(0, count, set_frames):
+            size = min(set_frames, count - start)
             steps = rng.standard_normal((size, NATOMS, 3), dtype=np.float32) * 0.01
             coord = place + np.cumsum(steps, axis=0, dtype=np.float32)
             place = coord[-1]
-            target = system / f"set.{start // SET_FRAMES:03d}"
+            target = system / f"set.{start // set_frames:03d}"
             target.mkdir()
             force = rng.standard_normal((size, NATOMS * 3), dtype=np.float32)
             box = np.tile(np.eye(3, dtype=np.float32).ravel() * side, (size, 1))
