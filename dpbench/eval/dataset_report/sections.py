@@ -63,84 +63,82 @@ def holdings(facts: Facts) -> Markup:
 
 
 def distributions(found: Profile) -> Markup:
-    """Draw energies, forces, distances, volumes."""
-    centres = (DISTANCE_EDGES[1:] + DISTANCE_EDGES[:-1]) / 2
-    width = float(DISTANCE_EDGES[1] - DISTANCE_EDGES[0])
-    lines = {
-        "–".join(pair): counts / (found.n_distance_frames * width)
-        for pair, counts in found.distances.items()
-    }
-    fitted = ", ".join(
-        f"{element} {energy:.3f}"
-        for element, energy in zip(found.fit.elements, found.fit.energy, strict=True)
-    )
-    is_deficient = found.fit.rank < len(found.fit.elements)
-    deficiency = (
-        f" Only {found.fit.rank} of its {len(found.fit.elements)} energies can be told "
-        "apart: the compositions depend on each other."
+    """Draw energies, forces, distances, volumes, pressures and temperatures."""
+    forces = plots.binned(
+        found.force_counts,
+        FORCE_EDGES,
+        x_label="Force norm, eV/Å",
+        label="Norms of forces",
     )
     drawn = (
-        _figure(
-            plots.histogram(
-                found.energy_per_atom,
-                x_label="Energy, eV/atom",
-                label="Energies per atom",
-            ),
-            "Energy per atom",
-        ),
-        _figure(
-            plots.histogram(
-                1000 * found.energy_residual,
-                x_label="Energy beyond the composition, meV/atom",
-                label="Energies per atom beyond the composition fit",
-            ),
-            "Energy beyond one energy an element",
-            f"Fitted, eV: {fitted}." + (deficiency if is_deficient else ""),
-        ),
-        _figure(
-            plots.binned(
-                found.force_counts,
-                FORCE_EDGES,
-                x_label="Force norm, eV/Å",
-                label="Norms of forces",
-            ),
-            "Force on an atom",
-        ),
-        _figure(
-            plots.curves(
-                lines,
-                centres,
-                x_label="Distance, Å",
-                y_label="Pairs a frame and Å",
-                label="Distances between atoms by pair of elements",
-            ),
-            "Distances by pair",
-            f"{found.n_distance_frames} frames, evenly spread.",
-        ),
-        _figure(
-            plots.histogram(
-                found.volume_per_atom,
-                x_label="Volume, Å³/atom",
-                label="Volumes per atom",
-            ),
-            "Volume per atom",
-        ),
-        _figure(
-            plots.histogram(found.pressure, x_label="Pressure, GPa", label="Pressures"),
-            "Pressure",
-            "From the virial, without the kinetic part.",
-        ),
-        _figure(
-            plots.histogram(
-                found.temperature, x_label="Temperature, K", label="Temperatures"
-            ),
-            "Temperature",
-            "Kinetic temperature, as the sources print it.",
+        *_energies(found),
+        _figure(forces, "Force on an atom"),
+        _distances(found),
+        *(
+            _figure(plots.histogram(values, x_label=x_label, label=title), title, note)
+            for values, x_label, title, note in (
+                (found.volume_per_atom, "Volume, Å³/atom", "Volume per atom", ""),
+                (
+                    found.pressure,
+                    "Pressure, GPa",
+                    "Pressure",
+                    "From the virial, without the kinetic part.",
+                ),
+                (
+                    found.temperature,
+                    "Temperature, K",
+                    "Temperature",
+                    "Kinetic temperature, as the sources print it.",
+                ),
+            )
         ),
     )
     return section(
         "distributions", "Distributions", tag("div", *drawn, class_="figures")
     )
+
+
+def _energies(found: Profile) -> tuple[Markup, Markup]:
+    fit = found.fit
+    fitted = ", ".join(
+        f"{element} {energy:.3f}"
+        for element, energy in zip(fit.elements, fit.energy, strict=True)
+    )
+    deficiency = (
+        f" Only {fit.rank} of its {len(fit.elements)} energies can be told apart: the "
+        "compositions depend on each other."
+    )
+    total = plots.histogram(
+        found.energy_per_atom, x_label="Energy, eV/atom", label="Energies per atom"
+    )
+    beyond = plots.histogram(
+        1000 * found.energy_residual,
+        x_label="Energy beyond the composition, meV/atom",
+        label="Energies per atom beyond the composition fit",
+    )
+    note = f"Fitted, eV: {fitted}." + (
+        deficiency if fit.rank < len(fit.elements) else ""
+    )
+    return (
+        _figure(total, "Energy per atom"),
+        _figure(beyond, "Energy beyond one energy an element", note),
+    )
+
+
+def _distances(found: Profile) -> Markup:
+    width = float(DISTANCE_EDGES[1] - DISTANCE_EDGES[0])
+    drawing = plots.curves(
+        {
+            "–".join(pair): counts / (found.n_distance_frames * width)
+            for pair, counts in found.distances.items()
+        },
+        (DISTANCE_EDGES[1:] + DISTANCE_EDGES[:-1]) / 2,
+        x_label="Distance, Å",
+        y_label="Pairs a frame and Å",
+        label="Distances between atoms by pair of elements",
+    )
+    note = f"{found.n_distance_frames} frames, evenly spread."
+    return _figure(drawing, "Distances by pair", note)
 
 
 def theories(facts: Facts) -> Markup:
