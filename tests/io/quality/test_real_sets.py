@@ -4,10 +4,13 @@ import numpy as np
 import pytest
 
 from dpbench.io.ingest import ingest
+from dpbench.io.quality.exclude import exclude
 from dpbench.io.quality.findings import describe
 from dpbench.io.quality.judge import judge
 from dpbench.store.dataset import open_dataset
 from dpbench.store.workspace import Workspace
+from tests.io.quality.faulty_sets import judged, raised
+from tests.io.quality.twin_makers import mlearn
 
 SETS = [
     ("qe", "si8_qe_lda"),
@@ -25,10 +28,6 @@ def workspace(tmp_path_factory, shared_data):
         folder = shared_data / "generated" / name
         ingest(workspace, code, [folder], dataset=name)
     return workspace
-
-
-def raised(quality):
-    return {name: count for name, count in quality.counts.items() if count}
 
 
 @pytest.mark.parametrize("name", ["si8_qe_lda", "almg_qe_lda", "water8_qe_pbe"])
@@ -71,3 +70,22 @@ def test_slopes_of_real_trajectories_are_one(workspace):
         slopes = np.array([e["slope"] for e in entries])
         assert np.abs(slopes - 1).max() < 3e-3
         assert min(e["r"] for e in entries) > 0.99999
+
+
+@pytest.mark.slow
+def test_twins_of_silicon_are_flagged_in_one_version(tmp_path, shared_data):
+    training, _ = mlearn(shared_data, "Si", "training")
+    test, _ = mlearn(shared_data, "Si", "test")
+    version, quality = judged(tmp_path, {"training": training, "test": test})
+    flagged = quality.of("duplicate_invariant")
+    assert raised(quality) == {"duplicate_invariant": 45}
+    assert int((flagged < 214).sum()) == 40
+    # Three test frames repeat a training frame, two more repeat a test frame.
+    of = quality.values["duplicate_of"][[236, 237, 238, 234, 235]]
+    assert of.tolist() == [192, 192, 192, 233, 233]
+    told = quality.checks["twins"]
+    assert (told["confirmed"], told["refuted"]) == (45, 0)
+    made = exclude(
+        version, quality, ["duplicate_invariant"], created_at="2026-01-01T00:00:00Z"
+    )
+    assert judge(made).n_flagged == 0
