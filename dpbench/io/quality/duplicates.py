@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from dpbench.io.quality.fingerprint import Fingerprints
 from dpbench.io.quality.gather import Gathered
-from dpbench.io.quality.groups import comparable
+from dpbench.io.quality.groups import comparable, is_of_undeclared_level, states
 from dpbench.io.quality.isometry import find_motion
 from dpbench.io.quality.thresholds import Thresholds
 from dpbench.io.quality.twins import find_twins
@@ -23,24 +23,18 @@ MOST_CONFIRMED = 2000
 def exact_duplicates(version: DatasetVersion, data: Gathered) -> Index:
     """Find frames whose structure stands earlier, number by number.
 
-    Frames of another charge, multiplicity or incompatible level of theory are others.
+    Frames of another charge, multiplicity or incompatible level of theory are others;
+    one of an undeclared level repeats any.
 
     Returns:
         (frame), the earliest such frame, -1 for none.
     """
-    of = np.full(len(data.energy), -1, dtype=np.int64)
-    if len(of):
-        _, state = np.unique(comparable(version), return_inverse=True)
-        marks = state.reshape(-1, 1).astype(np.int64).view(np.uint8)
-        whole = np.ascontiguousarray(np.concatenate([data.digests, marks], axis=1))
-        _, first, inverse = np.unique(
-            whole.view(f"V{whole.shape[1]}")[:, 0],
-            return_index=True,
-            return_inverse=True,
-        )
-        origin = first[inverse.reshape(-1)]
-        repeats = origin != np.arange(len(of))
-        of[repeats] = origin[repeats]
+    of = _first_alike(data.digests, comparable(version))
+    of_any = _first_alike(data.digests, states(version))
+    is_open = is_of_undeclared_level(version)
+    repeats_any = (is_open | is_open[of_any]) if len(is_open) else is_open
+    of[repeats_any] = of_any[repeats_any]
+    of[of == np.arange(len(of))] = -1
     return of
 
 
@@ -63,16 +57,9 @@ def invariant_duplicates(
         confirmed, refuted, and too many to be confirmed.
     """
     of = np.full(len(data.energy), -1, dtype=np.int64)
-    kept = np.flatnonzero(exact < 0).astype(np.int64)
-    prints = Fingerprints(
-        vectors=data.fingerprints.vectors,
-        keys=np.char.add(data.fingerprints.keys, comparable(version)),
-    )
-    pairs = find_twins(prints.select(kept), tolerance=limits.twin_tolerance)
-    order = np.lexsort((pairs.i, pairs.j))
-    one, other = kept[pairs.i[order]].tolist(), kept[pairs.j[order]].tolist()
-    told: Counter[str] = Counter(proposed=len(one))
-    for i, j in zip(one, other, strict=True):
+    pairs = _proposed(version, data, exact, limits)
+    told: Counter[str] = Counter(proposed=len(pairs))
+    for i, j in pairs:
         # A frame that is a duplicate itself makes no others: relaxations would
         # otherwise be linked from end to end, step by small step.
         if of[i] >= 0 or of[j] >= 0:
@@ -88,6 +75,40 @@ def invariant_duplicates(
             of[j] = i
     names = ("proposed", "confirmed", "refuted", "unconfirmed")
     return of, {name: told[name] for name in names}
+
+
+def _proposed(
+    version: DatasetVersion, data: Gathered, exact: Index, limits: Thresholds
+) -> list[tuple[int, int]]:
+    """Propose pairs (earlier frame, later frame), by rising later frame."""
+    kept = np.flatnonzero(exact < 0).astype(np.int64)
+    is_open = is_of_undeclared_level(version)
+    found: set[tuple[int, int]] = set()
+    for keys, any_level in ((comparable(version), False), (states(version), True)):
+        if any_level and not is_open.any():
+            continue
+        prints = Fingerprints(
+            vectors=data.fingerprints.vectors,
+            keys=np.char.add(data.fingerprints.keys, keys),
+        )
+        pairs = find_twins(prints.select(kept), tolerance=limits.twin_tolerance)
+        i, j = kept[pairs.i], kept[pairs.j]
+        told = is_open[i] | is_open[j] if any_level else np.ones(len(i), dtype=np.bool_)
+        found |= set(zip(i[told].tolist(), j[told].tolist(), strict=True))
+    return sorted(found, key=lambda pair: (pair[1], pair[0]))
+
+
+def _first_alike(digests: NDArray[np.uint8], keys: NDArray[np.str_]) -> Index:
+    """(frame), the first frame that has the same digest and key: itself, if new."""
+    if not len(digests):
+        return np.zeros(0, dtype=np.int64)
+    _, number = np.unique(keys, return_inverse=True)
+    marks = number.reshape(-1, 1).astype(np.int64).view(np.uint8)
+    whole = np.ascontiguousarray(np.concatenate([digests, marks], axis=1))
+    _, first, inverse = np.unique(
+        whole.view(f"V{whole.shape[1]}")[:, 0], return_index=True, return_inverse=True
+    )
+    return first[inverse.reshape(-1)].astype(np.int64)
 
 
 def relabelled(version: DatasetVersion, of: Index) -> list[int]:

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from dpbench.store.dataset import DatasetVersion
 from dpbench.store.theory import Level, compatibility, conflicts
+from dpbench.store.theory_rules import is_undeclared
 
 Index = NDArray[np.int64]
 
@@ -57,6 +58,12 @@ def comparable(version: DatasetVersion) -> NDArray[np.str_]:
     levels = _level_keys(version)[version.source_of]
     keys: NDArray[np.str_] = np.char.add(np.char.add(levels, "|"), states(version))
     return keys
+
+
+def is_of_undeclared_level(version: DatasetVersion) -> NDArray[np.bool_]:
+    """(frame), whether the source tells no level of theory (npy, extxyz)."""
+    undeclared = [is_undeclared(source.theory) for source in version.sources]
+    return np.array(undeclared, dtype=np.bool_)[version.source_of]
 
 
 def states(version: DatasetVersion) -> NDArray[np.str_]:

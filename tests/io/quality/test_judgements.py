@@ -30,6 +30,7 @@ from tests.io.quality.faulty_sets import (
     moved_labels,
     with_pressure,
 )
+from tests.io.quality.twin_makers import twins_of
 from tests.store.synthetic import (
     THEORY,
     commit,
@@ -326,3 +327,26 @@ def test_command_tells_of_every_kind_of_finding(tmp_path):
         "skipped trajectory: 9 frames in 1 groups: no atom moves",
     ):
         assert words in text, words
+
+
+def test_an_undeclared_copy_is_a_duplicate_of_any_level(tmp_path):
+    run = breathing_run()
+    copy = replace(run, energy=run.energy + 1e-6)
+    rng = np.random.default_rng(0)
+    turned = twins_of(run.select(np.arange(5)), rng)
+    bare = fingerprint({})
+    workspace = new_workspace(tmp_path)
+    commit(
+        workspace,
+        "mixed",
+        segment_data(run, [source_entry("lda", n_read=40)]),
+        segment_data(copy, [source_entry("copy", n_read=40, theory=bare)]),
+        segment_data(turned, [source_entry("turned", n_read=5, theory=bare)]),
+        theories=(THEORY, {}),
+        allow_mixed_theory=True,
+    )
+    quality = judge(open_dataset(workspace, "mixed"))
+    assert quality.of("duplicate_exact").tolist() == list(range(40, 80))
+    assert quality.of("duplicate_invariant").tolist() == list(range(80, 85))
+    of = quality.values["duplicate_of"]
+    assert of[40:].tolist() == [*range(40), *range(5)]
