@@ -26,7 +26,7 @@ SHAPED := $(SHAPED),dpbench.kernels.neighbours.reference
 help:
 	@echo 'make demo       run the whole way on real data that ships with dpbench'
 	@echo 'make test       run the tests (two at a time, about five minutes)'
-	@echo 'make test-full  run every test whose needs are met on this machine'
+	@echo 'make test-full  run every test whose needs are met here, with more kills and fuzz'
 	@echo 'make shapes     run the numerical tests with every array annotation checked'
 	@echo 'make lint       style, types, import contracts, spelling, fresh references'
 	@echo 'make docs       renew the generated pages of docs/'
@@ -39,7 +39,8 @@ test: .venv/dev.stamp
 	$(ONE_THREAD) $(PYTHON) -m pytest -n 2 -m "$(QUICK)"
 
 test-full: .venv/dev.stamp
-	$(ONE_THREAD) $(PYTHON) -m pytest -n 2
+	$(ONE_THREAD) DPBENCH_KILLS=50 DPBENCH_FLIPS=20 DPBENCH_FUZZ=5000 \
+		$(PYTHON) -m pytest -n 2
 
 shapes: .venv/dev.stamp
 	$(ONE_THREAD) $(PYTHON) -m pytest -q -n 2 -m "$(QUICK)" tests/kernels tests/models \

@@ -37,6 +37,30 @@ def absent(need: str, reason: str) -> None:
     pytest.skip(reason)
 
 
+@pytest.fixture
+def figures(record_property):
+    """Say a line that stands at the end of the log, whatever process ran the test."""
+    return lambda text: record_property("figures", text)
+
+
+def pytest_terminal_summary(terminalreporter) -> None:
+    """Print what the tests counted: kills, flips, mutations."""
+    reports = [
+        r for key in ("passed", "failed") for r in terminalreporter.getreports(key)
+    ]
+    lines = [
+        f"{report.nodeid.rpartition('::')[2]}: {text}"
+        for report in reports
+        if report.when == "call"
+        for name, text in report.user_properties
+        if name == "figures"
+    ]
+    if lines:
+        terminalreporter.section("figures")
+        for line in sorted(lines):
+            terminalreporter.write_line(line)
+
+
 @pytest.fixture(autouse=True)
 def own_workspace(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep every test away from the workspace of whoever runs it."""

@@ -72,7 +72,7 @@ def test_every_kind_of_file_is_there(root):
         assert any(wanted in kind for kind in kinds), wanted
 
 
-def test_one_flipped_bit_is_found_and_named(root, capsys):
+def test_one_flipped_bit_is_found_and_named(root, figures):
     seen = []
     for path, position, bit in places(root):
         whole = path.read_bytes()
@@ -91,10 +91,8 @@ def test_one_flipped_bit_is_found_and_named(root, capsys):
             assert array in done.output, (where, done.output)
             assert "chunk 0" in done.output, (where, done.output)
         seen.append(where)
-    with capsys.disabled():
-        print(
-            f"\n{len(seen)} flips in {len(files_by_kind(root))} kinds of files: found"
-        )
+    n_kinds = len(files_by_kind(root))
+    figures(f"{len(seen)} flips in {n_kinds} kinds of files, all found")
     assert dpbench(root, "dataset", "verify", "--all").exit_code == 0
 
 

@@ -48,7 +48,7 @@ def resize(disk, kilobytes):
 
 @pytest.mark.slow
 @pytest.mark.skipif(os.getuid() != 0, reason="only root may mount a tiny disk")
-def test_a_full_disk_is_one_line_and_the_next_run_works(disk, capsys):
+def test_a_full_disk_is_one_line_and_the_next_run_works(disk, figures):
     runs = sorted(DEMO.glob("*_900K.out.gz"))
     whole = disk.parent / "whole"
     assert dpbench(whole, "ingest", "qe", *runs, "--dataset", "d").returncode == 0
@@ -72,10 +72,9 @@ def test_a_full_disk_is_one_line_and_the_next_run_works(disk, capsys):
             assert again.returncode == 0, (size, again.stderr)
         version = open_dataset(Workspace.find(root), "d")
         assert (version.digest, version.number) == (digest, 1), size
-        done = dpbench(root, "dataset", "list")
+        done = dpbench(root, "dataset", "verify", "--all")
         assert done.returncode == 0, (size, done.stdout, done.stderr)
-    with capsys.disabled():
-        print(f"\na workspace of {room} kB; the disk was full at {failed} kB")
+    figures(f"a workspace of {room} kB; the disk was full at {failed} kB")
     assert len(failed) >= 5
 
 

@@ -93,7 +93,7 @@ def kill_at_a_moment(folder, seconds):
 
 
 @pytest.mark.slow
-def test_after_a_kill_anywhere_nothing_is_half_done(undisturbed, tmp_path, capsys):
+def test_after_a_kill_anywhere_nothing_is_half_done(undisturbed, tmp_path, figures):
     digest, entered, seconds = undisturbed
     histogram: Counter[str] = Counter()
     for number, kill in enumerate(plan(entered)):
@@ -108,10 +108,9 @@ def test_after_a_kill_anywhere_nothing_is_half_done(undisturbed, tmp_path, capsy
         how = "random" if kill is None else "named"
         histogram[f"{stages_of(folder / 'log')[-1]} ({how})"] += 1
         check_after_kill(folder, digest)
-    with capsys.disabled():
-        lines = [f"  {n:3}  {where}" for where, n in sorted(histogram.items())]
-        print(f"\n{sum(histogram.values())} kills by the last step that was entered:")
-        print("\n".join(lines))
+    spread = ", ".join(f"{n} {where}" for where, n in sorted(histogram.items()))
+    total = sum(histogram.values())
+    figures(f"{total} kills, by the last step that was entered: {spread}")
 
 
 def check_after_kill(folder, digest):

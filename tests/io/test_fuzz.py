@@ -35,10 +35,9 @@ def fuzz(name, data, count):
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def tell(capsys, name, outcome):
+def tell(figures, name, outcome):
     """Say how many damages there were and what came of their frames."""
-    with capsys.disabled():
-        print(f"\n  {name}, seed {SEED}: {json.dumps(outcome)}", flush=True)
+    figures(f"{name}, seed {SEED}: {json.dumps(outcome)}")
 
 
 @pytest.mark.parametrize("name", QUICK)
@@ -51,10 +50,10 @@ def test_few_damages_are_read_rightly(shared_data, name):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SUBJECTS)
 def test_every_good_frame_of_a_damaged_file_is_one_of_the_whole(
-    shared_data, name, capsys
+    shared_data, name, figures
 ):
     outcome = fuzz(name, shared_data, COUNT)
-    tell(capsys, name, outcome)
+    tell(figures, name, outcome)
     assert outcome["faults"] == []
     # The fuzz itself must bite: some frames survive, some files do not. HDF5 and npy
     # files say how long they are, so that every other length is refused.
