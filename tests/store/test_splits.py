@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from dpbench.errors import DatasetError
 from dpbench.store import objects
 from dpbench.store.dataset import open_dataset
+from dpbench.store.masks import to_ranges
 from dpbench.store.split_deal import by_block, by_group
 from dpbench.store.split_groups import Group
 from dpbench.store.split_parts import open_part
@@ -252,15 +253,23 @@ def test_what_was_measured_is_found_whichever_object_has_it(version):
 
 def test_splits_of_the_first_format_are_read(version):
     split = make_split(version)
-    object_id = save_split(version, split)
-    payload = objects.get(version.workspace, "split", object_id)
-    old = {k: v for k, v in payload.items() if k not in ("name", "leakage")}
-    (version.workspace.objects / "split" / object_id[:2]).joinpath(
-        f"{object_id}.json"
-    ).unlink()
-    objects.put(version.workspace, "split", old | {"format": 1})
-    assert find_split(version).digest == split.digest
-    objects.put(version.workspace, "split", payload | {"format": 99})
+    old = {
+        "format": 1,
+        "digest": split.digest,
+        "dataset_digest": version.digest,
+        "version": version.object_id,
+        "dataset": version.label,
+        "strategy": "trajectory",
+        "seed": 0,
+        "parameters": {"fractions": {"train": 1.0}, "hold_out": {}, "n_in_gaps": 0},
+        "sizes": split.sizes,
+        "parts": {name: to_ranges(index) for name, index in split.parts.items()},
+    }
+    objects.put(version.workspace, "split", old)
+    found = find_split(version)
+    assert (found.digest, found.names, found.leakage) == (split.digest, (), None)
+    assert found.part("test").tolist() == split.part("test").tolist()
+    objects.put(version.workspace, "split", old | {"format": 99})
     with pytest.raises(DatasetError, match="Update dpbench"):
         find_split(version)
 
