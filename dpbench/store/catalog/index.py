@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Table, select
+from sqlalchemy import Connection, Table
 from sqlalchemy.dialects import postgresql, sqlite
 
 from dpbench.store import objects
@@ -43,14 +43,15 @@ def index_version(
     Raises:
         DatasetError: If a segment's manifest is missing or damaged.
     """
-    for fingerprint in payload["theories"]:
+    for fingerprint in _without_row(connection, tables.theory, payload["theories"]):
         theory = objects.get(workspace, "theory", fingerprint)
         index_object(connection, "theory", fingerprint, theory)
     parts = [(role, payload[role]) for role in ("data", "quarantine")]
-    copy_ahead(workspace, [entry["id"] for _, entries in parts for entry in entries])
-    for _, entries in parts:
-        for entry in entries:
-            _index_segment(connection, read_manifest(workspace, entry["id"]))
+    used = [entry["id"] for _, entries in parts for entry in entries]
+    new = _without_row(connection, tables.segment, used)
+    copy_ahead(workspace, new)
+    for segment_id in new:
+        _index_segment(connection, read_manifest(workspace, segment_id))
     created_at = payload["created_at"]
     name = {"name": payload["dataset"], "created_at": created_at}
     _insert(connection, tables.dataset, [name])
@@ -105,9 +106,6 @@ def is_behind(connection: Connection, workspace: Workspace) -> bool:
 
 def _index_segment(connection: Connection, manifest: Row) -> None:
     segment = tables.segment
-    known = select(segment.c.id).where(segment.c.id == manifest["id"])
-    if connection.scalar(known) is not None:
-        return
     _insert(connection, segment, [_pick(manifest, *segment.c.keys())])
     sources = [
         {
@@ -128,6 +126,15 @@ def _index_segment(connection: Connection, manifest: Row) -> None:
         for source in manifest["sources"]
     ]
     _insert(connection, tables.segment_source, ranges)
+
+
+def _without_row(connection: Connection, table: Table, ids: Sequence[str]) -> list[str]:
+    """Return those of ``ids`` that have no row, in their order.
+
+    Most versions share nearly all their segments with the one before.
+    """
+    known = marks.known_ids(connection, table, ids)
+    return [name for name in dict.fromkeys(ids) if name not in known]
 
 
 def _insert_event(

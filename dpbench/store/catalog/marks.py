@@ -10,7 +10,7 @@ file system ticks in milliseconds, and a file may come within the same tick.
 
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -83,7 +83,7 @@ def find_gap(
     for kind, table in record_tables.items():
         mine = [n for path, n in names.items() if path.startswith(f"{kind}/")]
         there = [name.removesuffix(".json") for listed in mine for name in listed]
-        missing = sorted(set(there) - _known_ids(connection, table, there))
+        missing = sorted(set(there) - known_ids(connection, table, there))
         gap.records.extend((kind, digest) for digest in missing)
     start = f"{REFERENCES}/"
     of_dataset = {
@@ -134,7 +134,8 @@ def _names(root: Path, changed: list[Mark]) -> dict[str, list[str]]:
     }
 
 
-def _known_ids(connection: Connection, table: Table, ids: list[str]) -> set[str]:
+def known_ids(connection: Connection, table: Table, ids: Sequence[str]) -> set[str]:
+    """Return those of ``ids`` that have a row in ``table``."""
     if len(ids) > MANY * BATCH:
         return set(connection.scalars(select(table.c.id)))
     known: set[str] = set()
