@@ -120,8 +120,9 @@ class ZarrArray:
             raise
         # Each codec and each store raises errors of its own.
         except Exception as error:
+            said = str(error).partition("\n")[0]
             raise DatasetError(
-                f"{self._where}: cannot be read ({type(error).__name__}: {error}); "
+                f"{self._where}: cannot be read ({type(error).__name__}: {said}); "
                 "expected an array of a segment. Restore the segment from a copy, or "
                 "ingest its sources again."
             ) from error
