@@ -73,6 +73,7 @@ def test_every_frame_comes_back(home, away, tmp_path, name, format_name):
     assert_comes_back(home, away, tmp_path / "x", name=name, format_name=format_name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format_name", FORMATS)
 @pytest.mark.parametrize("name", ["almg", "water", "dp_water"])
 def test_every_frame_of_real_data_comes_back(
