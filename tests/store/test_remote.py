@@ -2,13 +2,16 @@
 
 import builtins
 import hashlib
+import json
 import shutil
 import sys
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from obstore.exceptions import GenericError
 
+from dpbench.cli.main import cli
 from dpbench.errors import ConfigError, DatasetError, WorkspaceError
 from dpbench.store import catalog, layout, objects
 from dpbench.store.dataset import open_dataset
@@ -334,3 +337,15 @@ def crc32c(data):
         for _ in range(8):
             value = (value >> 1) ^ (0x82F63B78 if value & 1 else 0)
     return (value ^ 0xFFFFFFFF).to_bytes(4, "little")
+
+
+def test_fetch_command_says_what_it_brought(two):
+    here, there = two
+    trajectories(here, "t", [3, 2])
+    arguments = ["--workspace", str(there.root), "-q", "dataset", "fetch"]
+    first = CliRunner().invoke(cli, [*arguments, "t"])
+    assert first.exit_code == 0, first.output
+    assert first.output.startswith("t-v1: 2 segments are on the local disk, 2 of them")
+    again = CliRunner().invoke(cli, [*arguments, "t-v1", "--json"])
+    told = json.loads(again.output)
+    assert told == {"label": "t-v1", "n_segments": 2, "n_new": 0, "bytes_new": 0}
