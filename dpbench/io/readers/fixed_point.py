@@ -16,6 +16,9 @@ from numpy.typing import NDArray
 _LARGEST_DIGITS = 15
 """Digits that an integer below 2^53 surely holds."""
 
+_WIDEST = _LARGEST_DIGITS + 2
+"""Characters of such a number, with its sign and point."""
+
 _NUMBER = re.compile(
     rb"[-+]?(?:\d+\.\d*|\.\d+|\d+)(?:[eEdD][-+]?\d+)?|\*+|[-+]?(?:nan|inf\w*)", re.I
 )
@@ -42,15 +45,12 @@ def parse_rows(
         (row, column), or None if any field is not printed so (stars, exponents).
     """
     text = b"".join(rows)
-    if (
-        not text
-        or len(text) % width
-        or any(e - s > _LARGEST_DIGITS for s, e, _ in columns)
-    ):
+    if not text or len(text) % width or any(e - s > _WIDEST for s, e, _ in columns):
         return None
     table = np.frombuffer(text, dtype=np.uint8).reshape(-1, width)
     characters = np.ascontiguousarray(table.T)
     out = np.empty((len(table), len(columns)))
+    behind = 0
     for number, (start, end, decimals) in enumerate(columns):
         point = end - 1 - decimals
         whole = [line for line in characters[start:point] if (line != _SPACE).any()]
@@ -59,7 +59,13 @@ def parse_rows(
             return None
         if not _is_tidy(whole):
             return None
-        value = _integers([*(_DIGIT[line] for line in whole), *decimal])
+        if (characters[behind:start] != _SPACE).any():
+            return None  # a number is wider than its column
+        behind = end
+        digits = [*(_DIGIT[line] for line in whole), *decimal]
+        if any(line.any() for line in digits[:-_LARGEST_DIGITS]):
+            return None
+        value = _integers(digits[-_LARGEST_DIGITS:])
         size = value / 10.0**decimals
         is_negative = np.zeros(len(table), dtype=np.bool_)
         for line in whole:
@@ -164,7 +170,7 @@ def columns_of(row: bytes, count: int) -> tuple[tuple[int, int, int], ...] | Non
         return None
     starts = [0, *(match.end() for match in found[:-1])]
     return tuple(
-        (max(start, match.end() - _LARGEST_DIGITS), match.end(), len(match[1]))
+        (max(start, match.end() - _WIDEST), match.end(), len(match[1]))
         for start, match in zip(starts, found, strict=True)
     )
 
