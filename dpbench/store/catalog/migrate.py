@@ -70,7 +70,7 @@ def upgrade(
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    command.upgrade(config, HEAD)
 
 
 def _back_up(path: Path) -> None:
