@@ -46,6 +46,7 @@ DECIDED_BY = {
     ),
     "trajectory": (
         "trajectory_displacement",
+        "trajectory_stride",
         "trajectory_pairs",
         "trajectory_r",
         "trajectory_slope",

@@ -161,6 +161,7 @@ def trajectories(
             steps,
             thresholds=limits,
             natoms=int(version.natoms[members[0]]),
+            time_step=version.sources[source].time_step,
         )
         flagged[members] = verdict.is_bad
         entries.append(

@@ -60,7 +60,10 @@ class Thresholds:
     """Above, lengths may be Bohr that were never converted."""
     trajectory_displacement: float = 0.15
     """Å; steps in which an atom moves farther are too long for the check of energies
-    against forces (the time step itself is not known to the store)."""
+    against forces."""
+    trajectory_stride: float = 4.0
+    """fs; frames farther apart are not compared, where the source tells its time
+    step."""
     trajectory_pairs: int = 5
     """Least number of steps on which a trajectory is judged."""
     trajectory_r: float = 0.98

@@ -98,6 +98,7 @@ def judge_trajectory(
     *,
     thresholds: Thresholds,
     natoms: int,
+    time_step: float | None = None,
 ) -> TrajectoryVerdict:
     """Hold energy changes against the work of the forces along one source.
 
@@ -112,10 +113,15 @@ def judge_trajectory(
         steps: The steps that start at these frames.
         thresholds: Those of trajectories.
         natoms: Atoms of a frame, to recognise energies per atom.
+        time_step: fs from one position in the source to the next; None = not told.
     """  # noqa: E501 -- a formula is read in one line
     if len(energy) < 2:
         return _skipped("one frame")
     usable, reason = _usable(step, steps, thresholds)
+    if time_step is not None and not reason:
+        apart = float(np.median(np.diff(step)[usable[:-1]])) * time_step
+        if apart > thresholds.trajectory_stride:
+            reason = f"frames are {apart:.3g} fs apart"
     if reason:
         return _skipped(reason)
     fits = {

@@ -130,10 +130,11 @@ def moved_labels(frames, by, *names):
     return replace(frames, **{name: getattr(other, name) for name in names})
 
 
-def judged(folder, runs, *, thresholds=None, name="set", **options):
+def judged(folder, runs, *, thresholds=None, name="set", time_step=None, **options):
     """Commit runs as one version, one source each, and judge it."""
+    told = {"time_step": time_step}
     segments = [
-        segment_data(frames, [source_entry(run, n_read=frames.nframes)])
+        segment_data(frames, [source_entry(run, n_read=frames.nframes, **told)])
         for run, frames in runs.items()
     ]
     workspace = new_workspace(folder)

@@ -215,6 +215,17 @@ def test_long_steps_and_single_frames_are_skipped_and_said(tmp_path, silicon):
     assert "no energy, or too few frames" in reasons
 
 
+def test_frames_too_far_apart_in_time_are_skipped_and_said(tmp_path, silicon):
+    runs = {"slow": silicon["si8_a540_300K"]}
+    version, quality = judged(tmp_path / "5", runs, time_step=5.0)
+    assert version.sources[0].time_step == 5.0
+    reasons = [s["reason"] for s in quality.checks["skipped"]]
+    assert "frames are 5 fs apart" in reasons
+    assert quality.checks["trajectory"] == []
+    _, quality = judged(tmp_path / "2", runs, time_step=2.0)
+    assert [entry["verdict"] for entry in quality.checks["trajectory"]] == ["ok"]
+
+
 @pytest.mark.parametrize("pressure", [5.0, -3.0])
 def test_pulay_stress_is_found(tmp_path, pressure):
     curve = energy_volume_curve()
