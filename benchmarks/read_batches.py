@@ -21,8 +21,9 @@ of 32 frames as concatenated coordinates, forces, types, energies and cells:
 
 The readers must agree bit for bit on the first batch. Medians over rounds and their
 spread are printed as JSON, with ratios of medians. Warm: everything was read before.
-With --cold, the page cache is told to drop each reader's files before every round
-(posix_fadvise; a host that caches below the machine is not reached).
+With --cold, each reader and round is a process of its own that tells the page cache to
+drop all files first (posix_fadvise; a host that caches below the machine is not
+reached).
 """
 
 import argparse
@@ -31,6 +32,7 @@ import os
 import platform
 import shutil
 import statistics
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -56,9 +58,14 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=1.0, help="a reader and round")
     parser.add_argument("--cold", action="store_true", help="drop the page cache")
     parser.add_argument("--keep", action="store_true", help="leave the folder")
+    parser.add_argument("--side", help="time this reader once, in the folder there is")
+    parser.add_argument("--round", type=int, default=0, help="seed of a side's order")
     parser.add_argument("--out", type=Path, help="JSON record to write")
     options = parser.parse_args()
     folder: Path = options.folder.absolute()
+    if options.side:
+        print(json.dumps(one_side(folder, options)))
+        return
     if folder.exists():
         raise SystemExit(f"{folder}: exists; expected the name of a new folder.")
     needed = options.frames * 132 * 25 * 5
@@ -84,17 +91,24 @@ def run(folder: Path, options: argparse.Namespace) -> dict:
     natoms = write_npy(data, options.frames)
     ingest_npy(data, folder / "workspace")
     write_lmdb(data, folder / "frames.lmdb")
-    readers, files, version = open_readers(folder, natoms)
-    agree(readers, np.random.default_rng(1).permutation(options.frames)[:BATCH])
+    np.save(folder / "natoms.npy", natoms)
+    os.sync()
+    segments = len(list((folder / "workspace" / "stores").glob("*/segment.json")))
+    names = list(factories(folder))
+    # A cold reader is a process of its own: the kernel keeps pages that are mapped.
+    readers = {} if options.cold else {n: f() for n, f in factories(folder).items()}
+    if readers:
+        agree(readers, np.random.default_rng(1).permutation(options.frames)[:BATCH])
     load = os.getloadavg()[0]
-    rates: dict[str, list[float]] = {name: [] for name in readers}
-    cpu: dict[str, list[float]] = {name: [] for name in readers}
+    rates: dict[str, list[float]] = {name: [] for name in names}
+    cpu: dict[str, list[float]] = {name: [] for name in names}
     for number in range(options.rounds + 1):
-        for name, reader in readers.items():
-            if options.cold:
-                drop(files.get(name, []))
+        for name in names:
             order = np.random.default_rng(number).permutation(options.frames)
-            rate, cost = frames_per_second(reader, order, options.seconds)
+            if options.cold:
+                rate, cost = in_a_process(folder, name, number, options.seconds)
+            else:
+                rate, cost = frames_per_second(readers[name], order, options.seconds)
             if number:  # the first round brings files into memory and compiles
                 rates[name].append(rate)
                 cpu[name].append(cost)
@@ -109,7 +123,7 @@ def run(folder: Path, options: argparse.Namespace) -> dict:
         "atoms": int(natoms.sum()),
         "batch": BATCH,
         "mb": round(natoms.sum() * 25 / 1e6, 1),
-        "segments": len(version.segments),
+        "segments": segments,
         "threads": 1,
         "readers": {
             name: {
@@ -123,9 +137,7 @@ def run(folder: Path, options: argparse.Namespace) -> dict:
             for name, values in rates.items()
         },
         "ratio_of_dpbench_to": {
-            name: round(ours / medians[name], 3)
-            for name in readers
-            if name != "dpbench"
+            name: round(ours / medians[name], 3) for name in names if name != "dpbench"
         },
         "ratio_by_cpu_time": {
             name: round(
@@ -208,41 +220,57 @@ def write_lmdb(data: Path, path: Path) -> None:
     environment.close()
 
 
-def open_readers(folder: Path, natoms: np.ndarray) -> tuple[dict, dict, object]:
-    """Open every form; return readers, their files, and the dpbench version."""
+def factories(folder: Path) -> dict[str, Callable[[], Reader]]:
+    """Name every reader, and what opens it."""
+    return {
+        "dpbench": lambda: dpbench_reader(folder, is_buffered=True),
+        "dpbench, fresh arrays": lambda: dpbench_reader(folder, is_buffered=False),
+        "npy memmap": lambda: npy_reader(folder / "npy"),
+        "lmdb msgpack": lambda: lmdb_reader(folder / "frames.lmdb"),
+        "zarr-python": lambda: zarr_reader(open_version(folder)),
+        "memcpy": lambda: memcpy_reader(np.load(folder / "natoms.npy")),
+        "memcpy, scattered": lambda: scattered_reader(np.load(folder / "natoms.npy")),
+    }
+
+
+def in_a_process(
+    folder: Path, name: str, number: int, seconds: float
+) -> tuple[float, float]:
+    """Time a reader from a cold cache; return what ``frames_per_second`` does."""
+    command = [sys.executable, __file__, "--folder", str(folder), "--side", name]
+    command += ["--round", str(number), "--seconds", str(seconds)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    rate, cost = json.loads(done.stdout)
+    return rate, cost
+
+
+def one_side(folder: Path, options: argparse.Namespace) -> tuple[float, float]:
+    """Open a reader, drop its files from the page cache, and time it."""
+    reader = factories(folder)[options.side]()
+    frames = len(np.load(folder / "natoms.npy"))
+    order = np.random.default_rng(options.round).permutation(frames)
+    reader(order[:1])
+    drop([path for path in folder.rglob("*") if path.is_file()])
+    return frames_per_second(reader, order[1:], options.seconds, is_once=True)
+
+
+def open_version(folder: Path) -> object:
+    """Open the dpbench dataset; its frames must be in the order of the sets'."""
     from dpbench.store.dataset import open_dataset
-    from dpbench.store.gather_buffer import FrameBuffer
     from dpbench.store.workspace import Workspace
 
     version = open_dataset(Workspace.find(folder / "workspace"), "bench")
-    if not np.array_equal(version.natoms, natoms):
+    if not np.array_equal(version.natoms, np.load(folder / "natoms.npy")):
         raise SystemExit("the dataset's frames are in another order than the sets'")
-    buffer = FrameBuffer()
+    return version
 
-    def gathered(index: np.ndarray) -> dict[str, np.ndarray]:
-        return arrays_of(version.read(index, buffer))
 
-    def fresh(index: np.ndarray) -> dict[str, np.ndarray]:
-        return arrays_of(version.read(index))
+def dpbench_reader(folder: Path, *, is_buffered: bool) -> Reader:
+    """Read with dpbench, into one buffer or into fresh arrays."""
+    from dpbench.store.gather_buffer import FrameBuffer
 
-    store = [path for s in version.segments for path in s.folder.rglob("*")]
-    readers = {
-        "dpbench": gathered,
-        "dpbench, fresh arrays": fresh,
-        "npy memmap": npy_reader(folder / "npy"),
-        "lmdb msgpack": lmdb_reader(folder / "frames.lmdb"),
-        "zarr-python": zarr_reader(version),
-        "memcpy": memcpy_reader(natoms),
-        "memcpy, scattered": scattered_reader(natoms),
-    }
-    files = {
-        "dpbench": store,
-        "dpbench, fresh arrays": store,
-        "zarr-python": store,
-        "npy memmap": list((folder / "npy").rglob("*.npy")),
-        "lmdb msgpack": [folder / "frames.lmdb"],
-    }
-    return readers, files, version
+    version, buffer = open_version(folder), FrameBuffer() if is_buffered else None
+    return lambda index: arrays_of(version.read(index, buffer))
 
 
 def arrays_of(frames: object) -> dict[str, np.ndarray]:
@@ -393,9 +421,11 @@ def agree(readers: dict[str, Reader], index: np.ndarray) -> None:
 
 
 def frames_per_second(
-    reader: Reader, order: np.ndarray, seconds: float
+    reader: Reader, order: np.ndarray, seconds: float, *, is_once: bool = False
 ) -> tuple[float, float]:
     """Read batch after batch for a time; an epoch that is used up starts again.
+
+    With ``is_once`` it does not: what was read is not cold any more.
 
     Returns:
         Frames a second, and processor time of a batch, us: on a busy machine the
@@ -407,7 +437,7 @@ def frames_per_second(
         reader(batches[count % len(batches)])
         count += 1
         took = time.perf_counter() - began
-        if took > seconds:
+        if took > seconds or (is_once and count == len(batches)):
             cost = (time.process_time() - used) / count * 1e6
             return count * BATCH / took, cost
 
