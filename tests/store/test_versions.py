@@ -7,11 +7,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dpbench.errors import DatasetError
-from dpbench.store import objects
+from dpbench.store import layout, objects
 from dpbench.store.dataset import open_dataset
+from dpbench.store.pack import pack
 from dpbench.store.staging import staging_folder, sweep
 from dpbench.store.summary import describe_quarantine
 from dpbench.store.theory import fingerprint
+from dpbench.store.verify import verify
+from dpbench.store.versions import derive_version
 from tests.store.synthetic import (
     THEORY,
     commit,
@@ -73,6 +76,48 @@ def test_version_digest_does_not_depend_on_how_the_data_came(
         if len(part):
             commit(other, "w", piece(f"part{i}", frames.select(part)))
     assert open_dataset(other, "w").digest == expected
+
+
+@settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    chunk=st.integers(1, 8),
+    per_shard=st.integers(1, 3),
+    codec=st.sampled_from([None, "zstd"]),
+    order=st.permutations(range(6)),
+    cut=st.integers(0, 6),
+)
+def test_version_digest_does_not_depend_on_chunks_codec_quarantine_or_masks(
+    tmp_path_factory, chunk, per_shard, codec, order, cut
+):
+    """The same four good and two bad frames, laid down in many ways; all verify."""
+    frames = random_frames(0, [1, 2, 3, 2, 1, 4])
+    good, bad = frames.select([0, 1, 2, 3]), frames.select([4, 5])
+    whole = new_workspace(tmp_path_factory.mktemp("whole"))
+    aside = piece("bad", bad, role="quarantine", reason="nan")
+    expected = commit(whole, "w", piece("all", good), aside).version.digest
+    other = new_workspace(tmp_path_factory.mktemp("parts"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(layout, "CHUNK_ROWS", chunk)
+        patch.setattr(layout, "SHARD_ROWS", chunk * per_shard)
+        for i, part in enumerate((order[:cut], order[cut:])):
+            kept = [f for f in part if f < 4]
+            out = [f for f in part if f >= 4]
+            # Frames of the first part come again, and a frame that is left out later.
+            again = [f for f in order[:cut] if f < 4] if i else []
+            data = frames.select([*kept, *again])
+            pieces = [piece(f"p{i}", data)] if data.nframes else []
+            if out:
+                data = frames.select(out)
+                pieces.append(piece(f"q{i}", data, role="quarantine", reason="nan"))
+            if pieces:
+                commit(other, "w", *pieces)
+        commit(other, "w", piece("extra", random_frames(7, [3])))
+        head = open_dataset(other, "w")
+        exclude = {"x": np.array([head.nframes - 1])}
+        derive_version(other, head, exclude=exclude, created_at="2026-01-02")
+        pack(other, "w", compress=codec, chunk_rows=chunk, created_at="2026-01-03")
+    assert open_dataset(other, "w").digest == expected
+    assert verify(other, None).findings == ()
 
 
 def test_date_and_note_do_not_enter_the_digest(tmp_path):
