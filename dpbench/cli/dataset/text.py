@@ -45,7 +45,7 @@ def datasets_text(rows: Rows) -> str:
         ("dataset", "frames", "atoms", "quarantined", "created", "digest"),
         [
             (
-                row["label"],
+                row["label"] + (" (retracted)" if row["retracted"] else ""),
                 row["n_frames"],
                 row["n_atoms"],
                 row["n_quarantined"],
@@ -152,7 +152,7 @@ def _versions(rows: Rows) -> str:
                 row["n_quarantined"],
                 row["created_at"],
                 row["digest"][:17],
-                row["note"],
+                f"RETRACTED. {row['note']}" if row["retracted"] else row["note"],
             )
             for row in rows
         ],
