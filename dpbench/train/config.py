@@ -243,8 +243,8 @@ class RunSettings:
 
     shuffle: Literal["auto", "global", "block"] = "auto"
     """Order of frames in an epoch. ``global``: any order. ``block``: blocks of 256
-    neighbouring frames, 16 at a time, each read once. ``auto`` takes blocks only where
-    frames neither fit into memory nor lie in local, uncompressed files."""
+    neighbouring frames, 16 at a time, each read once. ``auto`` takes blocks where the
+    frames are not kept and their files are remote, compressed or larger than memory."""
 
     split: str | None = None
     """Digest, or the start of one, of the split; by default the dataset's own."""

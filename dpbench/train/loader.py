@@ -6,6 +6,7 @@ found again, in the prefetch thread: frame by frame where files are mapped, in b
 where they are remote or compressed (``order.Shuffle``).
 """
 
+import os
 import queue
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -28,6 +29,9 @@ MEMORY_BUDGET = 2 * 1024**3
 
 PREFETCH = 4
 """Batches that wait ready for the loop."""
+
+CACHED_SHARE = 0.8
+"""Share of the machine's memory that the system may use to keep files at hand."""
 
 _BYTES_PER_ATOM = 2 * 3 * 8 + 1
 _BYTES_PER_FRAME = 2 * 9 * 8 + 8 + 8 + 3
@@ -201,6 +205,15 @@ def pinned(batch: Batch) -> Batch:
         if isinstance(value := getattr(batch, field.name), torch.Tensor)
     }
     return replace(batch, **tensors)
+
+
+def stays_cached(n_bytes: int) -> bool:
+    """Tell whether files of this size stay in memory once they were read."""
+    try:
+        total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (ValueError, OSError):
+        return True  # a system that does not tell
+    return n_bytes <= CACHED_SHARE * total
 
 
 def prefetch(

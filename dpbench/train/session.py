@@ -24,7 +24,7 @@ from dpbench.train.bias import refit_energy_bias
 from dpbench.train.budget import Length, choose_length, make_plan, measure_costs
 from dpbench.train.config import TrainConfig, parse_batch_size
 from dpbench.train.history import Errors
-from dpbench.train.loader import BatchMaker, FrameCache
+from dpbench.train.loader import BatchMaker, FrameCache, stays_cached
 from dpbench.train.loop import LoopState, Plan
 from dpbench.train.measure import measure
 from dpbench.train.optimiser import Adam
@@ -118,7 +118,8 @@ def begin(
     split = choose_split(version, config.training.split)
     data = _open_data(version, split, rcut=config.model.descriptor.rcut)
     model, remarks = _new_model(workspace, config, data, device)
-    is_near = data.train.keeps_frames or version.is_mapped
+    size = sum(segment.manifest["bytes"] for segment in version.segments)
+    is_near = data.train.keeps_frames or (version.is_mapped and stays_cached(size))
     shuffle = choose_shuffle(config.training.shuffle, is_near=is_near)
     pipeline = _pipeline(config, data, model, shuffle)
     length = _choose_length(config, model, pipeline)

@@ -77,3 +77,8 @@ def test_compressed_dataset_trains_in_blocks(run, workspace, tmp_path):
     own = Workspace.find(copy)
     pack(own, "pairs", compress="zstd", created_at="2026-01-01T00:00:00+00:00")
     assert provenance(run("archive", where=own))["shuffle"]["kind"] == "block"
+
+
+def test_files_larger_than_memory_are_read_in_blocks(run, monkeypatch):
+    monkeypatch.setattr("dpbench.train.loader.CACHED_SHARE", 1e-9)
+    assert provenance(run("large"))["shuffle"]["kind"] == "block"
