@@ -1,12 +1,21 @@
 """Four people ingest at once, with a registry or stores on servers."""
 
+import subprocess
+
+import numpy as np
 import pytest
 
 from dpbench.store import catalog
 from dpbench.store.dataset import open_dataset
 from dpbench.store.summary import list_datasets
+from dpbench.store.verify import verify
 from dpbench.store.workspace import Workspace
-from tests.store.many_ingests import check_nothing_lost, ingest_at_once, write_sources
+from tests.store.many_ingests import (
+    check_nothing_lost,
+    ingest_at_once,
+    start_ingest,
+    write_sources,
+)
 from tests.store.test_catalog import contents
 
 
@@ -76,3 +85,22 @@ def test_four_machines_with_one_bucket_and_one_registry(
     for workspace in machines:
         assert 2 <= check_nothing_lost(workspace, expected) <= 4
     check_registry(machines[0])
+
+
+def test_ingests_killed_at_random_moments_end_in_the_same_digest(
+    machine, sources, expected
+):
+    """Into one bucket, from two machines; then each ingests again."""
+    machines = [machine("one"), machine("two")]
+    moments = np.random.default_rng(5).uniform(0.6, 2.0, 8)
+    for i, moment in enumerate(moments):
+        running = start_ingest(machines[i % 2].root, sources)
+        try:
+            running.communicate(timeout=moment)
+        except subprocess.TimeoutExpired:
+            running.kill()
+            running.communicate()
+    ingest_at_once([(workspace.root, sources) for workspace in machines])
+    for workspace in [*machines, machine("three")]:
+        assert check_nothing_lost(workspace, expected) == 1
+        assert verify(workspace, None).findings == ()

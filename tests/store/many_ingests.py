@@ -34,22 +34,24 @@ def write_sources(folder: Path, count: int, *, frames: int = 4) -> list[Path]:
     return paths
 
 
+def start_ingest(root: Path, paths: Sequence[Path]) -> subprocess.Popen[str]:
+    """Start one ``dpbench ingest`` of these sources."""
+    return subprocess.Popen(
+        [
+            *(sys.executable, "-W", "error", "-m", "dpbench.cli"),
+            *("--workspace", str(root), "-q", "ingest", "extxyz"),
+            *map(str, paths),
+            *("--dataset", "d", "--workers", "0"),
+        ],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
 def ingest_at_once(groups: Iterable[tuple[Path, Sequence[Path]]]) -> None:
     """Run one ``dpbench ingest`` for each (workspace, sources), all at once."""
-    running = [
-        subprocess.Popen(
-            [
-                *(sys.executable, "-W", "error", "-m", "dpbench.cli"),
-                *("--workspace", str(root), "-q", "ingest", "extxyz"),
-                *map(str, paths),
-                *("--dataset", "d", "--workers", "0"),
-            ],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for root, paths in groups
-    ]
+    running = [start_ingest(root, paths) for root, paths in groups]
     said = [process.communicate(timeout=280)[1] for process in running]
     codes = [process.returncode for process in running]
     assert codes == [0] * len(running), "\n".join(said)
