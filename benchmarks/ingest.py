@@ -7,12 +7,17 @@ Run from the repository root::
 Synthetic OUTCAR and vasprun.xml files (48 atoms, 15 electronic iterations a step; see
 vasp_files.py) are made once. Then, in turn and several rounds: our reader and dpdata's
 read an OUTCAR, then a vasprun.xml, each in this process and keeping nothing; dpbench
-ingests all OUTCARs into an empty workspace with one reader process and with several,
-their start included, that is parsing, gates, digests, Zarr, fsync and registry. Ratios
+ingests all OUTCARs into a fresh workspace with one reader process and with several,
+their start included, that is finding, hashing, parsing, gates, digests, Zarr, fsync and
+commit. Ratios
 are taken round by round, of neighbours in time; medians and ranges are printed, and as
 JSON with ``--out FILE``. The memory of each reader is measured once, in a process of
 its own, as what it takes above the start of reading. Nothing is held against a
-threshold. The defaults make 350 MB of OUTCARs and take some five minutes.
+threshold. The defaults make 300 MB of OUTCARs; a record is made of 2 GB, since starting
+and committing take the same half second with one process and with two, on
+a machine that does nothing else::
+
+    python benchmarks/ingest.py --files 24 --steps 2400 --rounds 5 --out RECORD.json
 """
 
 import argparse
@@ -52,13 +57,21 @@ def with_dpbench(path: Path) -> int:
     return reader_of("vasp").read(files).frames.nframes
 
 
-def ingested(folder: Path, root: Path, workers: int) -> int:
+def prepared(root: Path, small: Path) -> Callable[[Path, int], int]:
+    """Make a workspace with a registry; return an ingest into it, to be timed."""
     from dpbench.io.ingest import ingest
     from dpbench.store.workspace import Workspace
 
     shutil.rmtree(root, ignore_errors=True)
     workspace = Workspace.find(root, create=True)
-    return ingest(workspace, "vasp", [folder], dataset="bench", workers=workers).n_kept
+    ingest(workspace, "vasp", [small], dataset="small", workers=0)
+
+    def run(folder: Path, workers: int) -> int:
+        return ingest(
+            workspace, "vasp", [folder], dataset="bench", workers=workers
+        ).n_kept
+
+    return run
 
 
 READERS: dict[str, Callable[[Path], int]] = {
@@ -139,16 +152,17 @@ def status(key: str) -> float:
 
 
 def compare_workers(
-    data: Path, root: Path, *, frames: int, workers: int, rounds: int
+    folder: Path, *, frames: int, workers: int, rounds: int
 ) -> dict[str, object]:
     """Ingest everything with one process and with several, in turn."""
     counts = (1, workers)
     times: dict[int, list[float]] = {count: [] for count in counts}
-    ingested(data, root, 1)
+    data, root, small = folder / "OUTCAR", folder / "ws", folder / "small"
+    write_runs(small, files=1, steps=1)
     for number in range(rounds):
         for count in counts if number % 2 else counts[::-1]:
-            seconds = timed(lambda n=count: ingested(data, root, n), frames)
-            times[count].append(seconds)
+            run = prepared(root, small / "OUTCAR")
+            times[count].append(timed(lambda r=run, n=count: r(data, n), frames))
     ratios = [one / many for one, many in zip(times[1], times[workers], strict=True)]
     size = size_of(data) / 1e6
     return {
@@ -207,8 +221,7 @@ def measure(folder: Path, options: argparse.Namespace) -> dict[str, object]:
         "atoms": NATOMS,
         "readers": readers,
         "ingest": compare_workers(
-            folder / "OUTCAR",
-            folder / "ws",
+            folder,
             frames=options.files * options.steps,
             workers=options.workers,
             rounds=options.rounds,

@@ -20,11 +20,11 @@ from dpbench.store.files import sha256_of_file
 from dpbench.store.manifest import read_manifest
 from dpbench.store.references import name_from
 
-BUNDLE_BYTES = 32_000_000
-"""Small sources are parsed together up to this size: a task of less than 0.1 s costs
-more to hand out, and its segment more to write, than it takes to parse."""
+BUNDLE_BYTES = 128_000_000
+"""Small sources are parsed together up to this size: a segment takes a quarter of a
+second to write, as long as it takes to parse 100 MB of OUTCAR."""
 
-TASKS_PER_WORKER = 3
+TASKS_PER_WORKER = 2
 """Bundles are made smaller where that keeps every worker busy to the end."""
 
 

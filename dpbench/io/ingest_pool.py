@@ -75,7 +75,9 @@ class LocalProcesses:
     """Reader processes on this machine."""
 
     def __init__(self, limits: ReaderLimits, *, workers: int | None) -> None:
-        """Start the first process, which imports while sources are looked for.
+        """Start the first process, or all that were asked for.
+
+        They import what readers need while sources are looked for and hashed.
 
         Args:
             limits: What each source may cost.
@@ -83,8 +85,9 @@ class LocalProcesses:
         """
         self._wanted = workers
         self._limits = limits.shared_by(workers or available_cores())
-        self._all = [ReaderProcess(self._limits)]
-        self._all[0].start()
+        self._all = [ReaderProcess(self._limits) for _ in range(workers or 1)]
+        for process in self._all:
+            process.start()
 
     def count_for(self, sources: Sequence[PlannedSource]) -> int:
         """Return as many as were asked for, else as are worth it; start them."""
