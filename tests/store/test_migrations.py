@@ -3,6 +3,8 @@
 import os
 import shutil
 import sqlite3
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -225,3 +227,38 @@ def test_a_reader_marks_many_folders_once(tmp_path, monkeypatch):
     monkeypatch.setattr("dpbench.store.catalog.marks.MANY", 2)
     list_datasets(workspace)
     assert {"refs/d0", "refs/d1", "refs/d2"} <= marks_of(workspace)
+
+
+KILLED = """
+import os, signal, sys
+from dpbench.store import catalog, versions
+from dpbench.store.workspace import Workspace
+from tests.store.synthetic import trajectories
+def die(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
+workspace = Workspace.find(sys.argv[1])
+if sys.argv[2] == "version":
+    versions.index_version = die
+    trajectories(workspace, "t", [2, 3])
+else:
+    catalog.index_object = die
+    catalog.register_result(workspace, {"created_at": "2026-01-01", "x": 1})
+"""
+
+
+@pytest.mark.parametrize("kind", ["version", "result"])
+def test_what_a_kill_left_without_a_row_is_seen_at_the_next_look(tmp_path, kind):
+    """Although every folder had its mark."""
+    workspace = new_workspace(tmp_path)
+    trajectories(workspace, "t", [2])
+    catalog.register_result(workspace, {"created_at": "2025-01-01"})
+    age(workspace)
+    with transaction(workspace, write=True) as connection:
+        catalog.catch_up(connection, workspace)
+    before = contents(workspace)
+    command = [sys.executable, "-c", KILLED, str(workspace.root), kind]
+    assert subprocess.run(command, check=False, timeout=120).returncode == -9
+    assert contents(workspace) == before
+    labels = [row["label"] for row in list_datasets(workspace)]
+    assert labels == ["t-v2" if kind == "version" else "t-v1"]
+    assert len(catalog.results(workspace)) == (2 if kind == "result" else 1)
