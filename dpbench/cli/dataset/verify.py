@@ -1,5 +1,6 @@
 """``dpbench dataset verify``."""
 
+import logging
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,8 @@ from dpbench.cli.dataset.text import as_text
 
 if TYPE_CHECKING:
     from dpbench.store.verify import Verified
+
+logger = logging.getLogger(__name__)
 
 
 @click.command("verify")
@@ -44,7 +47,9 @@ def verify_command(
         raise click.UsageError("Name a dataset, or say --all.")
     workspace = context.workspace()
     reference = parse_reference(name) if name is not None else None
-    verified = verify(workspace, reference)
+    verified = verify(
+        workspace, reference, lambda name: logger.info("reading segment %s", name)
+    )
     click.echo(as_text(_facts(verified)) if as_json else _text(verified))
     if verified.findings:
         click_context.exit(1)
