@@ -180,6 +180,7 @@ def _theories(version: DatasetVersion) -> list[dict[str, Any]]:
     return [
         {"id": key, "n_frames": frames[key], "theory": theory}
         for key, theory in version.theories.items()
+        if frames[key] or not version.nframes
     ]
 
 

@@ -12,9 +12,9 @@ from dpbench.errors import DatasetError
 from dpbench.store import layout
 from dpbench.store.dataset import DatasetVersion
 from dpbench.store.digests import repeated, version_digest
-from dpbench.store.manifest import read_manifest, read_manifest_in
+from dpbench.store.manifest import read_manifest_in
 from dpbench.store.masks import from_ranges, to_ranges
-from dpbench.store.theory import Conflict, Level, fingerprint
+from dpbench.store.theory import Conflict, Level, conflicts, fingerprint
 from dpbench.store.theory_levels import levels_of
 
 ROLES = ("data", "quarantine")
@@ -66,8 +66,7 @@ class Draft:
     def levels(self, staging: Path) -> tuple[Level, ...]:
         """Return the distinct levels of theory of the sources of good frames."""
         head = self._head
-        segments = head.segments if head else ()
-        sources = [source for s in segments for source in s.manifest["sources"]]
+        sources = _sources_of(head, head.source_of) if head else []
         there = {entry["id"] for entry in self.entries["data"]}
         for name in self.segments:
             if name in there:
@@ -170,22 +169,26 @@ def without_frames(
     kept = np.flatnonzero(reason_of == 0)
     facts = head.facts[kept]
     hashes = np.concatenate([facts["hash"], head.quarantine_facts()["hash"]])
-    used = {head.sources[i].theory_id for i in np.unique(head.source_of[kept])}
-    kept_out = (
-        read_manifest(head.workspace, e["id"]) for e in head.payload["quarantine"]
-    )
-    used |= {source["theory"] for m in kept_out for source in m["sources"]}
+    sources = _sources_of(head, head.source_of[kept])
+    mixed = conflicts(levels_of(sources, head.theories))
+    payload = {k: v for k, v in head.payload.items() if k != "mixed_theory"}
     return {
-        **head.payload,
+        **payload,
         "digest": version_digest(hashes),
         "parent": head.object_id,
         "n_frames": len(kept),
         "n_atoms": int(facts["natoms"].sum(dtype=np.int64)),
         "data": _masked(head, reason_of, list(exclude)),
-        "theories": sorted(used),
         "created_at": created_at,
         "note": note,
+        **({"mixed_theory": [c.to_json() for c in mixed]} if mixed else {}),
     }
+
+
+def _sources_of(head: DatasetVersion, used: NDArray[np.integer]) -> list[Entry]:
+    """Return the manifests' entries of the sources with these indices."""
+    entries = [s for segment in head.segments for s in segment.manifest["sources"]]
+    return [entries[i] for i in np.unique(used).tolist()]
 
 
 def _first_reasons(

@@ -167,12 +167,14 @@ def derive_version(
         note: Kept with the version.
 
     Raises:
-        DatasetError: If there is nothing to leave out, or nothing would be left.
+        DatasetError: If there is nothing to leave out, or nothing would be left, or
+            ``head`` is not the newest version.
         WorkspaceError: If the disk or the registry cannot be written.
     """
     payload = without_frames(head, exclude, created_at=created_at, note=note)
 
-    def without(_: Head, number: int) -> _Made:
+    def without(newest: Head, number: int) -> _Made:
+        _refuse_news(newest, head)
         return _Made(payload={**payload, "number": number})
 
     return _must_commit(workspace, head, without)
@@ -203,11 +205,7 @@ def replace_segments(
     upload_early(workspace, [content.staging / name for name in content.data])
 
     def replaced(newest: Head, number: int) -> _Made:
-        if newest is not None and newest.object_id != head.object_id:
-            raise DatasetError(
-                f"{newest.label}: was made meanwhile; expected {head.label} to be the "
-                "newest version still, or frames would be lost. Run the command again."
-            )
+        _refuse_news(newest, head)
         draft = Draft(None, content)
         if not content.quarantine:
             draft.take_quarantine(head)
@@ -227,6 +225,16 @@ def replace_segments(
         return _Made(payload=payload, segments=segments)
 
     return _must_commit(workspace, head, replaced)
+
+
+def _refuse_news(newest: Head, head: DatasetVersion) -> None:
+    """Refuse to go on from a version that is no longer the newest one that holds."""
+    if newest is not None and newest.object_id != head.object_id:
+        raise DatasetError(
+            f"{head.label}: is not the newest version, {newest.label} is; expected the "
+            "newest, or what was added since would be missing from the next. Run the "
+            f"command on {newest.label}."
+        )
 
 
 def _must_commit(

@@ -6,6 +6,8 @@ from dpbench.store import objects
 from dpbench.store.dataset import open_dataset
 from dpbench.store.segments import write_segment
 from dpbench.store.staging import staging_folder
+from dpbench.store.summary import describe
+from dpbench.store.theory import fingerprint
 from dpbench.store.versions import NewContent, derive_version, replace_segments
 from tests.store.synthetic import (
     THEORY,
@@ -59,11 +61,42 @@ def test_masks_add_up_over_versions(workspace):
     one = derive_version(workspace, head, exclude={"x": np.array([1])}, created_at=NOW)
     two = derive_version(workspace, one, exclude={"x": np.array([0])}, created_at=NOW)
     assert two.payload["data"][0]["excluded"] == {"x": [[0, 2]]}
-    at_once = derive_version(
-        workspace, head, exclude={"x": np.array([0, 1])}, created_at=NOW
+    kept = FRAMES.select([2, 3, 4])
+    np.testing.assert_array_equal(two.read(range(3)).coord, kept.coord)
+
+
+def test_a_version_that_is_no_longer_the_newest_is_refused(workspace):
+    head = open_dataset(workspace, "w")
+    out = {"x": np.array([1])}
+    derive_version(workspace, head, exclude=out, created_at=NOW)
+    with pytest.raises(DatasetError, match="w-v3: is not the newest version, w-v4"):
+        derive_version(workspace, head, exclude=out, created_at=NOW)
+    assert objects.version_numbers(workspace, "w") == [1, 2, 3, 4]
+
+
+def test_leaving_out_a_level_of_theory_ends_a_mixture(tmp_path):
+    workspace = new_workspace(tmp_path)
+    other = {**THEORY, "functional": "PBE"}
+    frames = random_frames(0, [2, 3, 2, 3])
+    source = {**source_entry("b"), "theory": fingerprint(other)}
+    commit(
+        workspace,
+        "w",
+        piece("a", frames.select([0, 1])),
+        segment_data(frames.select([2, 3]), [source]),
+        theories=(THEORY, other),
+        allow_mixed_theory=True,
     )
-    assert at_once.digest == two.digest
-    assert [v.number for v in (one, two, at_once)] == [4, 5, 6]
+    head = open_dataset(workspace, "w")
+    assert [m["key"] for m in head.payload["mixed_theory"]] == ["functional"]
+    one = derive_version(workspace, head, exclude={"x": np.array([2])}, created_at=NOW)
+    assert one.payload["mixed_theory"] == head.payload["mixed_theory"]
+    pure = derive_version(workspace, one, exclude={"x": np.array([2])}, created_at=NOW)
+    assert "mixed_theory" not in pure.payload
+    assert [s.n_frames for s in pure.sources] == [2, 0]
+    assert len(describe(pure)["theories"]) == 1
+    again = commit(workspace, "w", piece("c", random_frames(7, [4])))
+    assert again.version.nframes == 3
 
 
 def test_leaving_a_whole_source_out_leaves_it_known(workspace):

@@ -144,7 +144,7 @@ def test_version_that_was_made_meanwhile_is_not_overwritten(workspace, monkeypat
         return write(*args, **options)
 
     monkeypatch.setattr(pack, "write_segment", slow)
-    with pytest.raises(DatasetError, match="made meanwhile"):
+    with pytest.raises(DatasetError, match="is not the newest version"):
         pack_dataset(workspace, "d", created_at=NOW)
     assert open_dataset(workspace, "d").nframes == 12
 
