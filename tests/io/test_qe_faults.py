@@ -178,12 +178,27 @@ def test_positions_are_read_in_every_unit(relax, parse, unit):
     [("(angstrom)", 5.3), ("(bohr)", 10.0), ("(alat= 10.20452050)", 0.99), ("alat", 1)],
 )
 def test_cells_are_read_in_every_unit(relax, parse, title, scale):
-    cell = f"CELL_PARAMETERS {title}\n {scale} 0 0\n 0 {scale} 0\n 0 0 {scale}\n\n"
-    text = replaced(relax, "ATOMIC_POSITIONS", 1, cell + "ATOMIC_POSITIONS")
-    boxes = parse(text).frames.box
+    rows = "".join(
+        "".join(f"{x:14.9f}" for x in row) + "\n" for row in scale * np.eye(3)
+    )
+    card = f"CELL_PARAMETERS {title}\n{rows}\nATOMIC_POSITIONS"
+    boxes = parse(relax.replace("ATOMIC_POSITIONS", card)).frames.box
     unit = {"(angstrom)": 1, "(bohr)": 0.529177210903}.get(title, 5.4)
-    np.testing.assert_allclose(boxes[:2, 0, 0], 5.4, rtol=1e-7)
-    np.testing.assert_allclose(boxes[2:, 0, 0], scale * unit, rtol=1e-7)
+    np.testing.assert_allclose(boxes[0, 0, 0], 5.4, rtol=1e-7)
+    np.testing.assert_allclose(boxes[1:, 0, 0], scale * unit, rtol=1e-7)
+
+
+def test_lost_or_damaged_cell_is_quarantined(relax, parse):
+    rows = "".join("".join(f"{x:14.9f}" for x in row) + "\n" for row in 5.3 * np.eye(3))
+    card = f"CELL_PARAMETERS (angstrom)\n{rows}\nATOMIC_POSITIONS"
+    text = relax.replace("ATOMIC_POSITIONS", card)
+    whole = [str(r) for r in parse(text).quarantine]
+    assert set(whole) == {""}
+    lost = replaced(text, card, 1, "ATOMIC_POSITIONS")
+    cut = replaced(text, rows, 1, rows[:43] + rows[86:])
+    for damaged in (lost, cut):
+        found = [str(r) for r in parse(damaged).quarantine]
+        assert found == [*whole[:2], "nan", *whole[3:]]
 
 
 def test_appended_restarts_are_read_one_behind_the_other(relax, parse):

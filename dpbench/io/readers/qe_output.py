@@ -131,10 +131,16 @@ def geometries(run: str, header: Header, *, first: Geometry) -> list[Geometry]:
     found = [first]
     cells = find_all(run, "\nCELL_PARAMETERS", start=first.start)
     alat, box, used = header.alat, first.box, 0
+    # Where the cell varies, pw.x prints it with all positions.
+    varies = bool(cells) or run.find("new unit-cell volume") >= 0
     for at in find_all(run, "\nATOMIC_POSITIONS", start=first.start):
+        is_fresh = False
         while used < len(cells) and cells[used] < at:
-            alat, box = _cell_card(run, cells[used], alat=alat, box=box)
+            alat, box = _cell_card(run, cells[used], alat=alat)
             used += 1
+            is_fresh = True
+        if varies and not is_fresh:
+            box = np.full((3, 3), np.nan)  # its card is lost
         coord = _position_card(run, at, labels=header.labels, alat=alat, box=box)
         if coord is None:
             # What follows belongs to it all the same, not to the geometry before.
@@ -143,15 +149,13 @@ def geometries(run: str, header: Header, *, first: Geometry) -> list[Geometry]:
     return found
 
 
-def _cell_card(
-    run: str, at: int, *, alat: float, box: NDArray[np.float64]
-) -> tuple[float, NDArray[np.float64]]:
-    """Read CELL_PARAMETERS; a card that was cut leaves the old cell."""
+def _cell_card(run: str, at: int, *, alat: float) -> tuple[float, NDArray[np.float64]]:
+    """Read CELL_PARAMETERS; a card that was cut, or lost lines, gives NaN."""
     title = run[at + 1 : next_line(run, at + 1)].lower()
     lines = whole_lines(run, next_line(run, at + 1), count=3)
     values = None if lines is None else number_columns(lines, first=0, after="")
-    if values is None:
-        return alat, box
+    if lines is None or values is None or not _is_square(lines):
+        return alat, np.full((3, 3), np.nan)
     if "angstrom" in title:
         return alat, values
     if "bohr" in title:
@@ -160,6 +164,11 @@ def _cell_card(
     # alat stands in the card with eight decimals, in the header with six
     scale = alat if printed is None else to_float(printed[1]) * BOHR
     return scale, values * scale
+
+
+def _is_square(lines: Sequence[str]) -> bool:
+    """Whether three rows of three numbers stand there, and nothing else."""
+    return are_even(lines, first=0) and len({len(line) for line in lines}) == 1
 
 
 def _position_card(
