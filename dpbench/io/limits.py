@@ -16,6 +16,9 @@ SMALL_SOURCE = 10_000_000
 LEAST_MEMORY = 300_000_000
 """Bytes; interpreter, numpy, zarr and their threads."""
 
+MOST_SHARES = 4
+"""Parts that four fifths of the memory are cut into, with however many processes."""
+
 SMALL_TEXT = 64_000_000
 """Bytes; what unpacks to less is no bomb, however small the file."""
 
@@ -32,7 +35,7 @@ class ReaderLimits:
 
     memory: int | None = None
     """Bytes that a reader process may allocate; None = four fifths of the machine's
-    memory, shared among the processes."""
+    memory, shared among the processes, but a fifth of it at least."""
     seconds: float = 120.0
     """Time for a source of up to 10 MB; larger ones may take in proportion more."""
     ratio: float = 200.0
@@ -60,10 +63,14 @@ class ReaderLimits:
         return int(max(SMALL_TEXT, self.ratio * n_bytes))
 
     def shared_by(self, workers: int) -> "ReaderLimits":
-        """Give each of so many processes its share of this machine's memory."""
+        """Give each of so many processes its share of this machine's memory.
+
+        A fifth of it at least: of many readers few have a large file at one time.
+        """
         if self.memory is not None:
             return self
-        return replace(self, memory=machine_memory() * 4 // (5 * max(1, workers)))
+        shares = min(max(1, workers), MOST_SHARES)
+        return replace(self, memory=machine_memory() * 4 // (5 * shares))
 
 
 _ACTIVE: ContextVar[ReaderLimits | None] = ContextVar("limits", default=None)

@@ -177,6 +177,7 @@ def test_limits_are_read_from_words():
     assert limits.seconds_for(10**9) == 1000
     assert limits.unpacked_for(10**6) == 5 * 10**9
     assert limits.unpacked_for(10) == 64_000_000
+    assert ReaderLimits().shared_by(64) == ReaderLimits().shared_by(4)
     assert ReaderLimits().shared_by(4).memory < os.sysconf("SC_PHYS_PAGES") * 4096 / 4
 
 
