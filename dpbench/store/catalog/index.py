@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Table
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import sqlite
 
 from dpbench.store import objects
 from dpbench.store.catalog import marks, tables
@@ -148,8 +148,11 @@ def _insert(connection: Connection, table: Table, rows: Sequence[Row]) -> None:
     """Insert rows; one that is there already says the same and is left alone."""
     if not rows:
         return
-    is_server = connection.dialect.name == "postgresql"
-    insert = postgresql.insert(table) if is_server else sqlite.insert(table)
+    insert: Any = sqlite.insert(table)
+    if connection.dialect.name == "postgresql":
+        from sqlalchemy.dialects import postgresql  # slow to import
+
+        insert = postgresql.insert(table)
     connection.execute(insert.on_conflict_do_nothing(), list(rows))
 
 

@@ -13,9 +13,10 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import Connection, Table, select
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import sqlite
 
 from dpbench.store import objects
 from dpbench.store.catalog import tables
@@ -105,8 +106,11 @@ def keep(connection: Connection, settled: Mapping[str, int]) -> None:
     if not rows:
         return
     table = tables.folder
-    is_server = connection.dialect.name == "postgresql"
-    insert = postgresql.insert(table) if is_server else sqlite.insert(table)
+    insert: Any = sqlite.insert(table)
+    if connection.dialect.name == "postgresql":
+        from sqlalchemy.dialects import postgresql  # slow to import
+
+        insert = postgresql.insert(table)
     update = insert.on_conflict_do_update(
         index_elements=["path"], set_={"mtime_ns": insert.excluded.mtime_ns}
     )

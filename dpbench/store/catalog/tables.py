@@ -4,6 +4,8 @@ Every row is taken from an immutable object or a segment's manifest, and its key
 that object's digest: the registry can be thrown away and made again from the files.
 """
 
+from typing import Any
+
 from sqlalchemy import (
     JSON,
     BigInteger,
@@ -17,10 +19,28 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
 )
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.engine import Dialect
+from sqlalchemy.types import TypeDecorator, TypeEngine
 
 DIGEST = String(64)
-JSON_VALUE = JSON().with_variant(JSONB(), "postgresql")
+
+
+class JsonValue(TypeDecorator[Any]):
+    """JSON; on PostgreSQL JSONB, whose module is slow to import and so comes late."""
+
+    impl = JSON
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """Return the type that a database has for it."""
+        if dialect.name != "postgresql":
+            return dialect.type_descriptor(JSON())
+        from sqlalchemy.dialects.postgresql import JSONB
+
+        return dialect.type_descriptor(JSONB())
+
+
+JSON_VALUE = JsonValue()
 
 metadata = MetaData(
     naming_convention={
