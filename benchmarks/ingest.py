@@ -136,7 +136,7 @@ def print_memory(name: str, path: Path) -> None:
     if name == "dpdata":
         import dpdata  # noqa: F401 - imports are not counted
     else:
-        from dpbench.io.readers import dpdata_formats, vasp  # noqa: F401
+        pass
     Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
     before = status("VmRSS")
     READERS[name](path)

@@ -38,7 +38,7 @@ READER = """
 import json, sys, time
 import numpy as np
 from dpbench.store.dataset import open_dataset
-from dpbench.store.gather_buffer import FrameBuffer
+from dpbench.store.gather.buffer import FrameBuffer
 from dpbench.store.workspace import Workspace
 
 began = time.perf_counter()

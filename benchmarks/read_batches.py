@@ -267,7 +267,7 @@ def open_version(folder: Path) -> object:
 
 def dpbench_reader(folder: Path, *, is_buffered: bool) -> Reader:
     """Read with dpbench, into one buffer or into fresh arrays."""
-    from dpbench.store.gather_buffer import FrameBuffer
+    from dpbench.store.gather.buffer import FrameBuffer
 
     version, buffer = open_version(folder), FrameBuffer() if is_buffered else None
     return lambda index: arrays_of(version.read(index, buffer))

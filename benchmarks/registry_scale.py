@@ -34,16 +34,17 @@ from pathlib import Path
 import numpy as np
 
 from dpbench.frames import Frames, offsets
-from dpbench.store import layout, objects
+from dpbench.store import objects
 from dpbench.store.catalog.engine import transaction
 from dpbench.store.catalog.index import catch_up, index_version
 from dpbench.store.dataset import open_dataset
 from dpbench.store.digests import frame_digests, version_digest
 from dpbench.store.history import rename, retract
 from dpbench.store.references import parse_reference
-from dpbench.store.segments import SegmentData, write_segment
-from dpbench.store.splits import make_split, save_split
-from dpbench.store.theory import fingerprint
+from dpbench.store.segment import layout
+from dpbench.store.segment.write import SegmentData, write_segment
+from dpbench.store.splits.making import make_split, save_split
+from dpbench.store.theory.mixture import fingerprint
 from dpbench.store.workspace import Workspace
 
 THEORY = {"code": "qe", "functional": "PBE"}

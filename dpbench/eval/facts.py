@@ -17,7 +17,7 @@ from dpbench.eval.record import (
 from dpbench.models.checkpoint import model_digest
 from dpbench.models.potential import DeepPotential
 from dpbench.store.dataset import DatasetVersion
-from dpbench.store.splits import Split
+from dpbench.store.splits.making import Split
 
 MOST_SOURCES = 1000
 """Most sources that a record lists; the version's own object has them all."""

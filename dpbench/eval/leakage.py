@@ -8,10 +8,10 @@ import numpy as np
 from dpbench.errors import DatasetError
 from dpbench.eval.parts import Part, Training
 from dpbench.eval.record import LeakageFacts
-from dpbench.io.leakage import leakage
-from dpbench.io.leakage_split import MOST_UNASKED
-from dpbench.io.leakage_trace import compare_with_trace
-from dpbench.io.leakage_words import copies_and_twins, steps_words
+from dpbench.io.leakage.compare import leakage
+from dpbench.io.leakage.split import MOST_UNASKED
+from dpbench.io.leakage.trace import compare_with_trace
+from dpbench.io.leakage.words import copies_and_twins, steps_words
 
 NO_TRAINING = "the training data is not in the workspace that was evaluated"
 

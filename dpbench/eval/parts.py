@@ -10,13 +10,13 @@ from sqlalchemy import select
 
 from dpbench.errors import DatasetError, EvaluationError
 from dpbench.eval.record import Overlap
-from dpbench.io.leakage_split import checked_default_split
+from dpbench.io.leakage.split import checked_default_split
 from dpbench.store import catalog
 from dpbench.store.catalog import tables
 from dpbench.store.dataset import DatasetVersion, open_dataset
 from dpbench.store.references import DatasetReference, parse_reference
-from dpbench.store.split_parts import WHOLE
-from dpbench.store.splits import Split, find_split, named_split
+from dpbench.store.splits.making import Split, find_split, named_split
+from dpbench.store.splits.parts import WHOLE
 from dpbench.store.workspace import Workspace
 
 SEEN = {"train": "training frames", "validation": "validation frames"}

@@ -85,7 +85,7 @@ def _check_code(code: str) -> None:
     if code in CODES:
         return
     if code.startswith(DPDATA_PREFIX):
-        from dpbench.io.readers.dpdata_names import check_format
+        from dpbench.io.readers.dpdata.names import check_format
 
         check_format(code.removeprefix(DPDATA_PREFIX))
         return
@@ -191,7 +191,7 @@ class _Scanner:
             )
 
     def _add_dpdata_folder(self, root: Path) -> None:
-        from dpbench.io.readers.dpdata_names import sources_in
+        from dpbench.io.readers.dpdata.names import sources_in
 
         for path in walk(root, self._skipped):
             folder, _ = self._scan(path)
@@ -266,7 +266,7 @@ def _with_article(kind: Kind) -> str:
 def _holds_systems(source: SourceFiles) -> bool:
     """Tell files that hold frames from others of their kind, met in a folder."""
     if source.format == "deepmd/hdf5":
-        from dpbench.io.readers.deepmd_hdf5 import systems_in
+        from dpbench.io.readers.deepmd.hdf5 import systems_in
 
         return bool(systems_in(source.main))
     if source.format == "ase/db":

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from dpbench.io.grouping import Folder, natural_key
 from dpbench.io.parsed import SourceFiles
-from dpbench.io.readers.deepmd_parts import system_sources
+from dpbench.io.readers.deepmd.parts import system_sources
 from dpbench.io.sniff import sniff
 
 

@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from dpbench.io.exchange_sidecar import Sidecar
+from dpbench.io.exchange.sidecar import Sidecar
 from dpbench.io.writers.parquet_columns import COLUMNS, Column, split_name
 
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"))

@@ -17,8 +17,8 @@ from dpbench.io.parsed import ParsedSource, SourceFiles
 from dpbench.io.readers import reader_of
 from dpbench.store.dataset import DatasetVersion
 from dpbench.store.files import sha256_of_file
-from dpbench.store.manifest import read_manifest
 from dpbench.store.references import name_from
+from dpbench.store.segment.manifest import read_manifest
 
 BUNDLE_BYTES = 128_000_000
 """Small sources are parsed together up to this size: a segment takes a quarter of a

@@ -17,8 +17,8 @@ from dpbench.io.ingest_report import (
 )
 from dpbench.io.ingest_task import SourceResult, TaskResult
 from dpbench.io.parsed import Quarantine
-from dpbench.store.theory import fingerprint
-from dpbench.store.theory_levels import notes_of
+from dpbench.store.theory.levels import notes_of
+from dpbench.store.theory.mixture import fingerprint
 from dpbench.store.versions import NewContent, Outcome
 
 MOST_CONTRADICTIONS = 3

@@ -17,12 +17,12 @@ from dpbench.frames import concatenate
 from dpbench.io.ingest_plan import Bundle, PlannedSource, ReaderTable, read_source
 from dpbench.io.parsed import ParsedSource, Quarantine
 from dpbench.io.theory_file import TheoryContradictionError, declared
-from dpbench.store import layout
 from dpbench.store.digests import frame_digests
-from dpbench.store.segments import SegmentData, write_segment
-from dpbench.store.theory import fingerprint, is_undeclared
-from dpbench.store.theory_kpoints import reciprocal_lengths
-from dpbench.store.theory_levels import ASIDE
+from dpbench.store.segment import layout
+from dpbench.store.segment.write import SegmentData, write_segment
+from dpbench.store.theory.kpoints import reciprocal_lengths
+from dpbench.store.theory.levels import ASIDE
+from dpbench.store.theory.mixture import fingerprint, is_undeclared
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

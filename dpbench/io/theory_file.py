@@ -13,8 +13,8 @@ from typing import Any
 from dpbench.config import read_toml, unknown_key
 from dpbench.errors import ConfigError, SourceError
 from dpbench.io.parsed import THEORY_KEYS, ParsedSource
-from dpbench.store.theory import Difference, compatibility, show
-from dpbench.store.theory_rules import NONE, element
+from dpbench.store.theory.mixture import Difference, compatibility, show
+from dpbench.store.theory.rules import NONE, element
 
 SPINS = ("none", "collinear", "noncollinear", "spin-orbit")
 """What ``spin`` may be."""

@@ -12,16 +12,17 @@ from numpy.typing import NDArray
 from dpbench.elements import symbols_of
 from dpbench.errors import DatasetError
 from dpbench.frames import Frames, empty, offsets
-from dpbench.store import layout, objects
+from dpbench.store import objects
 from dpbench.store.events import find_version, name_of
 from dpbench.store.formulas import elements_of
-from dpbench.store.gather_buffer import FrameBuffer
-from dpbench.store.gather_runs import read_runs
-from dpbench.store.gather_version import VersionGather
-from dpbench.store.manifest import copy_ahead
+from dpbench.store.gather.buffer import FrameBuffer
+from dpbench.store.gather.runs import read_runs
+from dpbench.store.gather.version import VersionGather
 from dpbench.store.masks import kept_rows
 from dpbench.store.references import DatasetReference, parse_reference
-from dpbench.store.segment_read import Segment
+from dpbench.store.segment import layout
+from dpbench.store.segment.manifest import copy_ahead
+from dpbench.store.segment.read import Segment
 from dpbench.store.workspace import Workspace
 
 LOOK_EVERY = 1.0

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from dpbench.frames import Frames
 from dpbench.store.dataset import DatasetVersion
 from dpbench.store.digests import as_keys, structure_digests
-from dpbench.store.gather_runs import read_runs
+from dpbench.store.gather.runs import read_runs
 from dpbench.store.masks import from_ranges
-from dpbench.store.segment_read import Segment
+from dpbench.store.segment.read import Segment
 from dpbench.store.workspace import Workspace
 
 ROLES = ("data", "quarantine")

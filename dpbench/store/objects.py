@@ -20,7 +20,7 @@ from typing import Any, Literal, get_args
 from dpbench.config import canonical_json
 from dpbench.errors import DatasetError
 from dpbench.store.files import disk_errors, write_atomically, write_exclusively
-from dpbench.store.remote import RemoteStore, remote_of
+from dpbench.store.remote.store import RemoteStore, remote_of
 from dpbench.store.workspace import Workspace
 
 Kind = Literal["version", "split", "theory", "model", "run", "result", "event"]

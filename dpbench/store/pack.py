@@ -14,9 +14,9 @@ import numpy as np
 
 from dpbench.errors import DatasetError
 from dpbench.store.dataset import DatasetVersion
-from dpbench.store.manifest import read_manifest, segment_folder
 from dpbench.store.masks import kept_rows
-from dpbench.store.segments import Encoding, SegmentData, write_segment
+from dpbench.store.segment.manifest import read_manifest, segment_folder
+from dpbench.store.segment.write import Encoding, SegmentData, write_segment
 from dpbench.store.staging import staging_folder
 from dpbench.store.versions import NewContent, newest_version, replace_segments
 from dpbench.store.workspace import Workspace

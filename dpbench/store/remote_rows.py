@@ -12,14 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dpbench.errors import DatasetError
-from dpbench.store.direct import (
+from dpbench.store.remote.store import RemoteStore
+from dpbench.store.segment.direct import (
     CRC_SIZE,
     INDEX_ENTRY,
     RowReader,
     open_remote_array,
     plain_layout,
 )
-from dpbench.store.remote import RemoteStore
 
 
 @final

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Protocol, final
 
 from dpbench.store.files import READ_SIZE
-from dpbench.store.remote import RemoteStore, remote_of
+from dpbench.store.remote.store import RemoteStore, remote_of
 from dpbench.store.workspace import Workspace
 
 

@@ -20,10 +20,10 @@ from dpbench.store.lease import (
     read_beat,
     this_owner,
 )
-from dpbench.store.manifest import read_manifest, segment_folder
-from dpbench.store.remote import remote_of
-from dpbench.store.remote_segments import adopt, upload
-from dpbench.store.segments import move_into_place
+from dpbench.store.remote.segments import adopt, upload
+from dpbench.store.remote.store import remote_of
+from dpbench.store.segment.manifest import read_manifest, segment_folder
+from dpbench.store.segment.write import move_into_place
 from dpbench.store.workspace import Workspace
 
 MISSED_BEATS = 30

@@ -8,11 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection, func, select
 
-from dpbench.store import catalog, layout
+from dpbench.store import catalog
 from dpbench.store.catalog import tables
 from dpbench.store.dataset import DatasetVersion
 from dpbench.store.events import current_names, retractions
-from dpbench.store.splits import list_splits
+from dpbench.store.segment import layout
+from dpbench.store.splits.making import list_splits
 from dpbench.store.workspace import Workspace
 
 

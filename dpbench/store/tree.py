@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dpbench.frames import ATOM_FIELDS, FRAME_FIELDS
-from dpbench.store import layout
 from dpbench.store.masks import kept_rows
-from dpbench.store.segment_read import Segment
+from dpbench.store.segment import layout
+from dpbench.store.segment.read import Segment
 from dpbench.store.workspace import Workspace
 
 if TYPE_CHECKING:

@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dpbench.errors import DatasetError
-from dpbench.store import layout
 from dpbench.store.dataset import DatasetVersion
 from dpbench.store.digests import repeated, version_digest
-from dpbench.store.manifest import read_manifest_in
 from dpbench.store.masks import from_ranges, to_ranges
-from dpbench.store.theory import Conflict, Level, conflicts, fingerprint
-from dpbench.store.theory_levels import levels_of
+from dpbench.store.segment import layout
+from dpbench.store.segment.manifest import read_manifest_in
+from dpbench.store.theory.levels import levels_of
+from dpbench.store.theory.mixture import Conflict, Level, conflicts, fingerprint
 
 ROLES = ("data", "quarantine")
 """Roles of segments, and keys of a version's payload."""

@@ -23,7 +23,7 @@ from dpbench.store.catalog.index import catch_up, index_version
 from dpbench.store.dataset import DatasetVersion
 from dpbench.store.events import key_of, retractions
 from dpbench.store.staging import publish, upload_early
-from dpbench.store.theory import refuse_mixture
+from dpbench.store.theory.mixture import refuse_mixture
 from dpbench.store.version_draft import (
     ROLES,
     Draft,

@@ -21,7 +21,7 @@ from dpbench.frames import Frames, concatenate
 from dpbench.kernels.batch import Batch
 from dpbench.kernels.neighbours import Neighbours, find_neighbours
 from dpbench.models.batching import make_batch
-from dpbench.store.gather_buffer import FrameBuffer
+from dpbench.store.gather.buffer import FrameBuffer
 from dpbench.train.order import BLOCK_FRAMES
 
 MEMORY_BUDGET = 2 * 1024**3

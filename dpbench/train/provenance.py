@@ -10,9 +10,9 @@ import torch
 
 import dpbench
 from dpbench.config import to_mapping
-from dpbench.io.leakage_trace import trace_of
+from dpbench.io.leakage.trace import trace_of
 from dpbench.store.dataset import DatasetVersion
-from dpbench.store.splits import Split
+from dpbench.store.splits.making import Split
 from dpbench.train.budget import Length
 from dpbench.train.config import TrainConfig
 from dpbench.train.engine import ENGINE

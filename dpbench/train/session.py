@@ -11,14 +11,14 @@ import torch
 
 from dpbench.config import from_mapping, to_mapping
 from dpbench.errors import TrainingError
-from dpbench.io.leakage_split import between_parts, checked_default_split
-from dpbench.io.leakage_words import parts_line
+from dpbench.io.leakage.split import between_parts, checked_default_split
+from dpbench.io.leakage.words import parts_line
 from dpbench.kernels.batch import Batch
 from dpbench.models.config import ModelConfig
 from dpbench.models.parameters import DTYPES
 from dpbench.models.potential import DeepPotential
 from dpbench.store.dataset import DatasetVersion, open_dataset
-from dpbench.store.splits import Split, find_split, named_split
+from dpbench.store.splits.making import Split, find_split, named_split
 from dpbench.store.workspace import Workspace
 from dpbench.train.bias import refit_energy_bias
 from dpbench.train.budget import Length, choose_length, make_plan, measure_costs

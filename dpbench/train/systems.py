@@ -6,10 +6,10 @@ from pathlib import Path
 
 from dpbench.errors import ConfigError
 from dpbench.io.ingest import ingest
-from dpbench.io.leakage_split import with_leakage
+from dpbench.io.leakage.split import with_leakage
 from dpbench.store.dataset import DatasetVersion, open_dataset
 from dpbench.store.references import name_from
-from dpbench.store.splits import make_split, save_split
+from dpbench.store.splits.making import make_split, save_split
 from dpbench.store.workspace import Workspace
 from dpbench.train.input_json import InputJson
 

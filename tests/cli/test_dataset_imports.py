@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from dpbench.store.dataset import open_dataset
-from dpbench.store.splits import make_split, save_split
+from dpbench.store.splits.making import make_split, save_split
 from tests.store.synthetic import (
     commit,
     new_workspace,

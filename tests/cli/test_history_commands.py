@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from dpbench.cli.main import cli
 from dpbench.store.catalog.migrate import HEAD
 from dpbench.store.dataset import open_dataset
-from dpbench.store.theory import fingerprint
+from dpbench.store.theory.mixture import fingerprint
 from dpbench.store.versions import derive_version
 from tests.store.synthetic import (
     THEORY,

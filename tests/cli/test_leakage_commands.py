@@ -7,10 +7,10 @@ from click.testing import CliRunner
 
 from dpbench.cli.main import cli
 from dpbench.frames import concatenate
-from dpbench.io.leakage_words import copies_and_twins
+from dpbench.io.leakage.words import copies_and_twins
 from dpbench.store import objects
 from dpbench.store.dataset import open_dataset
-from dpbench.store.splits import find_split
+from dpbench.store.splits.making import find_split
 from tests.io.planted import plant, relabelled, turned, walk
 from tests.store.synthetic import new_workspace
 

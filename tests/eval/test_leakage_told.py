@@ -19,12 +19,12 @@ from dpbench.eval.record import (
 )
 from dpbench.eval.run import evaluate
 from dpbench.eval.summary import record_text
-from dpbench.io.leakage_split import with_leakage
+from dpbench.io.leakage.split import with_leakage
 from dpbench.models.checkpoint import load_model, save_model
 from dpbench.store.dataset import open_dataset
 from dpbench.store.history import rename, retract
 from dpbench.store.references import parse_reference
-from dpbench.store.splits import find_split, make_split, save_split
+from dpbench.store.splits.making import find_split, make_split, save_split
 from dpbench.store.workspace import Workspace
 from tests.eval.conftest import ingest_systems
 from tests.eval.synthetic_records import NO_LEAKAGE, synthetic_record, with_digests

@@ -6,9 +6,9 @@ import pytest
 from dpbench.elements import atomic_numbers
 from dpbench.io.discover import find_sources
 from dpbench.io.parsed import Quarantine, SourceFiles
-from dpbench.io.readers.cp2k import read
-from dpbench.io.readers.cp2k_input import theory_of_input
-from dpbench.io.readers.cp2k_theory import theory_of_log
+from dpbench.io.readers.cp2k.input import theory_of_input
+from dpbench.io.readers.cp2k.reader import read
+from dpbench.io.readers.cp2k.theory import theory_of_log
 from dpbench.units import HARTREE
 
 ENERGY = 1e-8  # relative

@@ -8,7 +8,7 @@ import pytest
 
 from dpbench.errors import SourceError
 from dpbench.io.parsed import SourceFiles
-from dpbench.io.readers.cp2k import read
+from dpbench.io.readers.cp2k.reader import read
 from dpbench.units import BAR, BOHR, GPA
 
 NAMES = ("cp2k.log", "w8-1.cell", "w8-pos-1.xyz", "w8-frc-1.xyz")

@@ -5,8 +5,8 @@ import pytest
 
 from dpbench.errors import SourceError
 from dpbench.io.parsed import SourceFiles
-from dpbench.io.readers.cp2k import read
-from dpbench.io.readers.cp2k_cell import cell_from_lengths
+from dpbench.io.readers.cp2k.cell import cell_from_lengths
+from dpbench.io.readers.cp2k.reader import read
 from dpbench.units import BAR, BOHR, HARTREE
 
 

@@ -8,10 +8,11 @@ from dpbench.io import ingest_plan
 from dpbench.io.discover import find_sources
 from dpbench.io.ingest import IngestOptions, ingest
 from dpbench.io.parsed import Quarantine
-from dpbench.io.readers import deepmd_parts, reader_of
+from dpbench.io.readers import reader_of
+from dpbench.io.readers.deepmd import parts as deepmd_parts
 from dpbench.store.dataset import open_dataset
 from dpbench.store.files import sha256_of_file
-from dpbench.store.split_groups import find_groups
+from dpbench.store.splits.groups import find_groups
 from dpbench.store.workspace import Workspace
 from tests.io.test_deepmd import made_up, write_system
 

@@ -7,9 +7,9 @@ import pytest
 
 from dpbench.errors import SourceError
 from dpbench.io.parsed import SourceFiles
-from dpbench.io.readers.dpdata_formats import read
-from dpbench.io.readers.dpdata_names import labelled_formats
-from dpbench.io.readers.dpdata_text import GATES, gate_of, judge_text
+from dpbench.io.readers.dpdata.formats import read
+from dpbench.io.readers.dpdata.names import labelled_formats
+from dpbench.io.readers.dpdata.text import GATES, gate_of, judge_text
 from dpbench.units import BOHR, HARTREE
 
 

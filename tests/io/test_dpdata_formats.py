@@ -8,8 +8,8 @@ import pytest
 from dpbench.errors import SourceError
 from dpbench.io.discover import find_sources
 from dpbench.io.parsed import SourceFiles
-from dpbench.io.readers.dpdata_formats import read
-from dpbench.io.readers.dpdata_names import check_format, labelled_formats
+from dpbench.io.readers.dpdata.formats import read
+from dpbench.io.readers.dpdata.names import check_format, labelled_formats
 from dpbench.units import BOHR, HARTREE
 
 

@@ -13,8 +13,8 @@ from hypothesis.extra.numpy import arrays
 
 from dpbench.errors import SourceError
 from dpbench.io.parsed import Quarantine, SourceFiles
-from dpbench.io.readers.extxyz import read
-from dpbench.io.readers.extxyz_comment import read_pairs
+from dpbench.io.readers.extxyz.comment import read_pairs
+from dpbench.io.readers.extxyz.reader import read
 
 CELL = 'Lattice="4 0 0 0 5 0 0 0 6"'
 COLUMNS = "Properties=species:S:1:pos:R:3:forces:R:3"
@@ -286,7 +286,7 @@ def test_file_that_cannot_be_read_at_all_is_named(tmp_path, text, message):
 def test_blocks_do_not_change_the_frames(tmp_path, monkeypatch):
     text = GOOD + GOOD.replace("-1.5", "-2.5") + GOOD.replace("2\n", "3\n", 1) + GOOD
     whole = written(tmp_path, text)
-    monkeypatch.setattr("dpbench.io.readers.extxyz._BLOCK", 1)
+    monkeypatch.setattr("dpbench.io.readers.extxyz.reader._BLOCK", 1)
     parts = written(tmp_path, text)
     assert parts.quarantine == whole.quarantine
     assert Quarantine.BAD_SHAPE in parts.quarantine

@@ -67,7 +67,7 @@ def test_fuzz_finds_a_reader_that_believes_everything(shared_data, tmp_path):
     script = (
         "import sys\n"
         "from dpbench.io.parsed import Quarantine\n"
-        "from dpbench.io.readers import vasp\n"
+        "from dpbench.io.readers.vasp import reader as vasp\n"
         "true = vasp.judge\n"
         "vasp.judge = lambda frames, **_: (Quarantine.NONE,) * frames.nframes\n"
         "from tests.io.fuzz import main\n"

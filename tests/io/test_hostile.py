@@ -13,7 +13,7 @@ import pytest
 from dpbench.errors import SourceError
 from dpbench.io.ingest import IngestOptions, ingest
 from dpbench.io.limits import ReaderLimits
-from dpbench.io.readers.vasp_xml import read_vasprun
+from dpbench.io.readers.vasp.xml import read_vasprun
 from dpbench.store.workspace import Workspace
 from tests.io.vasp_texts import made_up_steps, outcar, vasprun
 

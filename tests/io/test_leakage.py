@@ -7,10 +7,10 @@ import pytest
 
 from dpbench.elements import SYMBOLS
 from dpbench.frames import concatenate, uniform
-from dpbench.io import leakage_prints
-from dpbench.io.leakage import leakage, twin_pairs
-from dpbench.io.leakage_prints import prints_of
-from dpbench.io.leakage_words import leakage_words
+from dpbench.io.leakage import prints as leakage_prints
+from dpbench.io.leakage.compare import leakage, twin_pairs
+from dpbench.io.leakage.prints import prints_of
+from dpbench.io.leakage.words import leakage_words
 from dpbench.store.dataset import open_dataset
 from tests.io.planted import plant, relabelled, turned, walk
 from tests.store.synthetic import new_workspace

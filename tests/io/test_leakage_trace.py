@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dpbench.frames import concatenate
-from dpbench.io import leakage_trace
-from dpbench.io.leakage_steps import STEP_BITS, nearest_codes
-from dpbench.io.leakage_trace import compare_with_trace, trace_of
+from dpbench.io.leakage import trace as leakage_trace
+from dpbench.io.leakage.steps import STEP_BITS, nearest_codes
+from dpbench.io.leakage.trace import compare_with_trace, trace_of
 from tests.io.planted import plant, walk
 from tests.store.synthetic import new_workspace
 

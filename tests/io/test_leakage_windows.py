@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from dpbench.frames import concatenate
-from dpbench.io.leakage_windows import twins_between, twins_within
+from dpbench.io.leakage.windows import twins_between, twins_within
 from dpbench.io.quality.fingerprint import Fingerprints, invariant_fingerprints
 from dpbench.io.quality.twins import TOLERANCE, find_twins
-from dpbench.store.split_twins import units
+from dpbench.store.splits.twins import units
 from tests.io.planted import turned, walk
 
 

@@ -8,7 +8,7 @@ import pytest
 from ase.io import read as ase_read
 
 from dpbench.io.parsed import Quarantine, SourceFiles
-from dpbench.io.readers.qe import read
+from dpbench.io.readers.qe.reader import read
 from dpbench.units import KBAR, RYDBERG
 
 ENERGY = 1e-8  # relative

@@ -7,7 +7,8 @@ import pytest
 from dpbench.config import canonical_json
 from dpbench.errors import SourceError
 from dpbench.io.parsed import Quarantine, SourceFiles
-from dpbench.io.readers import cp2k, qe
+from dpbench.io.readers.cp2k import reader as cp2k
+from dpbench.io.readers.qe import reader as qe
 
 FIXTURES = "generated/qe_fixtures"
 SAMPLES = "thirdparty/qe_samples/vcrelax_success"

@@ -8,7 +8,7 @@ import pytest
 
 from dpbench.errors import SourceError
 from dpbench.io.parsed import Quarantine, SourceFiles
-from dpbench.io.readers.qe import read
+from dpbench.io.readers.qe.reader import read
 
 
 @pytest.fixture(scope="module")

@@ -7,10 +7,10 @@ import pytest
 
 from dpbench.errors import SourceError
 from dpbench.io.parsed import Quarantine, SourceFiles
-from dpbench.io.readers.qe import read
-from dpbench.io.readers.qe_input import is_input, read_input
-from dpbench.io.readers.qe_theory import theory_of_output
-from dpbench.io.readers.qe_xml import read_xml
+from dpbench.io.readers.qe.input import is_input, read_input
+from dpbench.io.readers.qe.reader import read
+from dpbench.io.readers.qe.theory import theory_of_output
+from dpbench.io.readers.qe.xml import read_xml
 from dpbench.units import BOHR, HARTREE
 
 INPUT = """&CONTROL

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dpbench.errors import DatasetError
-from dpbench.io.leakage import leakage
-from dpbench.io.leakage_split import make_checked_split
+from dpbench.io.leakage.compare import leakage
+from dpbench.io.leakage.split import make_checked_split
 from dpbench.store.dataset import open_dataset
-from dpbench.store.splits import STRATEGIES
+from dpbench.store.splits.making import STRATEGIES
 from tests.io.planted import plant, relabelled, turned, walk
 from tests.store.synthetic import new_workspace
 

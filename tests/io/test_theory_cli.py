@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from dpbench.cli.main import cli
 from dpbench.errors import SourceError
 from dpbench.io.parsed import SourceFiles
-from dpbench.io.readers.cp2k import read as read_cp2k
+from dpbench.io.readers.cp2k.reader import read as read_cp2k
 
 EXAMPLE = Path(__file__).parents[2] / "registry/theory/si8-lda.toml"
 

@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 
 from dpbench.frames import uniform
-from dpbench.io.readers.cp2k_input import electrons_of_input, theory_of_input
-from dpbench.io.readers.cp2k_theory import electrons_of, theory_of_log
-from dpbench.io.readers.dpdata_theory import told
-from dpbench.io.readers.qe_theory import charge_of, theory_of_output
-from dpbench.io.readers.vasp_potcar_theory import potcar_hashes
-from dpbench.io.readers.vasp_settings import outcar_settings, theory_of
+from dpbench.io.readers.cp2k.input import electrons_of_input, theory_of_input
+from dpbench.io.readers.cp2k.theory import electrons_of, theory_of_log
+from dpbench.io.readers.dpdata.theory import told
+from dpbench.io.readers.qe.theory import charge_of, theory_of_output
+from dpbench.io.readers.vasp.potcar_theory import potcar_hashes
+from dpbench.io.readers.vasp.settings import outcar_settings, theory_of
 from dpbench.io.text import read_text
-from dpbench.store.theory import compatibility, fingerprint
+from dpbench.store.theory.mixture import compatibility, fingerprint
 
 HEAD = 60_000
 FRAMES = uniform(

@@ -10,7 +10,7 @@ from dpbench.errors import DatasetError
 from dpbench.io.ingest import IngestOptions, ingest
 from dpbench.io.theory_file import read_theory_file
 from dpbench.store.dataset import open_dataset
-from dpbench.store.theory_levels import levels_of_version
+from dpbench.store.theory.levels import levels_of_version
 from dpbench.store.workspace import Workspace
 
 EXAMPLE = Path(__file__).parents[2] / "registry/theory/si8-lda.toml"

@@ -8,8 +8,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 from dpbench.io.discover import find_sources
 from dpbench.io.parsed import ParsedSource, Quarantine, SourceFiles
 from dpbench.io.readers import reader_of
-from dpbench.io.readers.vasp_outcar import read_outcar
-from dpbench.io.readers.vasp_xml import read_vasprun
+from dpbench.io.readers.vasp.outcar import read_outcar
+from dpbench.io.readers.vasp.xml import read_vasprun
 from dpbench.units import KBAR
 
 VIRIAL_TOLERANCE = 2e-5  # eV; dpdata rounds its kbar constant at the ninth digit

@@ -6,7 +6,9 @@ import pytest
 from dpbench.errors import SourceError
 from dpbench.io.ingest import ingest
 from dpbench.io.parsed import Quarantine, SourceFiles
-from dpbench.io.readers import reader_of, vasp, vasp_outcar
+from dpbench.io.readers import reader_of
+from dpbench.io.readers.vasp import outcar as vasp_outcar
+from dpbench.io.readers.vasp import reader as vasp
 from dpbench.store.dataset import open_dataset
 from dpbench.store.workspace import Workspace
 from tests.io.vasp_texts import made_up_steps, outcar

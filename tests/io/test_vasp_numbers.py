@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
 from dpbench.io.readers.fixed_point import columns_of, numbers_of, parse_rows, to_float
-from dpbench.io.readers.vasp_run import element_of
+from dpbench.io.readers.vasp.run import element_of
 
 
 def row_of(values: tuple[float, ...]) -> bytes:

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from dpbench.errors import SourceError
-from dpbench.io.readers import vasp_pieces, vasp_xml_parts
 from dpbench.io.readers.fixed_point import parse_rows, parse_table, parse_texts
-from dpbench.io.readers.vasp_outcar import read_outcar
-from dpbench.io.readers.vasp_xml import read_vasprun
+from dpbench.io.readers.vasp import pieces as vasp_pieces
+from dpbench.io.readers.vasp import xml_parts as vasp_xml_parts
+from dpbench.io.readers.vasp.outcar import read_outcar
+from dpbench.io.readers.vasp.xml import read_vasprun
 from tests.io.vasp_texts import made_up_steps, outcar, vasprun
 
 LARGE = (

@@ -10,8 +10,8 @@ from dpbench.config import from_mapping, to_mapping
 from dpbench.errors import ConfigError
 from dpbench.io.cards import Card, read_card, shipped_cards
 from dpbench.io.dataset_cards import cards_of, give_card
-from dpbench.io.exchange import export_dataset
-from dpbench.io.exchange_import import import_dataset
+from dpbench.io.exchange.export import export_dataset
+from dpbench.io.exchange.importing import import_dataset
 from dpbench.io.ingest import ingest
 from dpbench.registry_files import registry_folder
 from dpbench.store import catalog

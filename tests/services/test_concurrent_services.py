@@ -8,7 +8,7 @@ import pytest
 from dpbench.store import catalog
 from dpbench.store.dataset import open_dataset
 from dpbench.store.summary import list_datasets
-from dpbench.store.verify import verify
+from dpbench.store.verify.run import verify
 from dpbench.store.workspace import Workspace
 from tests.store.many_ingests import (
     check_nothing_lost,

@@ -20,7 +20,7 @@ from dpbench.store.catalog.engine import transaction
 from dpbench.store.dataset import open_dataset
 from dpbench.store.history import rename, retract
 from dpbench.store.references import parse_reference
-from dpbench.store.splits import default_split
+from dpbench.store.splits.making import default_split
 from dpbench.store.summary import list_datasets
 from dpbench.store.workspace import Workspace
 from tests.services.conftest import PostgresServer

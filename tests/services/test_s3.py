@@ -10,12 +10,13 @@ from click.testing import CliRunner
 
 from dpbench.cli.main import cli
 from dpbench.errors import ConfigError, DatasetError, WorkspaceError
-from dpbench.store import catalog, layout, objects
+from dpbench.store import catalog, objects
 from dpbench.store.dataset import open_dataset
-from dpbench.store.fetch import fetch_version
 from dpbench.store.references import parse_reference
+from dpbench.store.remote.fetch import fetch_version
+from dpbench.store.segment import layout
 from dpbench.store.summary import list_datasets
-from dpbench.store.verify import verify
+from dpbench.store.verify.run import verify
 from tests.services.conftest import S3Server
 from tests.store.synthetic import (
     commit,
@@ -191,10 +192,10 @@ def test_server_that_dies_during_an_upload_leaves_nothing_named(
     server = S3Server(services_python)
     server.make_bucket("fragile")
     workspace = machine("fragile", endpoint=server.endpoint, bucket="fragile")
-    monkeypatch.setattr("dpbench.store.remote.RETRIES", 1)
+    monkeypatch.setattr("dpbench.store.remote.store.RETRIES", 1)
     sent = []
 
-    from dpbench.store import remote
+    from dpbench.store.remote import store as remote
 
     create = remote.RemoteStore.create
 
@@ -217,7 +218,7 @@ def test_server_that_dies_during_an_upload_leaves_nothing_named(
 
 def test_bytes_that_change_on_the_way_are_found_and_removed(machine, monkeypatch):
     workspace = machine("here")
-    from dpbench.store import remote
+    from dpbench.store.remote import store as remote
 
     create = remote.RemoteStore.create
 
@@ -243,7 +244,7 @@ def test_missing_credentials_are_one_clear_line(machine, monkeypatch):
 
 
 def test_missing_bucket_and_server_are_one_clear_line(machine, monkeypatch):
-    monkeypatch.setattr("dpbench.store.remote.RETRIES", 0)
+    monkeypatch.setattr("dpbench.store.remote.store.RETRIES", 0)
     nowhere = machine("nowhere", bucket="nosuchbucket")
     with pytest.raises(WorkspaceError, match=r"NoSuchBucket.*Make the bucket"):
         open_dataset(nowhere, "t")
@@ -257,7 +258,7 @@ def test_missing_bucket_and_server_are_one_clear_line(machine, monkeypatch):
 
 UPLOADER = """
 import os, signal, sys
-from dpbench.store import remote
+from dpbench.store.remote import store as remote
 from dpbench.store.workspace import Workspace
 from tests.store.synthetic import trajectories
 create, sent = remote.RemoteStore.create, []

@@ -8,9 +8,9 @@ import numpy as np
 
 from dpbench.frames import Frames, offsets
 from dpbench.store.digests import frame_digests
-from dpbench.store.segments import SegmentData, write_segment
+from dpbench.store.segment.write import SegmentData, write_segment
 from dpbench.store.staging import staging_folder
-from dpbench.store.theory import fingerprint
+from dpbench.store.theory.mixture import fingerprint
 from dpbench.store.versions import NewContent, Outcome, commit_version
 from dpbench.store.workspace import Workspace
 

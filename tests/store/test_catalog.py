@@ -15,7 +15,7 @@ from dpbench.store.catalog import migrate, tables
 from dpbench.store.catalog.engine import file_system_of, transaction
 from dpbench.store.dataset import open_dataset
 from dpbench.store.events import new_event
-from dpbench.store.splits import default_split
+from dpbench.store.splits.making import default_split
 from dpbench.store.summary import list_datasets
 from tests.store.synthetic import (
     commit,

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from dpbench.errors import ConfigError, DatasetError
 from dpbench.frames import Frames, concatenate
-from dpbench.store import layout
 from dpbench.store.dataset import open_dataset
+from dpbench.store.segment import layout
 from tests.store.synthetic import (
     commit,
     new_workspace,

@@ -4,10 +4,10 @@ import pytest
 from dpbench.errors import DatasetError
 from dpbench.store import objects
 from dpbench.store.dataset import open_dataset
-from dpbench.store.segments import write_segment
+from dpbench.store.segment.write import write_segment
 from dpbench.store.staging import staging_folder
 from dpbench.store.summary import describe
-from dpbench.store.theory import fingerprint
+from dpbench.store.theory.mixture import fingerprint
 from dpbench.store.versions import NewContent, derive_version, replace_segments
 from tests.store.synthetic import (
     THEORY,

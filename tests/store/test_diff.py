@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from dpbench.store.dataset import open_dataset
 from dpbench.store.diff import _matches, count_changes, diff
-from dpbench.store.theory import fingerprint
+from dpbench.store.theory.mixture import fingerprint
 from dpbench.store.versions import derive_version
 from tests.store.synthetic import (
     THEORY,

@@ -12,11 +12,11 @@ from zarr.codecs import BytesCodec, ZstdCodec
 
 from dpbench.errors import DatasetError
 from dpbench.frames import Frames
-from dpbench.store import layout
 from dpbench.store.dataset import open_dataset
-from dpbench.store.direct import open_array
 from dpbench.store.files import sha256_of_tree
-from dpbench.store.gather_buffer import FrameBuffer
+from dpbench.store.gather.buffer import FrameBuffer
+from dpbench.store.segment import layout
+from dpbench.store.segment.direct import open_array
 from tests.store.synthetic import new_workspace, random_frames, trajectories
 
 LENGTHS = [6, 3]
@@ -172,6 +172,6 @@ def test_too_many_maps_are_said_to_be_that(workspace, monkeypatch):
     def refuse(path):
         raise OSError(errno.ENOMEM, "Cannot allocate memory")
 
-    monkeypatch.setattr("dpbench.store.direct.map_file", refuse)
+    monkeypatch.setattr("dpbench.store.segment.direct.map_file", refuse)
     with pytest.raises(DatasetError, match="dpbench dataset pack"):
         open_dataset(workspace, "d").read([0])

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from dpbench.errors import DatasetError
 from dpbench.frames import Frames, concatenate
-from dpbench.store import layout
 from dpbench.store.dataset import open_dataset
-from dpbench.store.gather_buffer import FrameBuffer, plain_memory
+from dpbench.store.gather.buffer import FrameBuffer, plain_memory
+from dpbench.store.segment import layout
 from tests.store.synthetic import (
     commit,
     new_workspace,

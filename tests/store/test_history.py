@@ -8,9 +8,9 @@ from dpbench.store import catalog, objects
 from dpbench.store.dataset import open_dataset
 from dpbench.store.history import history, rename, retract, retraction
 from dpbench.store.references import parse_reference
-from dpbench.store.splits import list_splits, make_split, save_split
+from dpbench.store.splits.making import list_splits, make_split, save_split
 from dpbench.store.summary import describe, list_datasets
-from dpbench.store.theory import fingerprint
+from dpbench.store.theory.mixture import fingerprint
 from dpbench.store.versions import derive_version
 from tests.store.synthetic import (
     THEORY,

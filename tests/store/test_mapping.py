@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dpbench.store.dataset import open_dataset
-from dpbench.store.mapping import SMALL, map_file
+from dpbench.store.segment.mapping import SMALL, map_file
 from tests.store.synthetic import new_workspace, trajectories
 
 
@@ -48,7 +48,7 @@ def test_missing_file_is_an_os_error(tmp_path):
 
 
 def test_more_segments_than_open_files_are_read(tmp_path, monkeypatch):
-    monkeypatch.setattr("dpbench.store.mapping.SMALL", 0)
+    monkeypatch.setattr("dpbench.store.segment.mapping.SMALL", 0)
     workspace = new_workspace(tmp_path)
     trajectories(workspace, "t", [1] * 12)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

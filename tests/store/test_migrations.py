@@ -17,7 +17,7 @@ from dpbench.store import catalog
 from dpbench.store.catalog import migrate, tables
 from dpbench.store.catalog.engine import transaction
 from dpbench.store.dataset import open_dataset
-from dpbench.store.splits import list_splits
+from dpbench.store.splits.making import list_splits
 from dpbench.store.summary import list_datasets
 from dpbench.store.workspace import Workspace
 from tests.store.synthetic import new_workspace, trajectories

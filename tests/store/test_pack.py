@@ -8,11 +8,12 @@ from click.testing import CliRunner
 from dpbench.cli.main import cli
 from dpbench.errors import DatasetError
 from dpbench.frames import Frames, concatenate
-from dpbench.store import layout, pack
+from dpbench.store import pack
 from dpbench.store.dataset import open_dataset
-from dpbench.store.gather_buffer import FrameBuffer
+from dpbench.store.gather.buffer import FrameBuffer
 from dpbench.store.pack import pack as pack_dataset
-from dpbench.store.splits import find_split, make_split, save_split
+from dpbench.store.segment import layout
+from dpbench.store.splits.making import find_split, make_split, save_split
 from dpbench.store.versions import derive_version
 from dpbench.store.workspace import Workspace
 from tests.store.synthetic import (

@@ -13,16 +13,17 @@ from obstore.exceptions import GenericError
 
 from dpbench.cli.main import cli
 from dpbench.errors import ConfigError, DatasetError, WorkspaceError
-from dpbench.store import catalog, layout, objects
+from dpbench.store import catalog, objects
 from dpbench.store.dataset import open_dataset
-from dpbench.store.fetch import fetch_version
 from dpbench.store.history import rename, retract
 from dpbench.store.pack import pack
 from dpbench.store.references import parse_reference
-from dpbench.store.remote import remote_errors, remote_of
+from dpbench.store.remote.fetch import fetch_version
+from dpbench.store.remote.store import remote_errors, remote_of
 from dpbench.store.remote_rows import RemoteRows
+from dpbench.store.segment import layout
 from dpbench.store.summary import list_datasets
-from dpbench.store.verify import verify
+from dpbench.store.verify.run import verify
 from dpbench.store.versions import derive_version
 from dpbench.store.workspace import Workspace
 from tests.store.synthetic import new_workspace, trajectories

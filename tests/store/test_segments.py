@@ -6,10 +6,10 @@ import xarray
 import zarr
 
 from dpbench.errors import DatasetError
-from dpbench.store import layout
-from dpbench.store.direct import MappedArray, ZarrArray, open_array
-from dpbench.store.segment_read import Segment
-from dpbench.store.segments import compositions, write_segment
+from dpbench.store.segment import layout
+from dpbench.store.segment.direct import MappedArray, ZarrArray, open_array
+from dpbench.store.segment.read import Segment
+from dpbench.store.segment.write import compositions, write_segment
 from tests.store.synthetic import (
     commit,
     new_workspace,

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from dpbench.errors import DatasetError
 from dpbench.store.dataset import open_dataset
-from dpbench.store.split_deal import Duration
-from dpbench.store.split_twins import units
-from dpbench.store.splits import make_split
+from dpbench.store.splits.dealing import Duration
+from dpbench.store.splits.making import make_split
+from dpbench.store.splits.twins import units
 from tests.store.synthetic import (
     commit,
     new_workspace,

@@ -10,10 +10,9 @@ from dpbench.errors import DatasetError
 from dpbench.store import objects
 from dpbench.store.dataset import open_dataset
 from dpbench.store.masks import to_ranges
-from dpbench.store.split_deal import by_block, by_group
-from dpbench.store.split_groups import Group
-from dpbench.store.split_parts import open_part
-from dpbench.store.splits import (
+from dpbench.store.splits.dealing import by_block, by_group
+from dpbench.store.splits.groups import Group
+from dpbench.store.splits.making import (
     default_split,
     find_split,
     list_splits,
@@ -21,6 +20,7 @@ from dpbench.store.splits import (
     named_split,
     save_split,
 )
+from dpbench.store.splits.parts import open_part
 from tests.store.synthetic import (
     commit,
     new_workspace,

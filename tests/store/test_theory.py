@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dpbench.errors import DatasetError
-from dpbench.store.theory import (
+from dpbench.store.theory.mixture import (
     Level,
     compatibility,
     conflicts,

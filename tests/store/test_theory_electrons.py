@@ -10,10 +10,10 @@ import pytest
 import zarr
 
 from dpbench.cli.dataset.text import version_text
-from dpbench.store import layout
 from dpbench.store.dataset import open_dataset
 from dpbench.store.digests import frame_digests
-from dpbench.store.manifest import segment_folder
+from dpbench.store.segment import layout
+from dpbench.store.segment.manifest import segment_folder
 from dpbench.store.summary import describe
 from dpbench.store.workspace import Workspace
 from tests.store.synthetic import (

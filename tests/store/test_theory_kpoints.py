@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dpbench.store.theory_kpoints import (
+from dpbench.store.theory.kpoints import (
     SAME_CELL,
     agree,
     conflicts,

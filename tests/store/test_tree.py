@@ -8,8 +8,8 @@ import pytest
 import dpbench
 from dpbench.errors import DatasetError
 from dpbench.frames import ATOM_FIELDS, FRAME_FIELDS, concatenate
-from dpbench.store import layout
 from dpbench.store.dataset import open_dataset
+from dpbench.store.segment import layout
 from tests.store.synthetic import (
     commit,
     new_workspace,

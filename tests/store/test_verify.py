@@ -10,12 +10,13 @@ from click.testing import CliRunner
 
 from dpbench.cli.main import cli
 from dpbench.errors import DatasetError
-from dpbench.store import catalog, chunks, layout, objects
+from dpbench.store import catalog, objects
 from dpbench.store.dataset import open_dataset
 from dpbench.store.history import rename, retract
 from dpbench.store.references import parse_reference
-from dpbench.store.splits import make_split, save_split
-from dpbench.store.verify import verify
+from dpbench.store.segment import chunks, layout
+from dpbench.store.splits.making import make_split, save_split
+from dpbench.store.verify.run import verify
 from dpbench.store.versions import derive_version
 from dpbench.store.workspace import Workspace
 from tests.store.synthetic import (
@@ -184,7 +185,11 @@ def forged(workspace, change):
     folder = first_segment(workspace)
     change(folder)
     from dpbench.store.files import sha256_of_tree
-    from dpbench.store.manifest import manifest_digest, manifest_text, storage_digest
+    from dpbench.store.segment.manifest import (
+        manifest_digest,
+        manifest_text,
+        storage_digest,
+    )
 
     path = folder / "segment.json"
     content = json.loads(path.read_text())

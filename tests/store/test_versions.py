@@ -7,13 +7,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dpbench.errors import DatasetError
-from dpbench.store import layout, objects
+from dpbench.store import objects
 from dpbench.store.dataset import open_dataset
 from dpbench.store.pack import pack
+from dpbench.store.segment import layout
 from dpbench.store.staging import staging_folder, sweep
 from dpbench.store.summary import describe_quarantine
-from dpbench.store.theory import fingerprint
-from dpbench.store.verify import verify
+from dpbench.store.theory.mixture import fingerprint
+from dpbench.store.verify.run import verify
 from dpbench.store.versions import derive_version
 from tests.store.synthetic import (
     THEORY,

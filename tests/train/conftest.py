@@ -6,7 +6,7 @@ import pytest
 
 from dpbench.io.ingest import IngestOptions, ingest
 from dpbench.store.dataset import DatasetVersion, open_dataset
-from dpbench.store.splits import make_split, save_split
+from dpbench.store.splits.making import make_split, save_split
 from dpbench.store.workspace import Workspace
 from tests.train.small_runs import write_system
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from dpbench.models.checkpoint import load_model
-from dpbench.store.splits import find_split
+from dpbench.store.splits.making import find_split
 from dpbench.train.bias import refit_energy_bias
 from dpbench.train.loader import BatchMaker, FrameCache
 from dpbench.train.run import train

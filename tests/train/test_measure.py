@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dpbench.store.splits import find_split
+from dpbench.store.splits.making import find_split
 from dpbench.train import measure as module
 from dpbench.train.budget import Costs, choose_length, make_plan
 from dpbench.train.config import ModelSettings, RunSettings

@@ -4,7 +4,7 @@ import pytest
 
 from dpbench.errors import ConfigError
 from dpbench.store.dataset import open_dataset
-from dpbench.store.splits import find_split
+from dpbench.store.splits.making import find_split
 from dpbench.store.workspace import Workspace
 from dpbench.train.config import TrainConfig
 from dpbench.train.input_json import InputJson

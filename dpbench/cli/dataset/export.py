@@ -49,7 +49,7 @@ def export_command(
         dpbench dataset export water-v2 deepmd/npy water-npy
         dpbench dataset export water:test parquet water-test
     """
-    from dpbench.io.exchange import export_dataset
+    from dpbench.io.exchange.export import export_dataset
 
     report = export_dataset(context.workspace(), name, format_name, folder, split=split)
     facts = report.to_json()

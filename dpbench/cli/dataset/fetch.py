@@ -11,7 +11,7 @@ import click
 from dpbench.cli.context import Context, pass_context
 
 if TYPE_CHECKING:
-    from dpbench.store.remote_segments import Progress
+    from dpbench.store.remote.segments import Progress
 
 
 @click.command("fetch")
@@ -29,7 +29,7 @@ def fetch_command(context: Context, name: str, as_json: bool) -> None:
         dpbench dataset fetch water
     """
     from dpbench.store.dataset import open_dataset
-    from dpbench.store.fetch import bytes_to_fetch, fetch_version
+    from dpbench.store.remote.fetch import bytes_to_fetch, fetch_version
 
     version = open_dataset(context.workspace(), name)
     with _progress_bar(bytes_to_fetch(version), is_quiet=context.is_quiet) as advance:

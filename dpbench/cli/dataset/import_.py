@@ -37,7 +37,7 @@ def import_command(
     Example:
         dpbench dataset import water-npy --dataset water
     """
-    from dpbench.io.exchange_import import import_dataset
+    from dpbench.io.exchange.importing import import_dataset
 
     workspace = context.workspace(create=True)
     try:

@@ -7,7 +7,7 @@ import click
 
 from dpbench.cli.context import Context, pass_context
 from dpbench.cli.dataset.text import as_text, table
-from dpbench.io.leakage_words import steps_words
+from dpbench.io.leakage.words import steps_words
 
 TITLES = {
     "exact": "exact copies",
@@ -51,8 +51,8 @@ def leakage_command(
         dpbench dataset leakage water-v2:train water-v2:test
         dpbench dataset leakage water:train other-v1 --json
     """
-    from dpbench.io.leakage import leakage
-    from dpbench.store.split_parts import open_part
+    from dpbench.io.leakage.compare import leakage
+    from dpbench.store.splits.parts import open_part
 
     workspace = context.workspace()
     one = open_part(workspace, a, split=split)

@@ -9,7 +9,7 @@ from dpbench.cli.dataset.text import as_text
 from dpbench.errors import ConfigError
 
 if TYPE_CHECKING:
-    from dpbench.store.split_deal import Duration
+    from dpbench.store.splits.dealing import Duration
 
 STRATEGIES = ("trajectory", "block", "source", "composition", "time", "random")
 """Those of ``store.splits``, named here so that ``--help`` needs no arrays."""
@@ -79,9 +79,9 @@ def split_command(context: Context, /, name: str, **options: Any) -> None:
         dpbench dataset split water --strategy time --gap 50 --name forecast
     """
     from dpbench.cli.dataset.text import split_text
-    from dpbench.io.leakage_split import make_checked_split
+    from dpbench.io.leakage.split import make_checked_split
     from dpbench.store.dataset import open_dataset
-    from dpbench.store.splits import save_split
+    from dpbench.store.splits.making import save_split
 
     patterns: dict[str, list[str]] = {}
     for text in options["hold_out"]:
@@ -156,7 +156,7 @@ def _fractions(text: str | None) -> dict[str, float] | None:
 
 
 def _gap(text: str | None) -> "int | Duration | None":
-    from dpbench.store.split_deal import Duration
+    from dpbench.store.splits.dealing import Duration
 
     if text is None:
         return None

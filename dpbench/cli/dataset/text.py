@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dpbench.io.leakage_words import leakage_words
+from dpbench.io.leakage.words import leakage_words
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -160,7 +160,7 @@ def _versions(rows: Rows) -> str:
 
 
 def _theory(entry: Mapping[str, Any]) -> str:
-    from dpbench.store.theory import show
+    from dpbench.store.theory.mixture import show
 
     lines = [f"theory {entry['id'][:12]} ({entry['n_frames']} frames)"]
     if not entry["theory"]:
@@ -172,7 +172,7 @@ def _theory(entry: Mapping[str, Any]) -> str:
 
 def _mixture(conflicts: Rows) -> str:
     """Word what differs between levels of theory that were mixed on request."""
-    from dpbench.store.theory import show
+    from dpbench.store.theory.mixture import show
 
     lines = ["mixed theory (--allow-mixed-theory)"]
     for conflict in conflicts:

@@ -10,7 +10,7 @@ from dpbench.cli.context import Context, pass_context
 from dpbench.cli.dataset.text import as_text
 
 if TYPE_CHECKING:
-    from dpbench.store.verify import Verified
+    from dpbench.store.verify.run import Verified
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ def verify_command(
         dpbench dataset verify --all
     """
     from dpbench.store.references import parse_reference
-    from dpbench.store.verify import verify
+    from dpbench.store.verify.run import verify
 
     if is_all == (name is not None):
         raise click.UsageError("Name a dataset, or say --all.")

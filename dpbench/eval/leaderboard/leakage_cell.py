@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from dpbench.eval.leakage import MOST_TWINS, leakage_line
 from dpbench.eval.record import LeakageFacts, Record
-from dpbench.io.leakage_words import counted
+from dpbench.io.leakage.words import counted
 
 HEAD = "Leakage"
 """Words in the head of the column."""

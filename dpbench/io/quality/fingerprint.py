@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from dpbench.frames import Frames
 from dpbench.io.quality.environments import ATOM_FEATURES, describe
 from dpbench.io.quality.lattice import reduced_boxes
-from dpbench.store.segments import compositions
+from dpbench.store.segment.write import compositions
 
 SCHEME = 1
 """Version of the way fingerprints are made; those of two schemes do not compare."""

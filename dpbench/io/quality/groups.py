@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dpbench.store.dataset import DatasetVersion
-from dpbench.store.theory import Level, compatibility, conflicts
-from dpbench.store.theory_rules import is_undeclared
+from dpbench.store.theory.mixture import Level, compatibility, conflicts
+from dpbench.store.theory.rules import is_undeclared
 
 Index = NDArray[np.int64]
 

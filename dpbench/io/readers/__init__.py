@@ -52,37 +52,39 @@ class Reader:
 
 
 READERS: dict[str, Reader] = {
-    "qe": Reader(format="qe", code="qe", module="qe", reader_version=2),
+    "qe": Reader(format="qe", code="qe", module="qe.reader", reader_version=2),
     "vasp": Reader(
         format="vasp",
         code="vasp",
-        module="vasp",
+        module="vasp.reader",
         reader_version=2,
-        fallback="vasp_fallback",
+        fallback="vasp.fallback",
     ),
-    "cp2k": Reader(format="cp2k", code="cp2k", module="cp2k", reader_version=2),
+    "cp2k": Reader(format="cp2k", code="cp2k", module="cp2k.reader", reader_version=2),
     "deepmd/npy": Reader(
-        format="deepmd/npy", code="deepmd", module="deepmd", reader_version=1
+        format="deepmd/npy", code="deepmd", module="deepmd.reader", reader_version=1
     ),
     "deepmd/mixed": Reader(
-        format="deepmd/mixed", code="deepmd", module="deepmd", reader_version=1
+        format="deepmd/mixed", code="deepmd", module="deepmd.reader", reader_version=1
     ),
     "deepmd/raw": Reader(
-        format="deepmd/raw", code="deepmd", module="deepmd", reader_version=1
+        format="deepmd/raw", code="deepmd", module="deepmd.reader", reader_version=1
     ),
     "deepmd/hdf5": Reader(
-        format="deepmd/hdf5", code="deepmd", module="deepmd_hdf5", reader_version=1
+        format="deepmd/hdf5", code="deepmd", module="deepmd.hdf5", reader_version=1
     ),
     "deepmd/lmdb": Reader(
-        format="deepmd/lmdb", code="deepmd", module="deepmd_lmdb", reader_version=1
+        format="deepmd/lmdb", code="deepmd", module="deepmd.lmdb", reader_version=1
     ),
     "ase/db": Reader(format="ase/db", code="ase", module="ase_db", reader_version=1),
     "parquet": Reader(
         format="parquet", code="parquet", module="parquet", reader_version=1
     ),
-    "extxyz": Reader(format="extxyz", code="extxyz", module="extxyz", reader_version=1),
+    "extxyz": Reader(
+        format="extxyz", code="extxyz", module="extxyz.reader", reader_version=1
+    ),
     "dpdata": Reader(
-        format="dpdata", code="dpdata", module="dpdata_formats", reader_version=2
+        format="dpdata", code="dpdata", module="dpdata.formats", reader_version=2
     ),
 }
 """Readers by format; ``dpdata`` reads every ``dpdata:FORMAT``."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from dpbench.errors import ConfigError
-from dpbench.io.exchange_content import Content
+from dpbench.io.exchange.content import Content
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -17,7 +17,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.db import connect
 
 from dpbench.frames import Frames
-from dpbench.io.exchange_content import Content
+from dpbench.io.exchange.content import Content
 from dpbench.io.gate import volumes
 from dpbench.io.writers import Written
 

@@ -13,7 +13,7 @@ from typing import Any, final
 import h5py
 import numpy as np
 
-from dpbench.io.exchange_content import Content
+from dpbench.io.exchange.content import Content
 from dpbench.io.writers import Written
 from dpbench.io.writers.systems import (
     FrameSet,

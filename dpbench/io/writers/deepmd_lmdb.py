@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from dpbench.elements import SYMBOLS
 from dpbench.frames import Frames
-from dpbench.io.exchange_content import Content
+from dpbench.io.exchange.content import Content
 from dpbench.io.writers import Written
 from dpbench.io.writers.systems import loses_cells, periodicity_notes
 

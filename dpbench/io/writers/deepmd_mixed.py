@@ -7,7 +7,7 @@ Source: DeePMD-kit documentation, "Formats of a system", mixed type.
 
 from pathlib import Path
 
-from dpbench.io.exchange_content import Content
+from dpbench.io.exchange.content import Content
 from dpbench.io.writers import Written, deepmd_npy
 
 

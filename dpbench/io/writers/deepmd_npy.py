@@ -10,7 +10,7 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
-from dpbench.io.exchange_content import Content
+from dpbench.io.exchange.content import Content
 from dpbench.io.writers import Written
 from dpbench.io.writers.systems import (
     FrameSet,

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from dpbench.elements import symbols_of
 from dpbench.frames import Frames
-from dpbench.io.exchange_content import Content
+from dpbench.io.exchange.content import Content
 from dpbench.io.gate import volumes
 from dpbench.io.writers import Written
 

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from dpbench.frames import Frames, offsets
-from dpbench.io.exchange_content import Content, is_given
+from dpbench.io.exchange.content import Content, is_given
 from dpbench.io.writers import Written
 from dpbench.io.writers.parquet_columns import COLUMNS, split_name
 

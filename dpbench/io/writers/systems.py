@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from dpbench.elements import SYMBOLS
 from dpbench.frames import Frames
-from dpbench.io.exchange_content import Content
+from dpbench.io.exchange.content import Content
 from dpbench.store.formulas import hill_formula
 
 SET_FRAMES = 5000

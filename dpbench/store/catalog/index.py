@@ -8,8 +8,8 @@ from sqlalchemy.dialects import sqlite
 
 from dpbench.store import objects
 from dpbench.store.catalog import marks, tables
-from dpbench.store.manifest import copy_ahead, read_manifest
 from dpbench.store.masks import excluded_count
+from dpbench.store.segment.manifest import copy_ahead, read_manifest
 from dpbench.store.workspace import Workspace
 
 Row = dict[str, Any]

@@ -20,7 +20,7 @@ from dpbench.io.quality.flags import DECIDED_BY, FLAGS
 from dpbench.io.quality.judge import judge
 from dpbench.io.quality.thresholds import Thresholds, read_thresholds
 from dpbench.store.dataset import open_dataset
-from dpbench.store.theory import fingerprint
+from dpbench.store.theory.mixture import fingerprint
 from dpbench.store.workspace import Workspace
 from tests.io.quality.faulty_sets import (
     breathing_run,

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dpbench.io.exchange import export_dataset
+from dpbench.io.exchange.export import export_dataset
 from dpbench.io.ingest import ingest
 from dpbench.store.workspace import Workspace
 from tests.conftest import REPOSITORY

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from dpbench.errors import ConfigError, DatasetError, SourceError, WorkspaceError
-from dpbench.io.exchange import export_dataset
-from dpbench.io.exchange_import import import_dataset
-from dpbench.io.exchange_sidecar import FRAMES_NAME, NAME, hash_files
+from dpbench.io.exchange.export import export_dataset
+from dpbench.io.exchange.importing import import_dataset
+from dpbench.io.exchange.sidecar import FRAMES_NAME, NAME, hash_files
 from dpbench.io.ingest import ingest
 from dpbench.io.writers import WRITERS
 from dpbench.store import objects
@@ -235,7 +235,7 @@ def test_a_full_disk_leaves_nothing(home, tmp_path, format_name):
         "import resource, signal, sys\n"
         "from pathlib import Path\n"
         "from dpbench.errors import WorkspaceError\n"
-        "from dpbench.io.exchange import export_dataset\n"
+        "from dpbench.io.exchange.export import export_dataset\n"
         "from dpbench.store.workspace import Workspace\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "workspace = Workspace.find(sys.argv[1])\n"

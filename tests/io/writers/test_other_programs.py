@@ -14,9 +14,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from dpbench.elements import SYMBOLS
-from dpbench.io.exchange import export_dataset
+from dpbench.io.exchange.export import export_dataset
 from dpbench.store.dataset import open_dataset
-from dpbench.store.splits import make_split, save_split
+from dpbench.store.splits.making import make_split, save_split
 
 EXACT = {"rtol": 0, "atol": 0}
 ROUNDED = {"rtol": 1e-12, "atol": 1e-12}

@@ -5,17 +5,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from dpbench.io.exchange import export_dataset, relative_paths
-from dpbench.io.exchange_content import Content
-from dpbench.io.exchange_import import import_dataset
-from dpbench.io.exchange_sidecar import FRAMES_NAME, OPTIONAL
+from dpbench.io.exchange.content import Content
+from dpbench.io.exchange.export import export_dataset, relative_paths
+from dpbench.io.exchange.importing import import_dataset
+from dpbench.io.exchange.sidecar import FRAMES_NAME, OPTIONAL
 from dpbench.io.ingest import ingest
 from dpbench.io.writers import WRITERS
 from dpbench.store.dataset import open_dataset
 from dpbench.store.digests import frame_digests
-from dpbench.store.split_parts import open_part
-from dpbench.store.splits import make_split, save_split
-from dpbench.store.theory import fingerprint
+from dpbench.store.splits.making import make_split, save_split
+from dpbench.store.splits.parts import open_part
+from dpbench.store.theory.mixture import fingerprint
 from dpbench.store.workspace import Workspace
 from tests.io.writers.conftest import COLUMNS
 from tests.io.writers.test_import_faults import renew_hashes
@@ -201,7 +201,7 @@ def test_paths_keep_what_tells_them_apart():
 
 
 def test_content_is_read_in_bounded_blocks(home, monkeypatch):
-    monkeypatch.setattr("dpbench.io.exchange_content.BLOCK_ATOMS", 80)
+    monkeypatch.setattr("dpbench.io.exchange.content.BLOCK_ATOMS", 80)
     content = Content(open_part(home, "si8"))
     sizes = [frames.nframes for _, frames in content.blocks()]
     assert max(sizes) <= 10

@@ -1,0 +1,1 @@
+"""Exports to other formats, and reading them back as they were."""

@@ -1,0 +1,1 @@
+"""What two sets of frames have in common: copies, twins, trajectories."""

@@ -1,0 +1,1 @@
+"""Copying the frames of a batch out of mapped shards, compiled."""

@@ -1,0 +1,1 @@
+"""Segments: their layout, writing them, and reading them back."""

@@ -1,0 +1,1 @@
+"""Splits: named parts of a version that no trajectory straddles."""

@@ -1,0 +1,1 @@
+"""Levels of theory: what is compared, by which rules, and what may not mix."""

@@ -1,0 +1,1 @@
+"""Reading everything again and naming what is damaged."""
