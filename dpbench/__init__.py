@@ -14,7 +14,7 @@ def open_dataset(name: str, workspace: "str | Path | None" = None) -> "DataTree"
     """Open a version of a dataset in a notebook: lazy arrays with names and units.
 
     Args:
-        name: ``water`` (the newest version) or ``water-v2``.
+        name: ``water`` (the newest version that is not retracted) or ``water-v2``.
         workspace: The workspace's folder; None = found as the commands find it.
 
     Returns:

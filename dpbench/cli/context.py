@@ -50,7 +50,8 @@ def set_up_logging(verbosity: int) -> None:
     for handler in [h for h in logger.handlers if isinstance(h, _StderrHandler)]:
         logger.removeHandler(handler)
     handler = _StderrHandler()
-    handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+    where = " %(name)s" if verbosity > 0 else ""  # modules: for who looks closer
+    handler.setFormatter(logging.Formatter(f"%(levelname)s{where}: %(message)s"))
     logger.addHandler(handler)
 
 

@@ -125,7 +125,7 @@ def parts_to_evaluate(
         own = training.split if split is None else named_split(version, split)
         return _held_out(version, own, training)
     reference = parse_reference(dataset)
-    version = open_dataset(workspace, reference)
+    version = open_dataset(workspace, reference, with_part=True)
     chosen = _choose_split(version, training, reference, split)
     if reference.part == WHOLE or chosen is None:
         everything = np.arange(version.nframes)

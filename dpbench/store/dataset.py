@@ -19,7 +19,7 @@ from dpbench.store.gather.buffer import FrameBuffer
 from dpbench.store.gather.runs import read_runs
 from dpbench.store.gather.version import VersionGather
 from dpbench.store.masks import kept_rows
-from dpbench.store.references import DatasetReference, parse_reference
+from dpbench.store.references import DatasetReference, parse_reference, refuse_part
 from dpbench.store.segment import layout
 from dpbench.store.segment.manifest import copy_ahead
 from dpbench.store.segment.read import Segment
@@ -359,15 +359,15 @@ def open_dataset(
     reference: str | DatasetReference,
     *,
     allow_retracted: bool = False,
+    with_part: bool = False,
 ) -> DatasetVersion:
-    """Open ``water`` (the newest version that holds) or ``water-v2``.
-
-    A part (``water-v2:test``) is left to the caller: it needs a split.
+    """Open ``water`` (the newest version that is not retracted) or ``water-v2``.
 
     Args:
         workspace: Where it is.
         reference: Dataset, perhaps with a version.
-        allow_retracted: Open a version although it was taken back.
+        allow_retracted: Open a version named by its number although it was taken back.
+        with_part: Let a part (``water-v2:test``) be named: the caller picks its frames.
 
     Raises:
         ConfigError: If the reference is not of the form NAME[-vN].
@@ -375,6 +375,8 @@ def open_dataset(
     """
     if isinstance(reference, str):
         reference = parse_reference(reference)
+    if not with_part:
+        refuse_part(reference)
     object_id = find_version(workspace, reference, allow_retracted=allow_retracted)
     return DatasetVersion(workspace, object_id)
 

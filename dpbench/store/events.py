@@ -94,20 +94,16 @@ def key_of(workspace: Workspace, name: str, *, is_quiet: bool = False) -> str:
         name: A name.
         is_quiet: Do not tell that the dataset bears another name today.
     """
-    level = logging.DEBUG if is_quiet else logging.WARNING
     renamings = events_of(workspace, "renamed")
     today: dict[str, str] = {p["dataset"]: p["name"] for p in renamings}
     for key, current in today.items():
         if current == name:
             return key
-    if name in today:
-        logger.log(level, "%s is called %s now", name, today[name])
-        return name
-    for payload in renamings:
-        if payload["name"] == name:
-            logger.log(level, "%s is called %s now", name, today[payload["dataset"]])
-            return str(payload["dataset"])
-    return name
+    former = {p["name"]: str(p["dataset"]) for p in reversed(renamings)}
+    key = name if name in today else former.get(name, name)
+    if key in today and not is_quiet:
+        _tell_once(workspace.truth, name, today[key])
+    return key
 
 
 def existing_key(workspace: Workspace, name: str) -> str:
@@ -125,7 +121,12 @@ def existing_key(workspace: Workspace, name: str) -> str:
 def find_version(
     workspace: Workspace, reference: DatasetReference, *, allow_retracted: bool = False
 ) -> str:
-    """Find the object of a version; without a number the newest that still holds.
+    """Find the object of a version; without a number the newest not retracted.
+
+    Args:
+        workspace: Where it is.
+        reference: The version, or the dataset.
+        allow_retracted: Find a retracted version, too, if it is named by its number.
 
     Raises:
         DatasetError: If there is no such version, or it is retracted.
@@ -138,10 +139,10 @@ def find_version(
             f"{name}-v{reference.number}: there is no such version; {name} has "
             f"versions 1 to {numbers[-1]}. See 'dpbench dataset log {name}'."
         )
-    retracted = {} if allow_retracted else retractions(workspace)
+    retracted = retractions(workspace)
     if reference.number is not None:
         object_id = objects.version_digest(workspace, key, reference.number)
-        if object_id in retracted:
+        if object_id in retracted and not allow_retracted:
             raise _is_retracted(f"{name}-v{reference.number}", retracted[object_id])
         return object_id
     for number in reversed(numbers):
@@ -200,6 +201,12 @@ def _read(workspace: Workspace, digest: str) -> dict[str, Any]:
     if digest not in known:
         known[digest] = objects.get(workspace, "event", digest)
     return known[digest]
+
+
+@cache
+def _tell_once(_: Path, former: str, name: str) -> None:
+    """Say once a process and workspace that a dataset bears another name."""
+    logger.warning("%s is called %s now", former, name)
 
 
 @cache

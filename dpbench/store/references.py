@@ -46,6 +46,21 @@ def parse_reference(text: str) -> DatasetReference:
     return DatasetReference(name=name, number=number, part=part or None)
 
 
+def refuse_part(reference: DatasetReference) -> None:
+    """Check that a reference means a whole version, where no part can be taken.
+
+    Raises:
+        ConfigError: If it names a part.
+    """
+    if reference.part is not None:
+        whole = str(reference).partition(":")[0]
+        raise ConfigError(
+            f"dataset '{reference}': names a part; expected a whole version here. "
+            f"Say '{whole}'. Parts are taken by 'dpbench evaluate', 'dpbench dataset "
+            "export' and 'dpbench dataset leakage'."
+        )
+
+
 def check_name(name: str) -> str:
     """Return ``name`` if a new dataset may have it.
 

@@ -20,8 +20,8 @@ from dpbench.store.workspace import Workspace
 def list_datasets(workspace: Workspace) -> list[dict[str, Any]]:
     """List the datasets by name, each with the figures of its newest version.
 
-    That is the newest version that holds; of a dataset whose versions were all
-    retracted, the newest one.
+    That is the newest version that is not retracted; of a dataset whose versions were
+    all retracted, the newest one.
 
     Raises:
         WorkspaceError: If the registry cannot be read.

@@ -74,7 +74,7 @@ class _Made:
 
 
 def newest_version(workspace: Workspace, name: str) -> DatasetVersion | None:
-    """Open the newest version of a dataset that holds; None if there is none."""
+    """Open the newest version that is not retracted; None if there is none."""
     return _head(workspace, key_of(workspace, name))
 
 
@@ -228,7 +228,7 @@ def replace_segments(
 
 
 def _refuse_news(newest: Head, head: DatasetVersion) -> None:
-    """Refuse to go on from a version that is no longer the newest one that holds."""
+    """Refuse to go on from a version that is no longer the newest in force."""
     if newest is not None and newest.object_id != head.object_id:
         raise DatasetError(
             f"{head.label}: is not the newest version, {newest.label} is; expected the "

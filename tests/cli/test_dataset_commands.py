@@ -4,7 +4,9 @@ import shutil
 import pytest
 from click.testing import CliRunner
 
+import dpbench
 from dpbench.cli.main import cli
+from dpbench.errors import ConfigError
 from dpbench.store.dataset import open_dataset
 from dpbench.store.workspace import Workspace
 from tests.store.synthetic import (
@@ -155,3 +157,39 @@ def test_failed_first_ingest_leaves_no_workspace(in_tmp):
     assert result.exit_code == 1
     assert "no source found" in result.stderr
     assert [path.name for path in in_tmp.iterdir()] == ["data"]
+
+
+@pytest.mark.usefixtures("workspace")
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("dataset", "show"),
+        ("dataset", "stats"),
+        ("dataset", "quality"),
+        ("dataset", "verify"),
+        ("dataset", "log"),
+        ("dataset", "report"),
+        ("dataset", "split"),
+        ("dataset", "diff", "t"),
+        ("train", "--dataset"),
+    ],
+)
+@pytest.mark.parametrize("name", ["t:test", "t-v2:nosuch"])
+def test_a_part_is_refused_where_a_whole_version_is_meant(command, name):
+    result = run(*command, name)
+    assert result.exit_code == 1
+    assert f"dataset '{name}': names a part" in result.stderr
+    assert "dpbench evaluate" in result.stderr
+
+
+@pytest.mark.usefixtures("workspace")
+def test_a_part_is_refused_in_python():
+    with pytest.raises(ConfigError, match="names a part"):
+        dpbench.open_dataset("t:nosuch")
+
+
+@pytest.mark.usefixtures("workspace")
+def test_a_renaming_is_told_once_and_without_the_name_of_a_module():
+    assert run("dataset", "rename", "t", "u").exit_code == 0
+    lines = run("dataset", "show", "t").stderr.splitlines()
+    assert lines == ["WARNING: t is called u now"]

@@ -123,6 +123,11 @@ def test_what_cannot_be_retracted_is_refused(workspace, label, reason, error, me
     assert objects.digests(workspace, "event") == []
 
 
+def test_a_name_without_number_is_never_a_retracted_version(workspace):
+    take_back(workspace, "w-v3")
+    assert open_dataset(workspace, "w", allow_retracted=True).label == "w-v2"
+
+
 def test_a_version_is_retracted_once(workspace):
     take_back(workspace, "w-v2")
     with pytest.raises(DatasetError, match=r"was retracted already.*two cutoffs"):
@@ -147,7 +152,8 @@ def test_a_renamed_dataset_keeps_its_versions_and_its_old_name(workspace, caplog
         version = open_dataset(workspace, "h2o-v2")
         assert not caplog.records
         old = open_dataset(workspace, "w-v2")
-        assert "w is called h2o now" in caplog.text
+        assert open_dataset(workspace, "w").label == "h2o-v3"
+        assert [r.getMessage() for r in caplog.records] == ["w is called h2o now"]
     assert version.label == old.label == "h2o-v2"
     assert version.object_id == before.object_id
     assert [s.digest for s in list_splits(version)] == [split.digest]

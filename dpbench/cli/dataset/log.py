@@ -23,7 +23,9 @@ def log_command(context: Context, name: str, as_json: bool) -> None:
     """
     from dpbench.cli.dataset.history_text import log_text
     from dpbench.store.history import history
-    from dpbench.store.references import parse_reference
+    from dpbench.store.references import parse_reference, refuse_part
 
-    facts = history(context.workspace(), parse_reference(name).name)
+    reference = parse_reference(name)
+    refuse_part(reference)
+    facts = history(context.workspace(), reference.name)
     click.echo(as_text(facts) if as_json else log_text(facts))

@@ -18,8 +18,8 @@ def retract_command(
     """Take a version back; its record stays.
 
     Whoever asks for this version gets the reason instead, and NAME alone means the
-    newest version that holds. Nothing is deleted: the version still verifies, and
-    records that name it can be followed.
+    newest version that is not retracted. Nothing is deleted: the version still
+    verifies, and records that name it can be followed.
 
     \b
     Example:

@@ -40,13 +40,15 @@ def verify_command(
         dpbench dataset verify water
         dpbench dataset verify --all
     """
-    from dpbench.store.references import parse_reference
+    from dpbench.store.references import parse_reference, refuse_part
     from dpbench.store.verify.run import verify
 
     if is_all == (name is not None):
         raise click.UsageError("Name a dataset, or say --all.")
     workspace = context.workspace()
     reference = parse_reference(name) if name is not None else None
+    if reference is not None:
+        refuse_part(reference)
     verified = verify(
         workspace, reference, lambda name: logger.info("reading segment %s", name)
     )

@@ -49,7 +49,7 @@ def open_part(workspace: Workspace, text: str, *, split: str | None = None) -> S
         DatasetError: If there is no such dataset, split or part.
     """
     reference = parse_reference(text)
-    version = open_dataset(workspace, reference)
+    version = open_dataset(workspace, reference, with_part=True)
     if reference.part in (None, WHOLE):
         frames = np.arange(version.nframes)
         return Selected(version=version, split=None, part=WHOLE, frames=frames)
