@@ -1,5 +1,6 @@
 import subprocess
 import sys
+import threading
 from dataclasses import fields
 
 import numpy as np
@@ -155,6 +156,54 @@ def test_file_cut_while_it_is_mapped_is_named(tmp_path):
     version._next_look = 0.0
     with pytest.raises(DatasetError, match="cannot be read"):
         version.read([0])
+
+
+def test_threads_that_read_one_version_get_their_own_frames(tmp_path):
+    workspace = new_workspace(tmp_path)
+    trajectories(workspace, "d", [5] * 16)
+    expected = open_dataset(workspace, "d").read(range(80))
+    open_dataset(workspace, "d").read([0], FrameBuffer())  # compiles
+    wrong = []
+
+    def read(version, seed, start):
+        rng, buffer = np.random.default_rng(seed), FrameBuffer()
+        start.wait()
+        try:
+            for _ in range(3):
+                index = rng.integers(0, 80, size=32)
+                equal(version.read(index, buffer), expected.select(index))
+        except Exception as error:
+            wrong.append(error)
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for trial in range(25):
+            fresh, start = open_dataset(workspace, "d"), threading.Barrier(3)
+            threads = [
+                threading.Thread(target=read, args=(fresh, 3 * trial + i, start))
+                for i in range(3)
+            ]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+    finally:
+        sys.setswitchinterval(before)
+    assert wrong == []
+
+
+def test_maps_live_as_long_as_their_addresses(tmp_path):
+    workspace = new_workspace(tmp_path)
+    trajectories(workspace, "d", [3])
+    version = open_dataset(workspace, "d")
+    expected = version.read([2, 0]).coord
+    version.read([0], FrameBuffer())
+    (held,) = version._gather._table._held
+    segment = version.segments[0]
+    assert {id(array) for array in held} == {id(a) for a in segment.arrays.values()}
+    segment._arrays.clear()  # as a second opening would replace them
+    np.testing.assert_array_equal(version.read([2, 0], FrameBuffer()).coord, expected)
 
 
 def test_plain_reading_loads_no_numba(tmp_path):

@@ -57,14 +57,18 @@ class GatherTable:
         """(field), numbers in a row."""
         self._atoms = _needed(segment, atom + natoms, count)
         self._frames = _needed(segment, row + 1, count)
-        self._held: list[Mapping[str, RowReader]] = []
+        self._held: list[list[MappedArray]] = []
 
     def enter(self, number: int, arrays: Mapping[str, RowReader]) -> bool:
         """Enter an open segment; False if any of its arrays is not mapped.
 
+        One thread at a time; others may read what is entered meanwhile.
+
         Raises:
             DatasetError: If an array has fewer rows than the version's frames need.
         """
+        if self.itemsize[number, 0]:
+            return True  # another thread was here first
         mapped = [a for a in arrays.values() if isinstance(a, MappedArray)]
         if len(mapped) < len(arrays) or not _are_plain(arrays):
             return False
@@ -82,8 +86,10 @@ class GatherTable:
             self.shard_rows[number, field] = array.shard_rows
             addresses += [int(view.ctypes.data) for view in array.views]
         self.address = np.append(self.address, np.array(addresses, dtype=np.uint64))
-        self._held.append(arrays)  # the maps live as long as their addresses
-        self.itemsize[number] = [arrays[name].dtype.itemsize for name in FIELDS]
+        self._held.append(mapped)  # the maps live as long as their addresses
+        sizes = [arrays[name].dtype.itemsize for name in FIELDS]
+        self.itemsize[number, 1:] = sizes[1:]
+        self.itemsize[number, 0] = sizes[0]  # last: this one says that it is open
         return True
 
 

@@ -1,5 +1,6 @@
 """The compiled gather over the segments of one version."""
 
+import threading
 from collections.abc import Sequence
 from typing import final
 
@@ -14,7 +15,10 @@ from dpbench.store.segment.read import Segment
 
 @final
 class VersionGather:
-    """Reads frames of a version into buffers; opens segments as they are needed."""
+    """Reads frames of a version into buffers; opens segments as they are needed.
+
+    Threads may read at the same time, each into its own buffer.
+    """
 
     def __init__(
         self,
@@ -40,6 +44,7 @@ class VersionGather:
         self._kernels = gather
         self._segments = tuple(segments)
         self._table = GatherTable(segment, row, atom, natoms)
+        self._lock = threading.Lock()
 
     def read(self, index: NDArray[np.int64], buffer: FrameBuffer) -> Frames | None:
         """Read frames into a buffer.
@@ -64,7 +69,7 @@ class VersionGather:
             if found == 0:
                 break
             closed = kernels.FIRST_CLOSED - found
-            if closed < 0 or not table.enter(closed, self._segments[closed].arrays):
+            if closed < 0 or not self._open(closed):
                 return None
         arrays = buffer.arrays(len(index), int(offset[-1]))
         kernels.copy(
@@ -78,3 +83,11 @@ class VersionGather:
             buffer.target,
         )
         return Frames(atom_offset=offset, **arrays)
+
+    def _open(self, number: int) -> bool:
+        """Map a segment and enter it, one thread at a time; False if it is not mapped.
+
+        Two at once would give one place in the table to two segments.
+        """
+        with self._lock:
+            return self._table.enter(number, self._segments[number].arrays)

@@ -92,7 +92,8 @@ class Segment:
             is_atom = name in ATOM_FIELDS
             path = f"{'atoms' if is_atom else 'frames'}/{name}"
             rows = int(self.manifest["n_atoms"]) if is_atom else self.nframes
-            self._arrays[name] = self._open(path, rows=rows, shape=_SHAPES[name])
+            array = self._open(path, rows=rows, shape=_SHAPES[name])
+            self._arrays.setdefault(name, array)  # another thread may have opened it
         return self._arrays[name]
 
     def open_frames_array(
@@ -122,7 +123,7 @@ class Segment:
         Raises:
             DatasetError: If one has become shorter, or is gone.
         """
-        check_files(self._arrays.values())
+        check_files(list(self._arrays.values()))  # another thread may open more
 
     @property
     def atom_offset(self) -> NDArray[np.int64]:
