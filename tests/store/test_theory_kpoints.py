@@ -6,6 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dpbench.store.theory.kpoints import (
+    FEW,
+    NEAR_CELL,
     SAME_CELL,
     agree,
     conflicts,
@@ -18,6 +20,17 @@ from dpbench.store.theory.kpoints import (
 def cubic(divisions, side):
     """An N x N x N mesh of a cubic cell of ``side`` Å."""
     return {"mesh": [divisions] * 3, "reciprocal": [2 * pi / side] * 3}
+
+
+def is_tipping(one, other):
+    """One cell, or nearly one of few divisions, where rounding tips over to another."""
+    near = one["reciprocal"] == pytest.approx(other["reciprocal"], rel=1.1 * NEAR_CELL)
+    same = one["reciprocal"] == pytest.approx(other["reciprocal"], rel=2 * SAME_CELL)
+    few = any(
+        n != m and min(n, m) < FEW
+        for n, m in zip(one["mesh"], other["mesh"], strict=True)
+    )
+    return same or (near and few)
 
 
 def test_reciprocal_lengths_are_those_of_the_reciprocal_cell():
@@ -41,7 +54,7 @@ def test_spacing_is_two_pi_over_n_times_a():
 )
 def test_two_cubic_cells_meshed_at_one_spacing_agree(spacing, sides):
     a, b = (cubic(max(1, ceil(2 * pi / side / spacing)), side) for side in sides)
-    assert agree(a, b) or sides[0] == pytest.approx(sides[1], rel=2 * SAME_CELL)
+    assert agree(a, b) or is_tipping(a, b)
 
 
 SIDES = st.tuples(*[st.floats(2.0, 30.0)] * 3)
@@ -54,10 +67,8 @@ def test_cells_of_any_sides_meshed_at_one_spacing_agree(spacing, cells):
         lengths = [2 * pi / side for side in sides]
         mesh = [max(1, ceil(b / spacing)) for b in lengths]
         values.append({"mesh": mesh, "reciprocal": lengths})
-    for i, j in conflicts(values):  # one cell, where it tips over to another division
-        assert values[i]["reciprocal"] == pytest.approx(
-            values[j]["reciprocal"], rel=2 * SAME_CELL
-        )
+    for i, j in conflicts(values):
+        assert is_tipping(values[i], values[j])
 
 
 @given(
@@ -68,10 +79,7 @@ def test_rounding_to_the_nearest_division_is_within_the_tolerance(spacing, sides
     divisions = [round(2 * pi / side / spacing) for side in sides]
     if min(divisions) >= 3:
         one, other = (cubic(n, side) for n, side in zip(divisions, sides, strict=True))
-        is_one_cell = one["reciprocal"] == pytest.approx(
-            other["reciprocal"], rel=2 * SAME_CELL
-        )
-        assert agree(one, other) or is_one_cell
+        assert agree(one, other) or is_tipping(one, other)
 
 
 @pytest.mark.parametrize(
@@ -81,7 +89,18 @@ def test_rounding_to_the_nearest_division_is_within_the_tolerance(spacing, sides
         (cubic(2, 5.4), cubic(3, 5.4), False),
         (cubic(4, 5.4), cubic(2, 10.8), True),
         (cubic(4, 5.4), cubic(6, 5.6), False),
-        (cubic(1, 5.4), cubic(2, 5.5), True),
+        (cubic(1, 5.4), cubic(2, 5.5), False),
+        (cubic(1, 5.4), cubic(2, 4.9), True),
+        (cubic(2, 5.25), cubic(2, 5.55), True),
+        (cubic(2, 5.4), cubic(3, 5.4 / 1.002), False),
+        (cubic(3, 5.4), cubic(4, 5.4 / 1.002), True),
+        (cubic(3, 5.4 / 1.002), cubic(4, 5.4), False),
+        (cubic(6, 5.4), cubic(8, 5.4 / 1.002), False),
+        (cubic(10, 5.4), cubic(11, 5.4 / 1.002), True),
+        (cubic(10, 5.4), cubic(13, 5.4 / 1.002), False),
+        (cubic(10, 5.4), cubic(13, 5.4 / 1.06), False),
+        (cubic(12, 5.4), cubic(15, 5.4 * 1.002), False),
+        (cubic(20, 4.05), cubic(20, 4.45), True),
         (cubic(1, 5.4), cubic(4, 5.5), False),
         (cubic(1, 15.0), cubic(4, 4.05), True),
         (cubic(1, 10.0), cubic(8, 4.05), False),
@@ -117,7 +136,7 @@ def test_a_declared_spacing_is_held_against_meshes():
 
 @given(
     st.lists(
-        st.tuples(st.integers(1, 6), st.floats(3.0, 12.0)), min_size=2, max_size=12
+        st.tuples(st.integers(1, 12), st.floats(3.0, 12.0)), min_size=2, max_size=12
     )
 )
 def test_conflicts_are_found_as_if_all_were_compared_with_all(meshes):

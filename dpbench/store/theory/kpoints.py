@@ -6,7 +6,8 @@ a reciprocal vector of length |b|. A mesh therefore stands for every s from |b|/
 both.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import product
 from math import exp, floor, inf, isclose, log, pi
 from typing import Any
 
@@ -14,19 +15,35 @@ import numpy as np
 from numpy.typing import NDArray
 
 ROUNDING = 0.10
-"""Share by which a range of spacings is widened at both ends. Some programs round to
-the nearest number of divisions: from three divisions on, that leaves no larger gaps
-between the ranges that rounding up gives; for fewer, their spacings do differ. And a
-lattice vector of a hot or strained cell strays by a few %."""
+"""Share by which a range of spacings is widened at both ends where one mesh serves both
+cells, or a spacing is declared: cells strain and lattice vectors stray by a few %."""
+
+NEAREST = 0.5
+"""Divisions by which a mesh falls short of its spacing in programs that round to the
+nearest number; between different meshes nothing else widens the ranges."""
+
+NEAR_CELL = 0.05
+"""Relative difference of reciprocal lengths up to which meshes are compared axis by
+axis: there, another number of divisions is rounding or another spacing."""
+
+FEW = 3
+"""Divisions below which rounding is no excuse in nearly the same cell: 2 and 3 differ
+by half of the spacing, as meshes of a convergence test do."""
 
 SAME_CELL = 1e-3
 """Relative difference of reciprocal lengths up to which two cells count as one: in one
 cell, one spacing gives one mesh."""
 
+BIN = 0.06
+"""Width of a bin of reciprocal lengths, in their logarithm; more than ``NEAR_CELL``."""
+
 DIGITS = 5
 """Significant digits of a reciprocal length that are kept."""
 
 _AXES = 3
+
+NO_BIN = -(10**9)
+"""Stands for an axis that is not periodic."""
 
 
 def reciprocal_lengths(
@@ -87,37 +104,114 @@ def spacing_range(kpoints: Mapping[str, Any]) -> tuple[float, float] | None:
 
 def agree(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     """Whether one spacing explains both; what cannot be told contradicts nothing."""
-    if _is_same_cell(one, other):
+    if _is_near_cell(one, other, SAME_CELL):
         return list(one["mesh"]) == list(other["mesh"])
+    if _is_near_cell(one, other, NEAR_CELL):
+        return all(_is_rounding(a, b) for a, b in _pairs(one, other))
     a, b = spacing_range(one), spacing_range(other)
-    return a is None or b is None or _overlap(a, b)
+    if a is None or b is None:
+        return True
+    if _mesh(one) and _mesh(other) and _mesh(one) != _mesh(other):
+        a, b = (_low(one, a), a[1]), (_low(other, b), b[1])
+        return max(a[0], b[0]) <= min(a[1], b[1])
+    low, high = max(a[0], b[0]), min(a[1], b[1])
+    return low * (1 - ROUNDING) < high * (1 + ROUNDING)
 
 
 def conflicts(values: Sequence[Mapping[str, Any]]) -> list[tuple[int, int]]:
     """Find pairs that disagree without comparing all with all.
 
-    Ranges all overlap if the highest start is no higher than the lowest end; meshes of
-    one cell can only be neighbours in a grid of reciprocal lengths. So thousands of
-    cells cost no more than a pass each.
+    Ranges all overlap if the highest start is no higher than the lowest end; that is
+    asked of each mesh, and then of all. Otherwise different meshes are compared pair by
+    pair where their cells are near, or everywhere if the ranges do not all overlap. So
+    thousands of cells of one mesh cost no more than a pass each.
 
     Returns:
         Pairs of positions; at least one if any two values disagree.
     """
-    found: list[tuple[int, int]] = []
-    ranges = [(r, i) for i, v in enumerate(values) if (r := spacing_range(v))]
-    if ranges:
-        first = min(ranges, key=lambda item: item[0][1])
-        last = max(ranges, key=lambda item: item[0][0])
-        pair = sorted((first[1], last[1]))
-        if not agree(values[pair[0]], values[pair[1]]):
-            found.append((pair[0], pair[1]))
-    buckets: dict[tuple[int, ...], list[int]] = {}
+    by_mesh: dict[tuple[int, ...], list[int]] = {}
     for i, value in enumerate(values):
+        by_mesh.setdefault(_mesh(value), []).append(i)
+    found: set[tuple[int, int]] = set()
+    for group in by_mesh.values():
+        pair = _extremes(values, group, is_tight=False)
+        if pair is not None and not agree(values[pair[0]], values[pair[1]]):
+            found.add(pair)
+    if found or len(by_mesh) == 1:
+        return sorted(found)
+    if _extremes(values, range(len(values)), is_tight=True) is not None:
+        meshes = list(by_mesh.values())
+        beside: Iterator[tuple[int, int]] = (
+            (i, j)
+            for k, group in enumerate(meshes)
+            for later in meshes[k + 1 :]
+            for i, j in product(group, later)
+        )
+    else:
+        beside = _near_pairs(values)
+    first = next((p for p in beside if not agree(values[p[0]], values[p[1]])), None)
+    return [] if first is None else [(min(first), max(first))]
+
+
+def _extremes(
+    values: Sequence[Mapping[str, Any]], group: Iterable[int], *, is_tight: bool
+) -> tuple[int, int] | None:
+    """Return the two whose ranges are farthest apart; None if all overlap."""
+    ranges = [(r, i) for i in group if (r := spacing_range(values[i]))]
+    if is_tight:
+        ranges = [((_low(values[i], r), r[1]), i) for r, i in ranges]
+    if not ranges:
+        return None
+    first = min(ranges, key=lambda item: item[0][1])
+    last = max(ranges, key=lambda item: item[0][0])
+    if last[0][0] <= first[0][1]:
+        return None
+    return min(first[1], last[1]), max(first[1], last[1])
+
+
+def _near_pairs(values: Sequence[Mapping[str, Any]]) -> Iterator[tuple[int, int]]:
+    """Yield all pairs of different meshes in near cells, and some others."""
+    buckets: dict[tuple[int, ...], dict[tuple[int, ...], list[int]]] = {}
+    for i, value in enumerate(values):
+        mine = _mesh(value)
         for key in _cell_keys(value):
-            near = buckets.get(key, ())
-            found += [(j, i) for j in near if not agree(values[j], value)]
-        buckets.setdefault(_cell_key(value), []).append(i)
-    return sorted({(min(pair), max(pair)) for pair in found})
+            for mesh, group in buckets.get(key, {}).items():
+                if mesh != mine:
+                    yield from ((j, i) for j in group)
+        buckets.setdefault(_cell_key(value), {}).setdefault(mine, []).append(i)
+
+
+def _mesh(kpoints: Mapping[str, Any]) -> tuple[int, ...]:
+    """Return the divisions; none if they are not told or a spacing is declared."""
+    is_told = kpoints.get("spacing") is None and kpoints.get("reciprocal")
+    return tuple(kpoints.get("mesh") or ()) if is_told else ()
+
+
+def _low(kpoints: Mapping[str, Any], found: tuple[float, float]) -> float:
+    """Lower the finest spacing by what rounding to the nearest may leave out."""
+    sampled = [n for n in _mesh(kpoints) if n > 1]
+    return found[0] / (1 + NEAREST / min(sampled)) if sampled else found[0]
+
+
+def _pairs(
+    one: Mapping[str, Any], other: Mapping[str, Any]
+) -> list[tuple[tuple[int, float], tuple[int, float]]]:
+    """Pair (divisions, reciprocal length) of the periodic axes."""
+    return list(zip(_axes(one) or [], _axes(other) or [], strict=False))
+
+
+def _is_rounding(one: tuple[int, float], other: tuple[int, float]) -> bool:
+    """Whether rounding one spacing, up or to the nearest, explains both divisions."""
+    (n, a), (m, b) = one, other
+    if n == m:
+        return True
+    if min(n, m) < FEW:
+        return False
+    up = max(a / n, b / m) <= min(a / (n - 1), b / (m - 1))
+    nearest = max(a / (n + NEAREST), b / (m + NEAREST)) <= min(
+        a / (n - NEAREST), b / (m - NEAREST)
+    )
+    return up or nearest
 
 
 def _axes(kpoints: Mapping[str, Any]) -> list[tuple[int, float]] | None:
@@ -134,24 +228,21 @@ def _means(pairs: Sequence[tuple[float, float]]) -> tuple[float, float]:
     return exp(sum(map(log, low)) / n), exp(sum(map(log, high)) / n)
 
 
-def _overlap(a: tuple[float, float], b: tuple[float, float]) -> bool:
-    low, high = max(a[0], b[0]), min(a[1], b[1])
-    return low * (1 - ROUNDING) < high * (1 + ROUNDING)
-
-
-def _is_same_cell(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+def _is_near_cell(
+    one: Mapping[str, Any], other: Mapping[str, Any], tolerance: float
+) -> bool:
     a, b = one.get("reciprocal"), other.get("reciprocal")
-    if not a or not b or not one.get("mesh") or not other.get("mesh"):
+    if not a or not b or not _mesh(one) or not _mesh(other):
         return False
     return all(
-        x is y or (x is not None and y is not None and isclose(x, y, rel_tol=SAME_CELL))
+        x is y or (x is not None and y is not None and isclose(x, y, rel_tol=tolerance))
         for x, y in zip(a, b, strict=True)
     )
 
 
 def _cell_key(value: Mapping[str, Any]) -> tuple[int, ...]:
     lengths = value.get("reciprocal") or ()
-    return tuple(-1 if b is None else floor(log(b) / SAME_CELL) for b in lengths)
+    return tuple(NO_BIN if b is None else floor(log(b) / BIN) for b in lengths)
 
 
 def _cell_keys(value: Mapping[str, Any]) -> list[tuple[int, ...]]:
@@ -161,6 +252,8 @@ def _cell_keys(value: Mapping[str, Any]) -> list[tuple[int, ...]]:
     if not own or not value.get("mesh"):
         return []
     for bin_number in own:
-        near = (-1,) if bin_number == -1 else range(bin_number - 1, bin_number + 2)
+        near = (
+            (NO_BIN,) if bin_number == NO_BIN else range(bin_number - 1, bin_number + 2)
+        )
         keys = [(*key, n) for key in keys for n in near]
     return keys
