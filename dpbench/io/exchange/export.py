@@ -219,6 +219,7 @@ def _sources(content: Content) -> tuple[SourceEntry, ...]:
             complete=record.complete,
             n_read=record.n_read,
             notes=record.notes,
+            time_step=record.time_step,
         )
         for record, hint, aside in zip(records, hints, asides, strict=True)
     )

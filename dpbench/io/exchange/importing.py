@@ -292,6 +292,7 @@ def _manifest_entry(
         "bytes": 0,
         "n_read": entry.n_read,
         "n_kept": n_frames,
+        "time_step": entry.time_step,
         "quarantined": {},
         "notes": [
             *entry.notes,

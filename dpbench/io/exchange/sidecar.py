@@ -98,6 +98,8 @@ class SourceEntry:
     """Frames that were read from it."""
     notes: tuple[str, ...] = ()
     """What the reader had to say."""
+    time_step: float | None = None
+    """fs between two steps of molecular dynamics; None = none, or unknown."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -67,6 +67,15 @@ def assert_comes_back(there, here, folder, *, name, format_name):
     assert after.read([0]).coord.dtype == frame
 
 
+def test_time_between_steps_comes_back(tmp_path, away):
+    there = Workspace.find(tmp_path / "there", create=True)
+    frames = random_frames(0, [3, 3])
+    commit(there, "md", segment_data(frames, [source_entry("a", time_step=0.75)]))
+    export_dataset(there, "md", "extxyz", tmp_path / "x")
+    import_dataset(away, tmp_path / "x", dataset="back")
+    assert [s.time_step for s in open_dataset(away, "back").sources] == [0.75]
+
+
 @pytest.mark.parametrize("format_name", FORMATS)
 @pytest.mark.parametrize("name", LOCAL)
 def test_every_frame_comes_back(home, away, tmp_path, name, format_name):
