@@ -79,7 +79,7 @@ def _guard_sqlite() -> None:
             same = f"({same}) OR (dataset = NEW.dataset AND number = NEW.number)"
         op.execute(
             f"CREATE TRIGGER guard_{table}_replace BEFORE INSERT ON {table} "
-            f"WHEN EXISTS (SELECT 1 FROM {table} WHERE {same}) "
+            f"WHEN EXISTS (SELECT 1 FROM {table} WHERE {same} OR rowid = NEW.rowid) "
             "BEGIN SELECT RAISE(IGNORE); END"
         )
 
