@@ -11,6 +11,7 @@ workspace as they are read; references are always asked for.
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -33,6 +34,8 @@ REFERENCES = "references.json"
 
 REQUESTS = 16
 """References that are asked for at the same time."""
+
+_OBJECT_NAME = re.compile(r"[0-9a-f]{64}\.json")
 
 
 def digest_of(payload: dict[str, Any]) -> str:
@@ -94,8 +97,14 @@ def digests(workspace: Workspace, kind: Kind) -> list[str]:
     remote = remote_of(workspace)
     if remote is not None:
         paths = [PurePosixPath(key) for key in remote.keys(f"objects/{kind}")]
-        return sorted(path.stem for path in paths if path.suffix == ".json")
-    return sorted(p.stem for p in (workspace.objects / kind).glob("??/[!.]*.json"))
+        return sorted(path.stem for path in paths if is_object(path.name))
+    files = (workspace.objects / kind).glob("??/*.json")
+    return sorted(path.stem for path in files if is_object(path.name))
+
+
+def is_object(name: str) -> bool:
+    """Tell whether a file is named as objects are: 64 hex digits and ``.json``."""
+    return _OBJECT_NAME.fullmatch(name) is not None
 
 
 def all_of(workspace: Workspace, kind: Kind) -> dict[str, dict[str, Any]]:

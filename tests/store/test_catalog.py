@@ -118,6 +118,17 @@ def test_objects_without_rows_are_indexed_at_the_next_look(full):
         assert digest in set(connection.scalars(select(tables.result.c.id)))
 
 
+def test_copies_that_people_leave_beside_objects_are_not_objects(full):
+    path = next((full.objects / "theory").glob("*/*.json"))
+    for name in (f"{path.name}.bak", "notes.json", f"{path.stem}.json~"):
+        shutil.copy(path, path.with_name(name))
+    known = objects.digests(full, "theory")
+    assert [r["label"] for r in list_datasets(full)] == ["t-v2", "u-v1"]
+    assert catalog.rebuild(full) > 0
+    assert path.stem in known
+    assert all(len(digest) == 64 for digest in known)
+
+
 def test_records_come_back_oldest_first(full):
     catalog.register_result(full, {"created_at": "2026-01-01"})
     dates = [payload["created_at"] for payload in catalog.results(full)]

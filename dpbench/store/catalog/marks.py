@@ -83,7 +83,8 @@ def find_gap(
     names = _names(workspace.objects, changed)
     for kind, table in record_tables.items():
         mine = [n for path, n in names.items() if path.startswith(f"{kind}/")]
-        there = [name.removesuffix(".json") for listed in mine for name in listed]
+        files = [name for listed in mine for name in listed if objects.is_object(name)]
+        there = [name.removesuffix(".json") for name in files]
         missing = sorted(set(there) - known_ids(connection, table, there))
         gap.records.extend((kind, digest) for digest in missing)
     start = f"{REFERENCES}/"
