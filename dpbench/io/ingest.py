@@ -30,7 +30,7 @@ from dpbench.io.ingest_run import IngestRun
 from dpbench.io.limits import ReaderLimits
 from dpbench.store.references import check_name
 from dpbench.store.staging import staging_folder
-from dpbench.store.versions import NewContent, Outcome, commit_version, newest_version
+from dpbench.store.versions import Outcome, commit_version, newest_version
 from dpbench.store.workspace import Workspace
 
 Progress = Callable[[IngestProgress], None]
@@ -172,26 +172,22 @@ def _ingest(
         if refusal is None:
             if len(new) == len(planned):
                 _refuse_empty(name, run)
-            outcome = _commit(workspace, name, run.content(staging), options)
+            leaves_out = len(new) < len(planned)
+            outcome = commit_version(
+                workspace,
+                name,
+                run.content(staging),
+                created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+                note=options.note,
+                allow_mixed_theory=options.allow_mixed_theory,
+                expected_head=head.object_id if head and leaves_out else None,
+            )
     counts = {
         "n_files": sum(source.n_files for source in planned) + len(skipped),
         "n_sources": len(found.sources) + len(skipped),
         "n_already_in": len(planned) - len(new),
     }
     return run.report(name, outcome, refusal=refusal, found=counts)
-
-
-def _commit(
-    workspace: Workspace, name: str, content: NewContent, options: IngestOptions
-) -> Outcome:
-    return commit_version(
-        workspace,
-        name,
-        content,
-        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        note=options.note,
-        allow_mixed_theory=options.allow_mixed_theory,
-    )
 
 
 def _new_sources(

@@ -95,14 +95,18 @@ def commit_version(
     created_at: str,
     note: str = "",
     allow_mixed_theory: bool = False,
+    expected_head: str | None = None,
 ) -> Outcome:
     """Add segments to a dataset as its next version; nothing new makes none.
 
     Frames whose digest is in the dataset already, or earlier in ``content``, are
     masked. Two processes may do this at once: one waits for the other's version.
+    ``expected_head`` is the object id of the version whose sources ``content`` leaves
+    out; None if it leaves out none.
 
     Raises:
-        DatasetError: If levels of theory would mix, or the dataset is damaged.
+        DatasetError: If levels of theory would mix, or the dataset is damaged, or
+            ``expected_head`` has been retracted.
         WorkspaceError: If the disk or the registry cannot be written.
     """
     made: list[tuple[Head, Draft]] = []
@@ -116,6 +120,8 @@ def commit_version(
                 "added. Run the command again to add to that one, or choose another "
                 "name."
             )
+        if expected_head is not None:
+            _refuse_retracted(workspace, expected_head)
         draft = Draft(head, content)
         made.append((head, draft))
         if not draft.has_news:
@@ -229,11 +235,29 @@ def replace_segments(
 
 def _refuse_news(newest: Head, head: DatasetVersion) -> None:
     """Refuse to go on from a version that is no longer the newest in force."""
-    if newest is not None and newest.object_id != head.object_id:
+    if newest is None:
+        raise DatasetError(
+            f"{head.label}: was retracted meanwhile, and no version of the dataset is "
+            "in force; expected the newest. Nothing was changed. See 'dpbench dataset "
+            f"log {head.label.rpartition('-v')[0]}'."
+        )
+    if newest.object_id != head.object_id:
         raise DatasetError(
             f"{head.label}: is not the newest version, {newest.label} is; expected the "
             "newest, or what was added since would be missing from the next. Run the "
             f"command on {newest.label}."
+        )
+
+
+def _refuse_retracted(workspace: Workspace, object_id: str) -> None:
+    """Refuse what was read against a version that has been retracted since."""
+    known = retractions(workspace).get(object_id)
+    if known is not None:
+        label = DatasetVersion(workspace, object_id).label
+        raise DatasetError(
+            f"{label}: was retracted meanwhile, by {known.by} at {known.at}: "
+            f"{known.reason}; expected it in force, since sources that are in it were "
+            "not read again. Nothing was added. Run the command again."
         )
 
 
@@ -265,21 +289,22 @@ def _commit(
 def _commit_once(
     workspace: Workspace, key: str, make: Callable[[Head, int], _Made | None]
 ) -> DatasetVersion | None:
-    claimed: int | None = None
-    try:
-        with transaction(workspace, write=True) as connection:
-            catch_up(connection, workspace)
-            numbers = objects.version_numbers(workspace, key)
-            number = numbers[-1] + 1 if numbers else 1
-            made = make(_head(workspace, key), number)
-            if made is None:
-                return None
-            claimed = _publish(workspace, made)
+    with transaction(workspace, write=True) as connection:
+        catch_up(connection, workspace)
+        numbers = objects.version_numbers(workspace, key)
+        number = numbers[-1] + 1 if numbers else 1
+        made = make(_head(workspace, key), number)
+        if made is None:
+            return None
+        claimed = _publish(workspace, made)
+        try:
             return _index(workspace, connection, made.payload)
-    except BaseException:
-        if claimed is not None and has_kernel_lock(workspace):
-            objects.release_version(workspace, key, number=claimed)
-        raise
+        except BaseException:
+            # Only here, where the rows cannot be there yet and others are kept out:
+            # whatever ends the process later, the version stays and gets its rows.
+            if has_kernel_lock(workspace):
+                objects.release_version(workspace, key, number=claimed)
+            raise
 
 
 def _publish(workspace: Workspace, made: _Made) -> int:

@@ -20,6 +20,8 @@ from dpbench.io.ingest_pool import worthwhile
 from dpbench.io.parsed import SourceFiles
 from dpbench.store import objects
 from dpbench.store.dataset import open_dataset
+from dpbench.store.history import retract
+from dpbench.store.references import parse_reference
 from dpbench.store.workspace import Workspace
 from tests.io.fake_source import READERS, FakeReader, find, write_source
 from tests.store.synthetic import THEORY
@@ -49,6 +51,27 @@ def fake_ingest(workspace, *paths, dataset="d", progress=None, **options):
     return ingest(
         workspace, "fake", paths, dataset=dataset, progress=progress, options=chosen
     )
+
+
+def test_sources_skipped_for_a_version_retracted_meanwhile_are_never_missing(
+    workspace, tmp_path
+):
+    folder = tmp_path / "more"
+    for seed, name in enumerate(("a", "b")):
+        path = write_source(folder / f"{name}.json", seed=seed, natoms=[2])
+        fake_ingest(workspace, path)
+    write_source(folder / "c.json", seed=7, natoms=[3])
+    taken = []
+
+    def take_back(_):
+        if not taken:
+            taken.append(retract(workspace, parse_reference("d-v2"), "wrong"))
+
+    with pytest.raises(DatasetError, match=r"d-v2: was retracted meanwhile.*again"):
+        fake_ingest(workspace, folder, progress=take_back)
+    assert objects.version_numbers(workspace, "d") == [1, 2]
+    assert fake_ingest(workspace, folder).n_sources == 3
+    assert open_dataset(workspace, "d").nframes == 3
 
 
 def test_report_accounts_for_every_source_and_frame(workspace, runs):

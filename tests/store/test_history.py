@@ -1,10 +1,11 @@
 import logging
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
 
 from dpbench.errors import ConfigError, DatasetError, WorkspaceError
-from dpbench.store import catalog, objects
+from dpbench.store import catalog, objects, versions
 from dpbench.store.dataset import open_dataset
 from dpbench.store.history import history, rename, retract, retraction
 from dpbench.store.references import parse_reference
@@ -138,6 +139,47 @@ def test_a_version_is_retracted_once(workspace):
 def retraction_reasons(workspace):
     entries = history(workspace, "w")["versions"]
     return [e["retraction"]["reason"] for e in entries if e["retraction"]]
+
+
+def test_what_was_derived_from_a_version_retracted_meanwhile_is_refused(workspace):
+    head = open_dataset(workspace, "w")
+    for number in (1, 2, 3):
+        take_back(workspace, f"w-v{number}")
+    with pytest.raises(DatasetError, match=r"w-v3: was retracted meanwhile, and no"):
+        derive_version(workspace, head, exclude={"x": np.array([0])}, created_at=NOW)
+    assert objects.version_numbers(workspace, "w") == [1, 2, 3]
+
+
+def test_interrupt_after_the_rows_are_there_leaves_the_version(workspace, monkeypatch):
+    plain = versions.transaction
+
+    @contextmanager
+    def interrupted(*arguments, **options):
+        with plain(*arguments, **options) as connection:
+            yield connection
+        raise KeyboardInterrupt
+
+    data = segment_data(random_frames(7, [2]), [source_entry("s7")])
+    with monkeypatch.context() as patch:
+        patch.setattr(versions, "transaction", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            commit(workspace, "w", data)
+    assert open_dataset(workspace, "w").label == "w-v4"
+    data = segment_data(random_frames(8, [2]), [source_entry("s8")])
+    assert commit(workspace, "w", data).version.label == "w-v5"
+
+
+def test_version_whose_rows_cannot_be_written_is_taken_back(workspace, monkeypatch):
+    def fail(*_):
+        raise WorkspaceError("no rows")
+
+    data = segment_data(random_frames(7, [2]), [source_entry("s7")])
+    with monkeypatch.context() as patch:
+        patch.setattr(versions, "index_version", fail)
+        with pytest.raises(WorkspaceError, match="no rows"):
+            commit(workspace, "w", data)
+    assert objects.version_numbers(workspace, "w") == [1, 2, 3]
+    assert commit(workspace, "w", data).version.label == "w-v4"
 
 
 # -- renaming ---------------------------------------------------------------------
