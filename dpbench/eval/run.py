@@ -46,6 +46,9 @@ from dpbench.store.workspace import Workspace
 
 Progress = Callable[[str], None]
 
+MIXED = "mixed levels of theory"
+"""Mark of a row on a version whose labels contradict each other."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Filed:
@@ -234,6 +237,8 @@ def _marks_of(
     part: Part, leakage: LeakageFacts, accuracy: Accuracy | None
 ) -> tuple[str, ...]:
     seen = (*part.marks, *leakage_marks(part, leakage))
+    if mixed := part.version.mixed_theory:
+        seen += (f"{MIXED} ({', '.join(conflict['key'] for conflict in mixed)})",)
     if accuracy is None or not accuracy.nonfinite_frames:
         return seen
     return (*seen, f"no finite answer on {accuracy.nonfinite_frames} frames")

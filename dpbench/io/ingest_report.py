@@ -1,10 +1,16 @@
 """What an ingest tells at its end, and while it runs."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from dpbench.store.theory.mixture import mixture_words
+
 MOST_NOTES = 4
 """Notes of readers that the summary prints."""
+
+ROUTINE = "agrees with the output"
+"""In notes that tell of nothing unusual; the summary prints them last."""
 
 FALLBACK = "read through dpdata"
 """In the note of a source that our own reader tripped over."""
@@ -88,6 +94,8 @@ class IngestReport:
     """Sources that tell nothing of their level of theory."""
     theory_notes: tuple[str, ...] = ()
     """What differs between the version's levels of theory without a contradiction."""
+    mixed_theory: tuple[Mapping[str, Any], ...] = ()
+    """What contradicts in them, as the version records it; empty if nothing does."""
     refusal: str | None = None
     """Why nothing was committed although there was something; None if nothing stood
     against it."""
@@ -95,8 +103,7 @@ class IngestReport:
     def to_json(self) -> dict[str, Any]:
         """Return plain dicts, lists and scalars."""
         plain = asdict(self)
-        for key in ("failed", "troubled", "notes", "undeclared", "theory_notes"):
-            plain[key] = list(plain[key])
+        plain |= {k: list(v) for k, v in plain.items() if isinstance(v, tuple)}
         return plain
 
     def summary(self) -> str:
@@ -121,6 +128,7 @@ class IngestReport:
             lines.append(
                 f"  theory       undeclared for {n_bare}; --theory FILE says it"
             )
+        lines += [f"  theory       {line}" for line in mixture_words(self.mixed_theory)]
         lines += [f"  theory       {note}" for note in self.theory_notes]
         fallen = [note for note in self.notes if FALLBACK in note]
         if fallen:
@@ -130,7 +138,8 @@ class IngestReport:
             more = len(self.notes) - MOST_NOTES
             tail = f", the first {MOST_NOTES}; --json has all" if more > 0 else ""
             lines.append(f"  notes        {len(self.notes)}{tail}")
-            lines += [f"    {note}" for note in self.notes[:MOST_NOTES]]
+            telling_first = sorted(self.notes, key=lambda note: ROUTINE in note)
+            lines += [f"    {note}" for note in telling_first[:MOST_NOTES]]
         return "\n".join(lines)
 
     def _headline(self) -> str:
@@ -149,7 +158,8 @@ class IngestReport:
             else "0 quarantined"
         )
         if self.n_repeated:
-            parts.append(f"{self.n_repeated} repeated")
+            equal = "a frame" if self.n_repeated == 1 else "frames"
+            parts.append(f"{self.n_repeated} equal to {equal} already here, left out")
         return ", ".join(parts)
 
 

@@ -153,6 +153,7 @@ class IngestRun:
             refusal=refusal,
             undeclared=tuple(s.path for s in self._sources() if s.is_undeclared),
             theory_notes=() if version is None else notes_of(version),
+            mixed_theory=() if version is None else version.mixed_theory,
             **found,
         )
 

@@ -106,6 +106,11 @@ class DatasetVersion:
             key: objects.get(workspace, "theory", key) for key in payload["theories"]
         }
 
+    @property
+    def mixed_theory(self) -> tuple[dict[str, Any], ...]:
+        """What contradicts in the levels of theory, where it was let in on request."""
+        return tuple(self.payload.get("mixed_theory") or ())
+
     @cached_property
     def segments(self) -> tuple[Segment, ...]:
         """The segments that hold the version's frames."""

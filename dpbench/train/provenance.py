@@ -41,6 +41,9 @@ def start_provenance(
             "number": version.number,
             "digest": version.digest,
             "theories": used,
+            **(
+                {"mixed_theory": list(mixed)} if (mixed := version.mixed_theory) else {}
+            ),
         },
         "split": {
             "digest": split.digest,

@@ -1,5 +1,6 @@
 """Everything that a run needs before its first step, new or gone on with."""
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -19,6 +20,7 @@ from dpbench.models.parameters import DTYPES
 from dpbench.models.potential import DeepPotential
 from dpbench.store.dataset import DatasetVersion, open_dataset
 from dpbench.store.splits.making import Split, find_split, named_split
+from dpbench.store.theory.mixture import mixture_words
 from dpbench.store.workspace import Workspace
 from dpbench.train.bias import refit_energy_bias
 from dpbench.train.budget import Length, choose_length, make_plan, measure_costs
@@ -36,6 +38,8 @@ from dpbench.train.validation import validate
 
 VALIDATION_ATOMS = 2048
 """Atoms of one validation batch."""
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -115,6 +119,8 @@ def begin(
         TrainingError: If there is nothing to train on.
     """
     version = open_dataset(workspace, dataset)
+    for line in mixture_words(version.mixed_theory):
+        logger.warning("%s: %s", version.label, line)
     split = choose_split(version, config.training.split)
     data = _open_data(version, split, rcut=config.model.descriptor.rcut)
     model, remarks = _new_model(workspace, config, data, device)

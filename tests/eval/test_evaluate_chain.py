@@ -9,13 +9,18 @@ import pytest
 from dpbench.errors import DatasetError, DpbenchError, EvaluationError, ModelError
 from dpbench.eval import run as run_module
 from dpbench.eval.leaderboard import build
+from dpbench.eval.leaderboard.board import make_board
+from dpbench.eval.leaderboard.export import render_csv, render_json, render_markdown
+from dpbench.eval.leaderboard.page import render_page
 from dpbench.eval.native import NativeEvaluator
 from dpbench.eval.options import Options
 from dpbench.eval.record import record_from_payload, record_to_payload
 from dpbench.eval.run import evaluate
 from dpbench.eval.stability import StabilitySettings
+from dpbench.eval.summary import record_text
 from dpbench.eval.throughput import ThroughputSettings
 from dpbench.eval.verify import verify_record
+from dpbench.io.ingest import IngestOptions, ingest
 from dpbench.models.checkpoint import load_model, model_digest, save_model
 from dpbench.store import objects
 from dpbench.store.dataset import open_dataset
@@ -278,3 +283,22 @@ def object_path(workspace, digest):
 
 def remove_object(workspace, digest):
     object_path(workspace, digest).unlink()
+
+
+def test_a_mix_of_levels_of_theory_costs_the_rank(trained):
+    """Two systems of one dataset, of which one alone declares its level."""
+    options = IngestOptions(workers=0)
+    declared = {"code": "qe", "functional": "LDA-PZ"}
+    mixed = replace(options, theory=declared, allow_mixed_theory=True)
+    systems = trained.root / "systems"
+    ingest(trained.workspace, "deepmd", [systems / "c"], dataset="mix", options=options)
+    ingest(trained.workspace, "deepmd", [systems / "d"], dataset="mix", options=mixed)
+    (item,) = evaluate(
+        trained.workspace, trained.model, dataset="mix", options=ACCURACY
+    )
+    assert item.record.marks[-1] == "mixed levels of theory (theory)"
+    assert "takes no rank: mixed levels of theory" in record_text(item.record, "r")
+    board = make_board({item.digest: item.record})
+    assert [row.rank for table in board.tables for row in table.rows] == [None]
+    for render in (render_csv, render_json, render_markdown, render_page):
+        assert "mixed levels of theory" in render(board)

@@ -10,6 +10,8 @@ from dpbench.errors import DatasetError
 from dpbench.io.ingest import IngestOptions, ingest
 from dpbench.io.theory_file import read_theory_file
 from dpbench.store.dataset import open_dataset
+from dpbench.store.history import retract
+from dpbench.store.references import parse_reference
 from dpbench.store.theory.levels import levels_of_version
 from dpbench.store.workspace import Workspace
 
@@ -125,9 +127,15 @@ def test_three_of_twelve_runs_with_dispersion_are_found(
         incar = folder / "INCAR"
         incar.write_text(incar.read_text() + "\nIVDW = 12\n")
     message = refusal(workspace, "vasp", tmp_path / "runs")
-    assert f"dispersion: none in 9 sources, e.g. {folders[0]}" in message
-    assert f"but DFT-D3(BJ) in 3 sources, e.g. {folders[4]}" in message
+    assert "dispersion: none [A] but DFT-D3(BJ) [B]" in message
+    assert f"[A] 9 sources, e.g. {folders[0]}" in message
+    assert f"[B] 3 sources, e.g. {folders[4]}" in message
     report = take(workspace, "vasp", tmp_path / "runs", allow_mixed_theory=True)
+    line = "mixed levels of theory: dispersion: none | DFT-D3(BJ)"
+    assert line in report.summary()
+    assert [entry["key"] for entry in report.to_json()["mixed_theory"]] == [
+        "dispersion"
+    ]
     (recorded,) = open_dataset(workspace, report.label).payload["mixed_theory"]
     assert recorded["key"] == "dispersion"
     assert [(v["value"], v["n_sources"]) for v in recorded["values"]] == [
@@ -232,7 +240,8 @@ def test_npy_is_undeclared_until_a_file_declares_it(workspace, shared_data):
     npy = generated / "npy/si8_qe_lda/si8_a540_300K"
     take(workspace, "qe", generated / "si8_qe_lda/si8_a540_900K.out")
     message = refusal(workspace, "deepmd", npy)
-    assert f"undeclared in 1 source, e.g. {npy}" in message
+    assert "undeclared [" in message
+    assert f"1 source, e.g. {npy}" in message
     assert "--theory FILE" in message
     assert "--allow-mixed-theory" in message
     report = take(workspace, "deepmd", npy, theory=read_theory_file(EXAMPLE))
@@ -261,6 +270,23 @@ def test_undeclared_sources_mix_with_each_other_and_are_counted(workspace, share
         allow_mixed_theory=True,
     )
     assert again.is_new, "a source that is declared later is another source"
+
+
+def test_undeclared_first_then_declared_names_a_way_out_that_works(
+    workspace, shared_data
+):
+    npy = shared_data / "generated/npy/si8_qe_lda/si8_a540_300K"
+    take(workspace, "deepmd", npy)
+    theory = read_theory_file(EXAMPLE)
+    with pytest.raises(DatasetError, match="retract its versions and ingest") as caught:
+        take(workspace, "deepmd", npy, theory=theory)
+    assert "into a new dataset" in str(caught.value)
+    retract(workspace, parse_reference("d-v1"), "undeclared")
+    report = take(workspace, "deepmd", npy, theory=theory)
+    assert (report.label, report.undeclared) == ("d-v2", ())
+    assert report.mixed_theory == ()
+    fresh = IngestOptions(workers=0, theory=theory)
+    assert ingest(workspace, "deepmd", [npy], dataset="new", options=fresh).is_new
 
 
 def test_a_file_that_contradicts_an_output_commits_nothing(

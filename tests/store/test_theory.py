@@ -167,13 +167,14 @@ def test_the_refusal_names_keys_values_and_sources():
         refuse_mixture("w", levels)
     message = str(caught.value)
     for word in (
-        "dispersion: none in 12 sources, e.g. a/OUTCAR but DFT-D3 in 1 source, "
-        "e.g. b/OUT",
-        "cutoff (eV): 400",
+        "dispersion: none [A] but DFT-D3 [B] | cutoff (eV): 400 [A] but 520 [B]",
+        "[A] 12 sources, e.g. a/OUTCAR; [B] 1 source, e.g. b/OUT",
         "--allow-mixed-theory",
     ):
         assert word in message
     assert "\n" not in message
+    assert message.count("a/OUTCAR") == message.count("b/OUT") == 1
+    assert len(message) < 300
     recorded = [c.to_json() for c in refuse_mixture("w", levels, allow=True)]
     assert [entry["key"] for entry in recorded] == ["dispersion", "cutoff"]
     assert recorded[1]["values"][0] == {

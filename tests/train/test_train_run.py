@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from dpbench.errors import DatasetError, ModelError, TrainingError
-from dpbench.io.ingest import ingest
+from dpbench.io.ingest import IngestOptions, ingest
 from dpbench.models.checkpoint import load_model
 from dpbench.store import catalog
 from dpbench.store.dataset import open_dataset
@@ -357,3 +357,20 @@ def test_unknown_devices_are_refused():
     for name in ("gpu", "cuda:99", "meta"):
         with pytest.raises(TrainingError, match="device"):
             choose_device(name)
+
+
+def test_a_mix_of_levels_of_theory_is_warned_of_and_kept(tmp_path, caplog):
+    workspace = Workspace.find(tmp_path / "workspace", create=True)
+    declared = {"code": "qe", "functional": "LDA-PZ"}
+    for name, theory in (("a", None), ("b", declared)):
+        write_system(tmp_path / "systems" / name, seed=1 + (name == "b"))
+        options = IngestOptions(workers=0, theory=theory, allow_mixed_theory=True)
+        where = [tmp_path / "systems" / name]
+        ingest(workspace, "deepmd", where, dataset="mix", options=options)
+    report = train(workspace, small_config(steps=2), dataset="mix", out=tmp_path)
+    line = "mix-v2: mixed levels of theory: theory: "
+    assert [r.levelname for r in caplog.records if line in r.getMessage()] == [
+        "WARNING"
+    ]
+    _, provenance = load_model(report.model_path)
+    assert provenance["dataset"]["mixed_theory"][0]["key"] == "theory"

@@ -244,25 +244,59 @@ def show(value: Any) -> str:
     return "unknown" if value is None else str(value)
 
 
-def _mixture(name: str, found: Sequence[Conflict]) -> str:
-    lines = []
-    for conflict in found:
-        claims = [
-            f"{show(claim.value)} in {_count(claim)}"
-            for claim in conflict.claims[:MOST_VALUES]
-        ]
-        more = len(conflict.claims) - MOST_VALUES
-        claims += [f"{more} more"] if more > 0 else []
-        note = f" ({conflict.note})" if conflict.note else ""
-        lines.append(f"{conflict.key}{note}: {' but '.join(claims)}")
-    return (
-        f"{name}: the sources mix levels of theory: {' | '.join(lines)}. Expected one "
-        "level of theory a dataset. Ingest them into datasets of their own, or say "
-        "--allow-mixed-theory."
+def mixture_words(recorded: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
+    """Word the mixture that a version's payload records, a line for each key."""
+    return tuple(
+        f"mixed levels of theory: {entry['key']}: "
+        + " | ".join(_most([show(claim["value"]) for claim in entry["values"]]))
+        for entry in recorded
     )
 
 
-def _count(claim: Claim) -> str:
-    noun = "source" if claim.n_sources == 1 else "sources"
-    path = f", e.g. {claim.example}" if claim.example else ""
-    return f"{claim.n_sources} {noun}{path}"
+def _mixture(name: str, found: Sequence[Conflict]) -> str:
+    """Word a refusal: every key with its values, every group of sources once."""
+    letters: dict[tuple[int, str], str] = {}
+    lines = []
+    for conflict in found:
+        claims = []
+        for number, claim in enumerate(conflict.claims):
+            words = show(claim.value)
+            if number < MOST_VALUES:
+                group = (claim.n_sources, claim.example)
+                letter = letters.setdefault(group, _letter(len(letters)))
+                words += f" [{letter}]"
+            claims.append(words)
+        note = f" ({conflict.note})" if conflict.note else ""
+        lines.append(f"{conflict.key}{note}: {' but '.join(_most(claims))}")
+    groups = [f"[{letter}] {_count(*group)}" for group, letter in letters.items()]
+    return (
+        f"{name}: the sources mix levels of theory: {' | '.join(lines)}. "
+        f"{'; '.join(groups)}. Expected one level of theory a dataset. "
+        f"{_way_out(found)}"
+    )
+
+
+def _way_out(found: Sequence[Conflict]) -> str:
+    if any(conflict.key == "theory" for conflict in found):
+        return (
+            "Sources keep the level that they were ingested with: to declare "
+            "undeclared ones of a dataset, ingest them with --theory FILE into a new "
+            "dataset, or retract its versions and ingest them again. Or say "
+            "--allow-mixed-theory."
+        )
+    return "Ingest them into datasets of their own, or say --allow-mixed-theory."
+
+
+def _letter(number: int) -> str:
+    letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+    return letters[number] if number < len(letters) else str(number + 1)
+
+
+def _most(words: Sequence[str]) -> list[str]:
+    more = len(words) - MOST_VALUES
+    return [*words[:MOST_VALUES], *([f"{more} more"] if more > 0 else [])]
+
+
+def _count(n_sources: int, example: str) -> str:
+    noun = "source" if n_sources == 1 else "sources"
+    return f"{n_sources} {noun}{f', e.g. {example}' if example else ''}"

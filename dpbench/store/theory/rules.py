@@ -254,7 +254,7 @@ RULES: tuple[Rule, ...] = (
         keys=(),
         pick=_declared,
         agree=equal,
-        note="say what the undeclared ones are with --theory FILE",
+        note="--theory FILE declares new ones",
     ),
     Rule(keys=("code",), pick=_essential("code"), agree=equal),
     Rule(keys=("functional",), pick=_essential("functional"), agree=equal),
