@@ -87,7 +87,9 @@ def name_of(workspace: Workspace, key: str) -> str:
 def key_of(workspace: Workspace, name: str, *, is_quiet: bool = False) -> str:
     """Return the key of the dataset called ``name``, today or formerly.
 
-    A name of today goes before a former one; an unknown name is its own key.
+    A name of today goes before a former one; an unknown name is its own key. Machines
+    with registries of their own may give one name twice: the dataset that was made
+    under it keeps it.
 
     Args:
         workspace: Where it is.
@@ -98,7 +100,8 @@ def key_of(workspace: Workspace, name: str, *, is_quiet: bool = False) -> str:
     today: dict[str, str] = {p["dataset"]: p["name"] for p in renamings}
     for key, current in today.items():
         if current == name:
-            return key
+            is_made = name not in today and objects.version_numbers(workspace, name)
+            return name if is_made else key
     former = {p["name"]: str(p["dataset"]) for p in reversed(renamings)}
     key = name if name in today else former.get(name, name)
     if key in today and not is_quiet:

@@ -84,6 +84,22 @@ def test_damaged_copy_of_an_object_is_fetched_again(two):
     assert hashlib.sha256(path.read_bytes()).hexdigest() == digest
 
 
+def test_changed_copy_of_a_manifest_is_refused_and_named(two):
+    first, _ = two
+    trajectories(first, "w", [3])
+    version = open_dataset(first, "w")
+    path = first.stores / version.segments[0].id / "segment.json"
+    text = path.read_text()
+    path.write_text(text.replace("run0.out", "run9.out"))
+    with pytest.raises(DatasetError, match="content does not fit its digest"):
+        open_dataset(first, "w").segments[0].manifest  # noqa: B018
+    for reference in (parse_reference("w"), None):
+        places = [finding.where for finding in verify(first, reference).findings]
+        assert str(path) in places
+    path.unlink()
+    assert verify(first, None).findings == ()
+
+
 def test_missing_objects_references_and_manifests_are_named(two, tmp_path):
     here, there = two
     trajectories(here, "t", [3])

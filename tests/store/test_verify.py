@@ -12,10 +12,14 @@ from dpbench.cli.main import cli
 from dpbench.errors import DatasetError
 from dpbench.store import catalog, objects
 from dpbench.store.dataset import open_dataset
+from dpbench.store.events import new_event
 from dpbench.store.history import rename, retract
 from dpbench.store.references import parse_reference
 from dpbench.store.segment import chunks, layout
+from dpbench.store.shelf import FolderShelf
 from dpbench.store.splits.making import make_split, save_split
+from dpbench.store.verify.findings import Findings
+from dpbench.store.verify.registry import verify_rows
 from dpbench.store.verify.run import verify
 from dpbench.store.versions import derive_version
 from dpbench.store.workspace import Workspace
@@ -290,6 +294,43 @@ def test_a_damaged_registry_and_one_that_says_otherwise_are_named(workspace):
     (workspace.root / "registry.db").write_bytes(b"none at all" * 500)
     assert "registry rebuild" in only(workspace).found
     catalog.rebuild(workspace)
+    assert found(workspace) == []
+
+
+def test_a_commit_while_the_registry_is_compared_is_no_fault(workspace, monkeypatch):
+    catch_up = catalog.catch_up
+
+    def and_then_a_colleague(connection, place):
+        monkeypatch.setattr(catalog, "catch_up", catch_up)
+        n_objects = catch_up(connection, place)
+        data = segment_data(random_frames(20, [2]), [source_entry("late")])
+        commit(place, "late", data)
+        return n_objects
+
+    monkeypatch.setattr(catalog, "catch_up", and_then_a_colleague)
+    assert found(workspace) == []
+    assert open_dataset(workspace, "late").nframes == 1
+
+
+def test_a_file_that_comes_after_the_listing_is_not_missing(workspace, monkeypatch):
+    keys = FolderShelf.keys
+    monkeypatch.setattr(
+        FolderShelf, "keys", lambda shelf, prefix: keys(shelf, prefix)[1:]
+    )
+    findings = Findings()
+    verify_rows(workspace, FolderShelf(workspace), findings)
+    assert findings.faults == []
+
+
+def test_two_datasets_of_one_name_are_named(workspace):
+    """As two machines make them that share no lock."""
+    objects.put(workspace, "event", new_event("renamed", "w", name="u", before="w"))
+    catalog.synchronise(workspace)
+    finding = only(workspace)
+    assert "dataset w is called u today, and so is another one" in finding.found
+    assert open_dataset(workspace, "u").key == "u"
+    assert open_dataset(workspace, "w").key == "w"
+    rename(workspace, "w", "free")
     assert found(workspace) == []
 
 

@@ -127,6 +127,27 @@ def verify_events(found: Objects, known_ids: Iterable[str]) -> None:
             found.take("version", wanted, needed_by=f"event {digest[:12]}")
 
 
+def verify_names(found: Objects, keys: Iterable[str]) -> None:
+    """Check that no two of the datasets ``keys`` bear one name today."""
+    events = found.found.get("event", {}).values()
+    renamings = [p for p in events if p.get("event") == "renamed"]
+    renamings.sort(key=lambda payload: str(payload["at"]))
+    today = {payload["dataset"]: payload["name"] for payload in renamings}
+    called: dict[str, list[str]] = {}
+    for key in keys:
+        called.setdefault(today.get(key, key), []).append(key)
+    for name, owners in sorted(called.items()):
+        for key in owners if len(owners) > 1 else ():
+            if key == name:
+                continue  # the name means this one
+            others = ", ".join(other for other in owners if other != key)
+            found.findings.add(
+                found.shelf.where(f"objects/refs/{key}"),
+                f"dataset {key} is called {name} today, and so is another one (made as "
+                f"{others}); run 'dpbench dataset rename {key} NEW'",
+            )
+
+
 def _follow(shelf: Shelf, found: Objects, path: str) -> Payload | None:
     """Read a reference and the version that it names."""
     data = shelf.read(path)

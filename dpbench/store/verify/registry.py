@@ -18,6 +18,9 @@ ADVICE = "run 'dpbench registry rebuild'"
 
 KINDS = ("theory", "version", "split", "model", "run", "result", "event")
 
+COMPARISONS = 3
+"""Times that a table must differ from the files before it is told."""
+
 TABLE_OF = {"event": tables.history}
 
 
@@ -42,21 +45,37 @@ def verify_index(workspace: Workspace, findings: Findings) -> None:
     Only where every file is whole: the index cannot be made of others.
     """
     where = str(sqlite_path(registry_url(workspace)) or "registry")
+    try:
+        wrong = set(tables.metadata.tables)
+        for _ in range(COMPARISONS):
+            # Somebody may commit between the reading of files and that of rows: what
+            # differs every time, with other files each, is wrong.
+            catalog.synchronise(workspace)
+            wrong &= _differing(workspace)
+            if not wrong:
+                return
+    except (WorkspaceError, DatasetError, ValueError) as error:
+        findings.add(where, f"cannot be compared with the files: {error}")
+        return
+    for name in sorted(wrong):
+        found = f"table {name} does not say what the files say"
+        findings.add(where, f"{found}; {ADVICE}")
+
+
+def _differing(workspace: Workspace) -> set[str]:
+    """Return the tables that say otherwise than an index that is made of the files."""
     engine = create_engine("sqlite://")
     try:
-        catalog.synchronise(workspace)
         with engine.begin() as fresh:
             tables.metadata.create_all(fresh)
             catalog.catch_up(fresh, workspace)
             with catalog.transaction(workspace, write=False) as connection:
-                for name, table in tables.metadata.tables.items():
-                    if table in tables.UNFROZEN:
-                        continue
-                    if _sum(fresh, table) != _sum(connection, table):
-                        found = f"table {name} does not say what the files say"
-                        findings.add(where, f"{found}; {ADVICE}")
-    except (WorkspaceError, DatasetError, ValueError) as error:
-        findings.add(where, f"cannot be compared with the files: {error}")
+                return {
+                    name
+                    for name, table in tables.metadata.tables.items()
+                    if table not in tables.UNFROZEN
+                    and _sum(fresh, table) != _sum(connection, table)
+                }
     finally:
         engine.dispose()
 
@@ -73,14 +92,19 @@ def _missing_files(connection: Connection, shelf: Shelf, findings: Findings) -> 
         table = TABLE_OF.get(kind, tables.metadata.tables[kind])
         there = {key.rsplit("/", 1)[-1] for key in shelf.keys(f"objects/{kind}")}
         for digest in sorted(connection.scalars(select(table.c.id))):
-            where = shelf.where(f"objects/{kind}/{digest[:2]}/{digest}.json")
-            if f"{digest}.json" not in there and where not in findings.places:
+            if f"{digest}.json" in there:
+                continue
+            file = f"objects/{kind}/{digest[:2]}/{digest}.json"
+            where = shelf.where(file)
+            if where not in findings.places and shelf.read(file) is None:
                 findings.add(where, f"is missing; the registry knows this {kind}")
     row = tables.version.c
     known = set(shelf.keys("objects/refs"))
     for name, number in connection.execute(select(row.dataset, row.number)):
         key = f"objects/refs/{name}/{number}"
-        if key not in known and shelf.where(key) not in findings.places:
+        if key in known or shelf.where(key) in findings.places:
+            continue
+        if shelf.read(key) is None:  # it may have come since the list was made
             found = f"is missing; the registry knows {name}-v{number}"
             findings.add(shelf.where(key), found)
 

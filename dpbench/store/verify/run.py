@@ -5,6 +5,7 @@ its manifest, the frames against their digests, the versions against theirs, and
 registry against the files. What is damaged does not stop the rest.
 """
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -20,7 +21,7 @@ from dpbench.store.masks import kept_rows
 from dpbench.store.references import DatasetReference
 from dpbench.store.segment import layout
 from dpbench.store.segment.chunks import Place, frames_of
-from dpbench.store.segment.manifest import NAME, segment_folder
+from dpbench.store.segment.manifest import NAME, manifest_text, segment_folder
 from dpbench.store.shelf import FolderShelf, RemoteShelf, Shelf, shelf_of
 from dpbench.store.verify.content import Content, verify_content
 from dpbench.store.verify.files import verify_files, verify_manifest
@@ -29,6 +30,7 @@ from dpbench.store.verify.objects import (
     Objects,
     verify_events,
     verify_links,
+    verify_names,
     verify_references,
 )
 from dpbench.store.verify.registry import split_ids, verify_index, verify_rows
@@ -83,6 +85,7 @@ def verify(
         versions = _versions_of(workspace, shelf, found, reference)
     verify_links(found, versions)
     verify_events(found, found.found.get("version", {}))
+    verify_names(found, objects.dataset_names(workspace))
     users = _users(versions)
     segments = _all_segments(shelf) if reference is None else []
     ids = [*users, *(name for name in segments if name not in users)]
@@ -179,7 +182,8 @@ def _copies(
     if not workspace.is_remote:
         return
     folder, shelf = segment_folder(workspace, segment_id), FolderShelf(workspace)
-    for name, expected in manifest["files"].items():
+    text = hashlib.sha256(manifest_text(manifest).encode()).hexdigest()
+    for name, expected in {NAME: text, **manifest["files"]}.items():
         if not (folder / name).exists():
             continue
         digest = shelf.digest(f"stores/{segment_id}/{name}")
