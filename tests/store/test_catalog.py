@@ -17,6 +17,7 @@ from dpbench.store.dataset import open_dataset
 from dpbench.store.events import new_event
 from dpbench.store.splits.making import default_split
 from dpbench.store.summary import list_datasets
+from dpbench.store.workspace import Workspace
 from tests.store.synthetic import (
     commit,
     new_workspace,
@@ -187,6 +188,18 @@ def test_registry_that_cannot_be_named_or_driven_is_one_clear_error(
     (tmp_path / "ws" / "dpbench.toml").write_text(f'registry = "{url}"')
     with pytest.raises(ConfigError, match=message):
         catalog.results(new_workspace(tmp_path))
+
+
+def test_registry_of_another_workspace_is_one_clear_error(tmp_path):
+    text = f'registry = "sqlite:///{tmp_path}/shared.db"\n'
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "dpbench.toml").write_text(text)
+    one, other = (Workspace.find(tmp_path / name, create=True) for name in ("a", "b"))
+    trajectories(one, "w", [2])
+    data = segment_data(random_frames(9, [2]), [source_entry("n")])
+    with pytest.raises(WorkspaceError, match="A registry serves one workspace"):
+        commit(other, "w", data)
 
 
 def test_registry_that_cannot_be_opened_is_one_clear_error(tmp_path):

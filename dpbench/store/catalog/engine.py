@@ -41,6 +41,13 @@ LEASE = "registry.lease"
 WAL_VERSION = 2
 """What byte 18 of an SQLite file says if it keeps a write-ahead log."""
 
+_CONTRADICTIONS = (
+    "UNIQUE constraint",
+    "FOREIGN KEY constraint",
+    "unique constraint",
+    "foreign key constraint",
+)
+
 logger = logging.getLogger(__name__)
 
 
@@ -269,6 +276,7 @@ def _database_errors(url: URL) -> Iterator[None]:
         name = sqlite_path(url) or url.render_as_string(hide_password=True)
         reason = " ".join(str(error.orig).split()).rstrip(".")
         is_known = error.connection_invalidated or _is_operational(error)
+        is_known = is_known or _is_contradiction(reason)
         if not (is_known or _is_damage(reason) or "permission denied" in reason):
             raise
         raise WorkspaceError(f"{name}: {reason}. {_advice(reason)}") from error
@@ -278,8 +286,19 @@ def _is_damage(reason: str) -> bool:
     return "not a database" in reason or "malformed" in reason
 
 
+def _is_contradiction(reason: str) -> bool:
+    """Tell whether a row of other files is in the way of one of these files."""
+    return any(words in reason for words in _CONTRADICTIONS)
+
+
 def _advice(reason: str) -> str:
     """Say what to do about an error of the database."""
+    if _is_contradiction(reason):
+        return (
+            "The registry holds rows of other files than this workspace's. A registry "
+            "serves one workspace: give this one its own ('registry' in dpbench.toml), "
+            "or run 'dpbench registry rebuild' if it is the only one."
+        )
     if _is_damage(reason):
         return "The registry is damaged. Run 'dpbench registry rebuild'."
     table = (
