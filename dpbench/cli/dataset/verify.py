@@ -12,6 +12,8 @@ from dpbench.cli.dataset.text import as_text
 if TYPE_CHECKING:
     from dpbench.store.verify.run import Verified
 
+UNREAD = "derived/ and runs/, which can be made again, were not read"
+
 logger = logging.getLogger(__name__)
 
 
@@ -34,6 +36,8 @@ def verify_command(
     Every file is hashed, every frame's digest is made again from its numbers, and every
     version's from its frames. A changed file of an array is named with the chunk that
     changed and the frames in it. Exits 1 if anything is found.
+
+    The folders derived and runs are not read: what they hold can be made again.
 
     \b
     Example:
@@ -68,6 +72,6 @@ def _text(verified: "Verified") -> str:
         f"({verified.n_bytes / 1e6:.1f} MB)"
     )
     if not verified.findings:
-        return f"read {read}: everything is as it was written"
+        return f"read {read}: everything is as it was written; {UNREAD}"
     lines = [str(finding) for finding in verified.findings]
     return "\n".join([*lines, f"read {read}: {len(lines)} findings"])
