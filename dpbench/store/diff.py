@@ -28,6 +28,12 @@ BLOCK_ATOMS = 1_000_000
 
 LABELS = ("energy", "force", "virial")
 
+TOLD = ("theory", "quarantine")
+"""What a frame's record tells and may differ, too."""
+
+Deltas = dict[str, float | None]
+Electrons = dict[str, tuple[float | None, float | None]]
+
 Index = NDArray[np.int64]
 Payload = Mapping[str, Any]
 
@@ -60,6 +66,11 @@ class Relabelled:
     after: FrameRecord
     changed: tuple[str, ...]
     """What differs: energy, force, virial, theory, quarantine, charge, multiplicity."""
+    largest: Deltas
+    """The largest |Δ| of each label that differs: energy in eV/atom, force in eV/Å,
+    virial in eV; None where only one version has the label."""
+    electrons: Electrons
+    """Charge (e) and multiplicity before and after, if other; None = unknown."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -74,6 +85,16 @@ class Diff:
     """In both, otherwise labelled."""
     n_common: int
     """In both, quarantined ones counted."""
+
+    @property
+    def largest(self) -> Deltas:
+        """The largest |Δ| of each label over all relabelled frames, as of a frame."""
+        found: Deltas = {}
+        for name in LABELS:
+            told = [p.largest[name] for p in self.relabelled if name in p.largest]
+            if told:
+                found[name] = max((d for d in told if d is not None), default=None)
+        return found
 
     @property
     def counts(self) -> dict[str, int]:
@@ -96,11 +117,12 @@ def diff(a: DatasetVersion, b: DatasetVersion) -> Diff:
     n_common = _n_frames(a.payload) - len(lost)
     pairs = _pairs(lost, gained)
     both = [
-        Relabelled(before=before, after=after, changed=changed)
-        for before, after, changed in zip(
+        _relabelled(before, after, deltas, electrons)
+        for before, after, deltas, electrons in zip(
             lost.records(pairs[:, 0]),
             gained.records(pairs[:, 1]),
-            _changes(lost, gained, pairs),
+            _deltas(lost, gained, pairs),
+            _electrons(lost, gained, pairs),
             strict=True,
         )
     ]
@@ -292,9 +314,22 @@ def _others(n: int, index: Index) -> Index:
     return np.flatnonzero(is_other)
 
 
-def _changes(lost: _Side, gained: _Side, pairs: Index) -> list[tuple[str, ...]]:
-    """Say of every pair what differs."""
-    changed: list[list[str]] = [[] for _ in pairs]
+def _relabelled(
+    before: FrameRecord, after: FrameRecord, deltas: Deltas, electrons: Electrons
+) -> Relabelled:
+    told = [n for n in TOLD if getattr(before, n) != getattr(after, n)]
+    return Relabelled(
+        before=before,
+        after=after,
+        changed=(*deltas, *told, *electrons),
+        largest=deltas,
+        electrons=electrons,
+    )
+
+
+def _deltas(lost: _Side, gained: _Side, pairs: Index) -> list[Deltas]:
+    """Say of every pair which labels differ, and by how much."""
+    found: list[Deltas] = [{} for _ in pairs]
     if not len(pairs):
         return []
     at = {int(i): number for number, i in enumerate(pairs[:, 0])}
@@ -303,24 +338,32 @@ def _changes(lost: _Side, gained: _Side, pairs: Index) -> list[tuple[str, ...]]:
         one, other = lost.frames(before), gained.frames(pairs[numbers, 1])
         for name in LABELS:
             for number, i in zip(numbers, range(len(before)), strict=True):
-                if not np.array_equal(
-                    _label(one, name, i), _label(other, name, i), equal_nan=True
-                ):
-                    changed[number].append(name)
-    records = zip(lost.records(pairs[:, 0]), gained.records(pairs[:, 1]), strict=True)
-    for number, (before_record, after_record) in enumerate(records):
-        changed[number] += [
-            name
-            for name in ("theory", "quarantine")
-            if getattr(before_record, name) != getattr(after_record, name)
-        ]
+                old, new = _label(one, name, i), _label(other, name, i)
+                if not np.array_equal(old, new, equal_nan=True):
+                    delta = float(np.abs(new - old).max())
+                    per = int(one.natoms[i]) if name == "energy" else 1
+                    found[number][name] = delta / per if np.isfinite(delta) else None
+    return found
+
+
+def _electrons(lost: _Side, gained: _Side, pairs: Index) -> list[Electrons]:
+    """Say of every pair which facts of its electrons differ, before and after."""
+    found: list[Electrons] = [{} for _ in pairs]
+    if not len(pairs):
+        return []
     for name in ("charge", "multiplicity"):
         old = lost.facts(name)[pairs[:, 0]]
         new = gained.facts(name)[pairs[:, 1]]
         is_same = (old == new) | ((old != old) & (new != new))
         for number in np.flatnonzero(~is_same).tolist():
-            changed[number].append(name)
-    return [tuple(names) for names in changed]
+            found[number][name] = (_told(name, old[number]), _told(name, new[number]))
+    return found
+
+
+def _told(name: str, value: Any) -> float | None:
+    """Return a fact; None if it is unknown."""
+    is_unknown = np.isnan(value) if name == "charge" else value < 0
+    return None if is_unknown else float(value)
 
 
 def _label(frames: Frames, name: str, i: int) -> NDArray[Any]:

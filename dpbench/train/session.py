@@ -119,8 +119,6 @@ def begin(
         TrainingError: If there is nothing to train on.
     """
     version = open_dataset(workspace, dataset)
-    for line in mixture_words(version.mixed_theory):
-        logger.warning("%s: %s", version.label, line)
     split = choose_split(version, config.training.split)
     data = _open_data(version, split, rcut=config.model.descriptor.rcut)
     model, remarks = _new_model(workspace, config, data, device)
@@ -302,6 +300,8 @@ def _new_model(
 
 
 def _open_data(version: DatasetVersion, split: Split, *, rcut: float) -> _Data:
+    for line in mixture_words(version.mixed_theory):
+        logger.warning("%s: %s", version.label, line)
     parts = {
         name: split.parts.get(name, np.zeros(0, dtype=np.int64))
         for name in ("train", "validation")

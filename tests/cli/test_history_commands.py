@@ -82,6 +82,8 @@ def test_diff_shows_the_first_frames_and_json_all(run):
     assert told["counts"]["relabelled"] == len(told["relabelled"]) == 1
     assert told["relabelled"][0]["changed"] == ["energy"]
     assert told["relabelled"][0]["before"]["step"] == 3
+    assert "largest |Δ|: energy 500 meV/atom" in text
+    assert told["largest"] == {"energy": pytest.approx(0.5)}
     run("dataset", "diff", "w", "nothing", code=1)
 
 

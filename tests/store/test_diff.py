@@ -128,6 +128,25 @@ def test_another_charge_is_relabelled(workspace):
     commit(workspace, "v", with_electrons(plain, digests, **charged))
     found = between(workspace, "w", "v")
     assert {pair.changed for pair in found.relabelled} == {("charge", "multiplicity")}
+    pair = found.relabelled[0]
+    assert pair.electrons == {"charge": (None, 1.0), "multiplicity": (None, 2.0)}
+    assert pair.largest == found.largest == {}
+
+
+def test_the_largest_difference_of_each_label_is_told(workspace):
+    other = relabelled(FRAMES, 1, energy=FRAMES.energy[1] + 0.6)
+    other = relabelled(other, 2, energy=FRAMES.energy[2] - 1.0, virial=np.nan)
+    other.force[other.atoms_of(2)] += [0.0, -0.25, 0.1]
+    commit(workspace, "v", piece("c", other))
+    found = between(workspace, "w", "v")
+    one, two = found.relabelled
+    assert one.largest == {"energy": pytest.approx(0.2)}
+    assert two.largest == {
+        "energy": pytest.approx(0.25),
+        "force": pytest.approx(0.25),
+        "virial": None,
+    }
+    assert found.largest == two.largest
 
 
 def charged_digests(frames, **electrons):

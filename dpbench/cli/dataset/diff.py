@@ -31,7 +31,12 @@ def diff_command(context: Context, a: str, b: str, as_json: bool) -> None:
     workspace = context.workspace()
     old, new = (open_dataset(workspace, name, allow_retracted=True) for name in (a, b))
     found = diff(old, new)
-    facts = {"a": old.label, "b": new.label, "counts": found.counts}
+    facts = {
+        "a": old.label,
+        "b": new.label,
+        "counts": found.counts,
+        "largest": found.largest,
+    }
     if as_json:
         click.echo(as_text({**facts, **asdict(found)}))
     else:

@@ -8,6 +8,9 @@ from dpbench.cli.dataset.text import table
 if TYPE_CHECKING:
     from dpbench.store.diff import Diff, FrameRecord
 
+FACTORS = {"energy": (1e3, "meV/atom"), "force": (1, "eV/Å"), "virial": (1, "eV")}
+"""What a difference is multiplied by, and its unit then."""
+
 FIRST_ROWS = 10
 """Frames of each kind that ``diff`` prints; ``--json`` has them all."""
 
@@ -33,6 +36,8 @@ def diff_text(facts: Mapping[str, Any], found: "Diff") -> str:
     ]
     for title, frames in (("added", found.added), ("removed", found.removed)):
         parts += _block(title, ("step", "atoms", "composition", "source"), frames, _row)
+    if found.largest:
+        parts.append(f"largest |Δ|: {', '.join(_deltas(found.largest))}")
     header = ("changed", "step", "atoms", "composition", "before", "after")
     parts += _block("relabelled", header, found.relabelled, _pair)
     return "\n\n".join(parts)
@@ -78,13 +83,32 @@ def _row(frame: "FrameRecord") -> tuple[Any, ...]:
 def _pair(pair: Any) -> tuple[Any, ...]:
     before, after = pair.before, pair.after
     return (
-        ", ".join(pair.changed),
+        ", ".join(_changed(pair)),
         after.step,
         after.natoms,
         after.formula,
         _place(before),
         _place(after),
     )
+
+
+def _changed(pair: Any) -> list[str]:
+    """Word what changed in one frame: labels by how much, electrons from what."""
+    words = _deltas(pair.largest)
+    words += [name for name in pair.changed if name in ("theory", "quarantine")]
+    for name, (before, after) in pair.electrons.items():
+        old, new = ("unknown" if v is None else f"{v:g}" for v in (before, after))
+        words.append(f"{name} {old} -> {new}")
+    return words
+
+
+def _deltas(largest: Mapping[str, float | None]) -> list[str]:
+    return [
+        f"{name} (one version lacks it)"
+        if delta is None
+        else f"{name} {delta * FACTORS[name][0]:.4g} {FACTORS[name][1]}"
+        for name, delta in largest.items()
+    ]
 
 
 def _place(frame: "FrameRecord") -> str:
