@@ -104,7 +104,8 @@ def quality_command(
 def _text(facts: Mapping[str, Any]) -> str:
     """Word the findings."""
     parts = [
-        f"{facts['label']}  {facts['n_frames']} frames, {facts['n_flagged']} flagged",
+        f"{facts['label']}  {_count(facts['n_frames'], 'frame')}, "
+        f"{facts['n_flagged']} flagged",
         table(
             ("flag", "frames", "what it says"),
             [(row["name"], row["n"], row["meaning"]) for row in facts["flags"]],
@@ -119,7 +120,8 @@ def _text(facts: Mapping[str, Any]) -> str:
 
 
 def _worst(row: Mapping[str, Any]) -> str:
-    lines = [f"{row['name']}: {len(row['worst'])} of {row['n']}"]
+    more = "; --worst N for more" if len(row["worst"]) < row["n"] else ""
+    lines = [f"{row['name']}: {len(row['worst'])} of {row['n']}{more}"]
     for frame in row["worst"]:
         values = "  ".join(
             f"{key} {value:.4g}"
@@ -150,7 +152,7 @@ def _checks(checks: Mapping[str, Any]) -> str:
             "not judged" if spread is None else f"spread {1000 * spread:.3g} meV/atom"
         )
         lines.append(
-            f"energies by composition: {entry['n_frames']} frames of "
+            f"energies by composition: {_count(entry['n_frames'], 'frame')} of "
             f"{' '.join(entry['elements'])}, {rank}; {tail}"
         )
     fine = [e for e in checks["trajectory"] if e["verdict"] == "ok"]
@@ -159,7 +161,7 @@ def _checks(checks: Mapping[str, Any]) -> str:
     )
     lines += [
         f"  {e['verdict']}: {e['source']}: {e['cause']} "
-        f"({_slope(e)}r {e['r']:.4f}, {e['n_steps']} steps)"
+        f"({_slope(e)}r {e['r']:.4f}, {_count(e['n_steps'], 'step')})"
         for e in checks["trajectory"]
         if e["verdict"] != "ok"
     ]
@@ -167,15 +169,25 @@ def _checks(checks: Mapping[str, Any]) -> str:
     lines += [f"lengths: {e['source']}: {e['cause']}" for e in checks["units"]]
     if checks["relabelled"]:
         lines.append(
-            f"relabelled: {len(checks['relabelled'])} exact duplicates have other "
-            "labels than the frame that stands earlier"
+            f"relabelled: {_count(len(checks['relabelled']), 'exact duplicate')} with "
+            "other labels than the frame that stands earlier"
+        )
+    if checks["twins"]["unconfirmed"]:
+        lines.append(
+            f"twins: {checks['twins']['unconfirmed']} flagged by their fingerprint "
+            "alone, too many to be confirmed here; --exclude confirms them"
         )
     lines += [
-        f"skipped {e['check']}: {e['n_frames']} frames in {e['n_groups']} groups: "
-        f"{e['reason']}"
+        f"skipped {e['check']}: {_count(e['n_frames'], 'frame')} in "
+        f"{_count(e['n_groups'], 'group')}: {e['reason']}"
         for e in checks["skipped"]
+        if e["n_frames"]
     ]
     return "\n".join(lines)
+
+
+def _count(n: int, noun: str) -> str:
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
 
 
 def _slope(entry: Mapping[str, Any]) -> str:
@@ -187,7 +199,7 @@ def _volumes(entries: list[dict[str, Any]]) -> str:
         return "none checked"
     return "".join(
         f"\n  {e['verdict']}: {e['composition']}, {e['n_volumes']} volumes, "
-        f"{e['n_frames']} frames: -dE/dV - P = {e['difference']:.2f} "
+        f"{_count(e['n_frames'], 'frame')}: -dE/dV - P = {e['difference']:.2f} "
         f"+- {e['error']:.2f} GPa"
         for e in entries
     )

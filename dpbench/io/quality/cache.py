@@ -75,12 +75,27 @@ def save(version: DatasetVersion, quality: Quality) -> None:
 def _path(version: DatasetVersion, thresholds: Thresholds) -> Path:
     """Name a judgement by the frames and their order, the rules and the thresholds.
 
-    Versions of one content digest may list their frames in another order.
+    Versions of one content digest may list their frames in another order, and have them
+    from other sources: files of one frame each, or one trajectory.
     """
-    frames = np.ascontiguousarray(version.frame_digests)
+    columns = {
+        "order": version.frame_digests,
+        "source_of": version.source_of.astype(np.int64),
+        "step": version.step.astype(np.int64),
+        "charge": version.charge.astype(np.float64),
+        "multiplicity": version.multiplicity.astype(np.int64),
+    }
     key = {
         "digest": version.digest,
-        "order": hashlib.sha256(frames.tobytes()).hexdigest(),
+        **{
+            name: hashlib.sha256(np.ascontiguousarray(column).tobytes()).hexdigest()
+            for name, column in columns.items()
+        },
+        "sources": [
+            (source.id, source.path, source.time_step, source.theory_id)
+            for source in version.sources
+        ],
+        "quarantined": dict(version.payload["quarantined"]),
         "rules": RULES,
         "flags": list(FLAGS),
         "thresholds": to_mapping(thresholds),

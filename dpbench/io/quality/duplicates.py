@@ -19,6 +19,13 @@ Index = NDArray[np.int64]
 MOST_CONFIRMED = 2000
 """Pairs of twins that are confirmed: 0.03 s each for 100 atoms."""
 
+PRINTED = 1e-6
+"""Å; positions of one file that differ by less are one position, wrapped or rounded."""
+
+SMALL_STEP = 0.05
+"""Å; atoms of one file in one order that all moved by less made a step: a structure in
+another description has some atom farther off."""
+
 
 def exact_duplicates(version: DatasetVersion, data: Gathered) -> Index:
     """Find frames whose structure stands earlier, number by number.
@@ -53,10 +60,12 @@ def invariant_duplicates(
         limits: ``twin_tolerance`` and ``twin_displacement`` are used.
 
     Returns:
-        (frame), the earlier frame, -1 for none; and how many pairs were proposed,
-        confirmed, refuted, and too many to be confirmed.
+        (frame), the earlier frame, -1 for none; and how many pairs were proposed, are
+        steps of one source, were confirmed, refuted, and were too many to be confirmed,
+        with the frames of these.
     """
     of = np.full(len(data.energy), -1, dtype=np.int64)
+    unconfirmed: list[int] = []
     pairs = _proposed(version, data, exact, limits)
     told: Counter[str] = Counter(proposed=len(pairs))
     for i, j in pairs:
@@ -64,17 +73,51 @@ def invariant_duplicates(
         # otherwise be linked from end to end, step by small step.
         if of[i] >= 0 or of[j] >= 0:
             continue
+        if _is_step(version, i, j):
+            told["steps"] += 1
+            continue
         if told["confirmed"] + told["refuted"] >= MOST_CONFIRMED:
-            told["unconfirmed"] += 1
+            unconfirmed.append(j)
             of[j] = i
             continue
-        frames = version.read([i]), version.read([j])
-        motion = find_motion(*frames, tolerance=limits.twin_displacement)
-        told["refuted" if motion is None else "confirmed"] += 1
-        if motion is not None:
+        is_twin = are_twins(version, i, j, limits)
+        told["confirmed" if is_twin else "refuted"] += 1
+        if is_twin:
             of[j] = i
-    names = ("proposed", "confirmed", "refuted", "unconfirmed")
-    return of, {name: told[name] for name in names}
+    names = ("proposed", "steps", "confirmed", "refuted")
+    return of, {
+        **{name: told[name] for name in names},
+        "unconfirmed": len(unconfirmed),
+        "unconfirmed_frames": unconfirmed,
+    }
+
+
+def are_twins(version: DatasetVersion, i: int, j: int, limits: Thresholds) -> bool:
+    """Tell whether a motion lays frame i on frame j."""
+    frames = version.read([i]), version.read([j])
+    return find_motion(*frames, tolerance=limits.twin_displacement) is not None
+
+
+def _is_step(version: DatasetVersion, i: int, j: int) -> bool:
+    """Tell whether frames are of one source and differ as steps of a trajectory do.
+
+    These are in one description, the same atoms in the same order, but not where they
+    were: runs that start at rest move by 1e-6 Å in their first steps.
+    """
+    if version.source_of[i] != version.source_of[j]:
+        return False
+    one, other = version.read([i]), version.read([j])
+    if not np.array_equal(one.z, other.z) or (one.pbc != other.pbc).any():
+        return False
+    dx = other.coord.astype(np.float64) - one.coord.astype(np.float64)
+    periodic = one.pbc[0]
+    strain = 0.0
+    if periodic.any():
+        vectors = one.box[0][periodic].astype(np.float64)
+        dx -= np.rint(dx @ np.linalg.pinv(vectors)) @ vectors
+        strain = float(np.abs((other.box - one.box)[0][periodic]).max())
+    moved = max(float(np.sqrt((dx**2).sum(axis=1)).max()), strain)
+    return PRINTED < moved < SMALL_STEP
 
 
 def _proposed(
@@ -89,7 +132,7 @@ def _proposed(
             continue
         prints = Fingerprints(
             vectors=data.fingerprints.vectors,
-            keys=np.char.add(data.fingerprints.keys, keys),
+            keys=np.char.add(data.fingerprints.keys, keys.astype("U10")),
         )
         pairs = find_twins(prints.select(kept), tolerance=limits.twin_tolerance)
         i, j = kept[pairs.i], kept[pairs.j]
@@ -98,12 +141,11 @@ def _proposed(
     return sorted(found, key=lambda pair: (pair[1], pair[0]))
 
 
-def _first_alike(digests: NDArray[np.uint8], keys: NDArray[np.str_]) -> Index:
+def _first_alike(digests: NDArray[np.uint8], keys: Index) -> Index:
     """(frame), the first frame that has the same digest and key: itself, if new."""
     if not len(digests):
         return np.zeros(0, dtype=np.int64)
-    _, number = np.unique(keys, return_inverse=True)
-    marks = number.reshape(-1, 1).astype(np.int64).view(np.uint8)
+    marks = np.ascontiguousarray(keys).reshape(-1, 1).view(np.uint8)
     whole = np.ascontiguousarray(np.concatenate([digests, marks], axis=1))
     _, first, inverse = np.unique(
         whole.view(f"V{whole.shape[1]}")[:, 0], return_index=True, return_inverse=True

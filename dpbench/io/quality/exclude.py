@@ -1,15 +1,19 @@
 """Making the version without the frames that are flagged."""
 
+import logging
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dpbench.errors import DatasetError
+from dpbench.io.quality.duplicates import are_twins
 from dpbench.io.quality.findings import check_flags
 from dpbench.io.quality.flags import DECIDED_BY, QUARANTINED, Quality
 from dpbench.store.dataset import DatasetVersion
 from dpbench.store.versions import derive_version
+
+LOG = logging.getLogger("dpbench")
 
 
 def exclude(
@@ -17,8 +21,10 @@ def exclude(
 ) -> DatasetVersion:
     """Make the next version of a dataset, without the frames that have a flag.
 
-    Nothing is deleted: the segments are shared and the frames masked, each under the
-    first of its flags. The note of the version tells flags, rules and thresholds.
+    Twins that were too many to be confirmed are tested one by one: those that are other
+    structures stay. Nothing is deleted: the segments are shared and the frames masked,
+    each under the first of its flags. The note of the version tells flags, rules and
+    thresholds.
 
     Args:
         version: The newest version.
@@ -35,7 +41,7 @@ def exclude(
     taken = np.zeros(version.nframes, dtype=np.bool_)
     reasons: dict[str, NDArray[np.int64]] = {}
     for name in names:
-        frames = quality.of(name)
+        frames = _sure(version, quality, name)
         new = frames[~taken[frames]]
         taken[new] = True
         if len(new):
@@ -64,6 +70,28 @@ def exclude(
         created_at=created_at,
         note=_note(version, quality, reasons),
     )
+
+
+def _sure(version: DatasetVersion, quality: Quality, name: str) -> NDArray[np.int64]:
+    """Return the frames of a flag; twins that no motion confirmed are tested now."""
+    frames = quality.of(name)
+    unconfirmed = quality.checks["twins"]["unconfirmed_frames"]
+    if name != "duplicate_invariant" or not unconfirmed:
+        return frames
+    of = quality.values["duplicate_of"]
+    refuted = [
+        frame
+        for frame in unconfirmed
+        if not are_twins(version, int(of[frame]), frame, quality.thresholds)
+    ]
+    if refuted:
+        LOG.warning(
+            "%s: of %d unconfirmed twins %d are other structures; they stay",
+            version.label,
+            len(unconfirmed),
+            len(refuted),
+        )
+    return np.setdiff1d(frames, np.array(refuted, dtype=np.int64))
 
 
 def _note(

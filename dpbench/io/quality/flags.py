@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from dpbench.io.quality.thresholds import Thresholds
 
-RULES = 1
+RULES = 2
 """Version of the rules: judgements of other versions are not mixed up with these."""
 
 FLAGS = {

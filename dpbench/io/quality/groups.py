@@ -41,23 +41,26 @@ def groups(
     """Yield frames whose labels compare, and besides of one formula if asked for."""
     if not version.nframes:
         return
-    keys = comparable(version)
-    if by_formula:
-        formulas = np.array(version.formulas, dtype=np.str_)
-        keys = np.char.add(np.char.add(keys, "|"), formulas)
-    names, inverse = np.unique(keys, return_inverse=True)
+    levels, level_of = _levels(version)
+    words, state_of = _states(version)
+    formulas, formula_of = _formulas(version) if by_formula else ([""], 0 * state_of)
+    codes = (level_of * len(words) + state_of) * len(formulas) + formula_of
+    names, inverse = np.unique(codes, return_inverse=True)
     order = np.argsort(inverse, kind="stable").astype(np.int64)
     edges = np.searchsorted(inverse[order], np.arange(1, len(names)))
-    for name, members in zip(names.tolist(), np.split(order, edges), strict=True):
-        theory, state, formula = [*name.split("|"), ""][:3]
-        yield Group(theory=theory, state=state.strip(), formula=formula), members
+    for code, members in zip(names.tolist(), np.split(order, edges), strict=True):
+        both, formula = divmod(code, len(formulas))
+        level, state = divmod(both, len(words))
+        group = Group(
+            theory=levels[level], state=words[state], formula=formulas[formula]
+        )
+        yield group, members
 
 
-def comparable(version: DatasetVersion) -> NDArray[np.str_]:
-    """(frame), a key that frames share whose labels compare: level of theory, state."""
-    levels = _level_keys(version)[version.source_of]
-    keys: NDArray[np.str_] = np.char.add(np.char.add(levels, "|"), states(version))
-    return keys
+def comparable(version: DatasetVersion) -> Index:
+    """(frame), a number that frames share whose labels compare: level, state."""
+    words, state_of = _states(version)
+    return _levels(version)[1] * len(words) + state_of
 
 
 def is_of_undeclared_level(version: DatasetVersion) -> NDArray[np.bool_]:
@@ -66,21 +69,39 @@ def is_of_undeclared_level(version: DatasetVersion) -> NDArray[np.bool_]:
     return np.array(undeclared, dtype=np.bool_)[version.source_of]
 
 
-def states(version: DatasetVersion) -> NDArray[np.str_]:
-    """(frame), electronic state in words, "" for a neutral singlet or an unknown one.
+def states(version: DatasetVersion) -> Index:
+    """(frame), a number that frames share of one charge and multiplicity.
 
     Frames of other charge or multiplicity have other energies for one structure.
     """
+    return _states(version)[1]
+
+
+def _states(version: DatasetVersion) -> tuple[list[str], Index]:
+    """Electronic states in words, "" for neutral singlets or unknown; (frame) which."""
     charge = np.nan_to_num(version.charge, nan=0.0)
     multiplicity = np.where(version.multiplicity < 0, 1, version.multiplicity)
-    words = np.full(version.nframes, "", dtype="U40")
-    for frame in np.flatnonzero((charge != 0) | (multiplicity != 1)).tolist():
-        words[frame] = f" charge {charge[frame]:g}, 2S+1 = {multiplicity[frame]}"
-    return words
+    charges, charge_of = np.unique(charge, return_inverse=True)
+    spins, spin_of = np.unique(multiplicity, return_inverse=True)
+    both, state_of = np.unique(charge_of * len(spins) + spin_of, return_inverse=True)
+    pairs = [(charges[code // len(spins)], spins[code % len(spins)]) for code in both]
+    words = [
+        "" if value == 0 and spin == 1 else f"charge {value:g}, 2S+1 = {spin}"
+        for value, spin in pairs
+    ]
+    return words, state_of.astype(np.int64)
 
 
-def _level_keys(version: DatasetVersion) -> NDArray[np.str_]:
-    """(source), one name for all levels of theory that are compatible."""
+def _formulas(version: DatasetVersion) -> tuple[list[str], Index]:
+    """Formulas, sorted; (frame), which of them it has."""
+    names = sorted(set(version.formulas))
+    number = {name: code for code, name in enumerate(names)}
+    codes = (number[name] for name in version.formulas)
+    return names, np.fromiter(codes, dtype=np.int64, count=version.nframes)
+
+
+def _levels(version: DatasetVersion) -> tuple[list[str], Index]:
+    """One name for all levels of theory that are compatible; (frame), which."""
     levels = {source.theory_id: source.theory for source in version.sources}
     keys = {name: min(levels) for name in levels}
     if conflicts([Level(theory=theory) for theory in levels.values()]):
@@ -90,7 +111,10 @@ def _level_keys(version: DatasetVersion) -> NDArray[np.str_]:
             keys[name] = next(alike, name)
             if keys[name] == name:
                 heads.append(name)
-    return np.array([keys[source.theory_id] for source in version.sources], dtype="U64")
+    names = sorted(set(keys.values()))
+    number = {name: code for code, name in enumerate(names)}
+    of_source = [number[keys[source.theory_id]] for source in version.sources]
+    return names, np.array(of_source, dtype=np.int64)[version.source_of]
 
 
 def sources_or_pools(

@@ -169,6 +169,7 @@ def trajectories(
                 "source": version.sources[source].path,
                 "first_frame": int(members[0]),
                 "n_frames": len(members),
+                "n_flagged": len(members) * verdict.is_bad,
                 **verdict.to_json(),
             }
         )
@@ -199,13 +200,15 @@ def pulay_stress(
             everything.select(members), limits, natoms=int(version.natoms[members[0]])
         )
         for rows, verdict in found:
-            flagged[members[rows]] = verdict.verdict == "pulay"
+            is_bad = verdict.verdict == "pulay"
+            flagged[members[rows]] = is_bad
             entries.append(
                 {
                     "composition": group.formula,
                     "theory": group.theory,
                     "state": group.state,
                     "first_frame": int(members[rows[0]]),
+                    "n_flagged": len(rows) * is_bad,
                     **verdict.to_json(),
                 }
             )

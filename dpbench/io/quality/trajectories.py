@@ -45,6 +45,10 @@ NOISE = 1e-4
 AT_REST = 1e-4
 """Å; a step in which no atom moves farther is none: an equation of state."""
 
+NO_STEP = 1.0
+"""Å; where some atom moves farther in half of the steps, and no time step is told, the
+frames are likely a set of structures."""
+
 LEAST_CHANGE = 1e-3
 """eV; root mean square of energy changes or work below which both may be noise of the
 self-consistency."""
@@ -117,7 +121,8 @@ def judge_trajectory(
     """  # noqa: E501 -- a formula is read in one line
     if len(energy) < 2:
         return _skipped("one frame")
-    usable, reason = _usable(step, steps, thresholds)
+    is_timed = time_step is not None
+    usable, reason = _usable(step, steps, thresholds, is_timed=is_timed)
     if time_step is not None and not reason:
         apart = float(np.median(np.diff(step)[usable[:-1]])) * time_step
         if apart > thresholds.trajectory_stride:
@@ -194,14 +199,22 @@ def _with_units(
 
 
 def _usable(
-    step: NDArray[np.integer], steps: Steps, thresholds: Thresholds
+    step: NDArray[np.integer],
+    steps: Steps,
+    thresholds: Thresholds,
+    *,
+    is_timed: bool,
 ) -> tuple[NDArray[np.bool_], str]:
-    """Mark the steps (frame) to compare, and say why there are none."""
+    """Mark the steps (frame) to compare, and say why there are none.
+
+    Steps of the most frequent stride are compared, of the shortest among equals.
+    """
     there = np.isfinite(steps.moved)
     if not there.any():
         return there, "no frame follows another with the same atoms"
     stride = np.append(np.diff(step), 0)
-    even = there & (stride == np.median(stride[there]))
+    strides, count = np.unique(stride[there], return_counts=True)
+    even = there & (stride == strides[count.argmax()])
     moves = even & (steps.moved > AT_REST)
     if not moves.any():
         return moves, "no atom moves"
@@ -210,6 +223,11 @@ def _usable(
         return near, f"fewer than {thresholds.trajectory_pairs} steps"
     if near.sum() < max(thresholds.trajectory_pairs, moves.sum() / 2):
         middle = float(np.median(steps.moved[moves]))
+        if middle > NO_STEP and not is_timed:
+            return near, (
+                "not a trajectory, or frames far apart: in half of the steps an atom "
+                f"moves by {middle:.2g} Å, or farther"
+            )
         return near, (
             f"steps are too long: in half of them an atom moves by {middle:.2g} Å, "
             "or farther"

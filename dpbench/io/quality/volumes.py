@@ -107,7 +107,8 @@ def judge_volumes(
     known &= np.isfinite(data.pressure) & np.isfinite(data.force_rms)
     if not known.any():
         none = np.arange(len(known))
-        return [(none, _skipped("no frame has cell, energy, force and virial", 0, 0))]
+        reason = "no frame has cell, energy, force and virial"
+        return [(none, _skipped(reason, len(none), 0))]
     rest = np.flatnonzero(known)
     found = []
     for _ in range(MOST_SHAPES):
@@ -117,8 +118,9 @@ def judge_volumes(
         found.append((members, _judge_shape(data.select(members), thresholds, natoms)))
         rest = rest[~alike]
         if not len(rest):
-            break
-    return found
+            return found
+    reason = f"more than {MOST_SHAPES} shapes of cells"
+    return [*found, (rest, _skipped(reason, len(rest), 0))]
 
 
 def _judge_shape(

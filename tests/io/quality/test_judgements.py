@@ -82,6 +82,22 @@ def test_other_thresholds_are_another_judgement(faulty):
     assert judge(version).counts["net_force"] == 2
 
 
+def test_the_same_frames_from_other_sources_are_judged_anew(tmp_path):
+    run = breathing_run()
+    run = replace(run, force=-run.force)
+    workspace = new_workspace(tmp_path)
+    singles = [
+        segment_data(run.select(np.array([i])), [source_entry(f"f{i:02d}", n_read=1)])
+        for i in range(run.nframes)
+    ]
+    commit(workspace, "singles", *singles)
+    commit(workspace, "run", segment_data(run, [source_entry("run", n_read=40)]))
+    one, other = (open_dataset(workspace, name) for name in ("singles", "run"))
+    assert one.digest == other.digest
+    assert judge(one).counts["trajectory"] == 0
+    assert judge(other).counts["trajectory"] == 40
+
+
 @pytest.mark.parametrize("damage", ["cut", "empty", "text", "short"])
 def test_a_damaged_judgement_is_made_again(faulty, caplog, damage):
     version, quality = faulty
@@ -126,7 +142,7 @@ def test_excluding_makes_the_next_version_and_deletes_nothing(faulty):
     made = exclude(version, quality, ["net_force", "energy_outlier"], created_at=NOW)
     assert (made.label, made.nframes) == ("copper-v2", 37)
     assert made.payload["note"] == (
-        "copper-v1 without net_force (2), energy_outlier (1); quality rules 1, "
+        "copper-v1 without net_force (2), energy_outlier (1); quality rules 2, "
         "net_force=0.1, energy_z=10, energy_floor=0.002, min_frames=10"
     )
     kept = np.delete(np.arange(40), [5, 8, 9])
@@ -256,6 +272,19 @@ def test_command_reports_and_makes_a_version(faulty):
     assert run_cli(version, "copper-v2").stdout.startswith("copper-v2  37 frames, 0")
 
 
+def test_command_words_counts_and_tells_how_to_see_more(faulty):
+    version, _ = faulty
+    text = run_cli(version, "copper", "--worst", "1").stdout
+    assert "net_force: 1 of 2; --worst N for more" in text
+    assert "energy_outlier: 1 of 2; --worst N for more" in text
+    assert "in 1 group:" in text
+    assert "1 groups" not in text
+    assert ": 0 frames" not in text
+    assert (
+        "--worst N for more" not in run_cli(version, "copper", "--worst", "40").stdout
+    )
+
+
 def test_command_refuses_unknown_keys_and_flags(faulty):
     version, _ = faulty
     for arguments in (("--set", "nothing=1"), ("--exclude", "nothing")):
@@ -322,9 +351,9 @@ def test_command_tells_of_every_kind_of_finding(tmp_path):
         "misaligned: runs/late.out: forces stand one frame late",
         "lengths look like Bohr",
         "    as frame 0: step 0 of runs/run.out",
-        "exact duplicates have other labels",
+        "with other labels than the frame that stands earlier",
         "pulay: Cu4",
-        "skipped trajectory: 9 frames in 1 groups: no atom moves",
+        "skipped trajectory: 9 frames in 1 group: no atom moves",
     ):
         assert words in text, words
 

@@ -20,7 +20,7 @@ from tests.io.quality.faulty_sets import (
     raised,
     with_pressure,
 )
-from tests.io.quality.twin_makers import npy_runs, one_frame, twin_of
+from tests.io.quality.twin_makers import npy_runs, one_frame, small_steps, twin_of
 
 
 @pytest.fixture(scope="module")
@@ -334,19 +334,10 @@ def test_sources_of_changing_composition_are_no_trajectories(tmp_path, silicon):
     assert "no frame follows another with the same atoms" in reasons
 
 
-def small_steps(frame, nframes, size):
-    """One atom creeping by ``size`` Å a frame."""
-    parts = []
-    for number in range(nframes):
-        coord = frame.coord.copy()
-        coord[0, 0] += number * size
-        parts.append(replace(frame, coord=coord))
-    return appended(*parts)
-
-
 def test_creeping_frames_are_not_linked_from_end_to_end(tmp_path, silicon):
     creep = small_steps(one_frame(silicon["si8_a540_300K"], 0), 6, 0.9e-4)
-    _, quality = judged(tmp_path, {"creep": creep})
+    runs = {f"file{i}": one_frame(creep, i) for i in range(6)}
+    _, quality = judged(tmp_path, runs)
     # Every third frame is too far from the last one that was kept.
     of = quality.values["duplicate_of"]
     assert of.tolist() == [-1, 0, 0, -1, 3, 3]

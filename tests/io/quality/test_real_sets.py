@@ -72,6 +72,18 @@ def test_slopes_of_real_trajectories_are_one(workspace):
         assert min(e["r"] for e in entries) > 0.99999
 
 
+def test_first_steps_from_rest_are_no_duplicates(tmp_path, shared_data):
+    workspace = Workspace.find(tmp_path / "ws", create=True)
+    folder = shared_data / "thirdparty" / "vasp_ch4"
+    ingest(workspace, "vasp", [folder], dataset="methane")
+    version = open_dataset(workspace, "methane")
+    quality = judge(version)
+    of = quality.values["duplicate_of"]
+    twins = quality.of("duplicate_invariant")
+    assert quality.checks["twins"]["steps"] >= 9
+    assert (version.source_of[twins] != version.source_of[of[twins]]).all()
+
+
 @pytest.mark.slow
 def test_twins_of_silicon_are_flagged_in_one_version(tmp_path, shared_data):
     training, _ = mlearn(shared_data, "Si", "training")

@@ -1,6 +1,7 @@
 """Other descriptions of structures, and structures to describe."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 
@@ -106,3 +107,13 @@ def npy_runs(shared_data, name):
                 virial=arrays["virial"],
             ),
         )
+
+
+def small_steps(frame, nframes, size):
+    """One atom creeping by ``size`` Å a frame."""
+    parts = []
+    for number in range(nframes):
+        coord = frame.coord.copy()
+        coord[0, 0] += number * size
+        parts.append(replace(frame, coord=coord))
+    return concatenate(parts)
