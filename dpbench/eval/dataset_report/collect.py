@@ -13,6 +13,7 @@ from dpbench.eval.dataset_report.findings import (
     FlaggedFrame,
     FlagRow,
     Judgement,
+    ListedFrame,
 )
 from dpbench.eval.dataset_report.plots import structure
 from dpbench.eval.dataset_report.profile import Profile, profile
@@ -20,13 +21,25 @@ from dpbench.eval.web.numbers import number
 from dpbench.frames import Frames
 from dpbench.io.dataset_cards import cards_of
 from dpbench.io.quality.findings import describe as describe_quality
-from dpbench.io.quality.flags import DECIDED_BY
+from dpbench.io.quality.flags import DECIDED_BY, SEVERITY
 from dpbench.io.quality.judge import judge
 from dpbench.store.dataset import DatasetVersion
 from dpbench.store.summary import describe
 
-WORST = 4
+WORST = 12
 """Frames of each flag that the page shows."""
+
+LISTED = 2000
+"""Frames of each flag that the page names."""
+
+UNITS = {
+    "min_distance_ratio": "of the radii's sum",
+    "net_force": "eV/Å",
+    "force_rms": "eV/Å",
+    "force_max": "eV/Å",
+    "pressure": "GPa",
+}
+"""Units of the values behind the flags."""
 
 Facts = Mapping[str, Any]
 
@@ -51,11 +64,12 @@ def collect(version: DatasetVersion) -> Content:
     Raises:
         DatasetError: If a file is missing or damaged.
     """
-    found = describe_quality(version, judge(version), most=WORST)
+    quality = judge(version)
+    found = describe_quality(version, quality, most=LISTED)
     judgement = _judgement(found)
     return Content(
         facts=describe(version),
-        profile=profile(version),
+        profile=profile(version, quality),
         judgement=judgement,
         frames=_flagged_frames(version, judgement.flags),
         cards=tuple(to_mapping(card) for card in cards_of(version)),
@@ -96,7 +110,8 @@ def _judgement(found: Facts) -> Judgement:
                 meaning=flag["meaning"],
                 limit=_limits(flag["name"], found["thresholds"]),
                 n=flag["n"],
-                worst=tuple(row["frame"] for row in flag["worst"]),
+                worst=tuple(row["frame"] for row in flag["worst"][:WORST]),
+                rows=tuple(_listed(flag["name"], row) for row in flag["worst"]),
             )
             for flag in found["flags"]
         ),
@@ -105,10 +120,33 @@ def _judgement(found: Facts) -> Judgement:
             *map(_volume_row, checks["volume"]),
         ),
         notes=tuple(
-            f"Not checked for {row['check']}: {row['n_frames']} frames; {row['reason']}"
+            f"Not checked for {row['check']}: {_frames(row['n_frames'])}; "
+            f"{row['reason']}"
             for row in checks["skipped"]
+            if row["n_frames"]
         ),
     )
+
+
+def _listed(flag: str, row: Facts) -> ListedFrame:
+    """Name a flagged frame, with the value behind the flag or what it repeats."""
+    of = row["of"]["frame"] if "of" in row else None
+    value = ""
+    if flag in SEVERITY:
+        key = SEVERITY[flag][0]
+        value = f"{key} {number(row['values'][key])} {UNITS.get(key, '')}".strip()
+    return ListedFrame(
+        index=row["frame"], step=row["step"], path=row["source"], value=value, of=of
+    )
+
+
+def _frames(n: int) -> str:
+    return "1 frame" if n == 1 else f"{n} frames"
+
+
+def _flagged(entry: Facts) -> str:
+    n = entry["n_flagged"]
+    return f", {_frames(n)} flagged" if n else ""
 
 
 def _limits(name: str, thresholds: Facts) -> str:
@@ -124,7 +162,8 @@ def _trajectory_row(entry: Facts) -> CheckRow:
         subject=entry["source"],
         verdict=_verdict(entry),
         is_ok=entry["verdict"] == "ok",
-        detail=f"{words}, r {entry['r']:.4f}, {entry['n_steps']} steps",
+        detail=f"{words}, r {entry['r']:.4f}, {entry['n_steps']} steps"
+        + _flagged(entry),
     )
 
 
@@ -135,7 +174,7 @@ def _volume_row(entry: Facts) -> CheckRow:
         verdict=_verdict(entry),
         is_ok=entry["verdict"] == "ok",
         detail=f"differ by {entry['difference']:.2f} ± {entry['error']:.2f} GPa, "
-        f"{entry['n_volumes']} volumes",
+        f"{entry['n_volumes']} volumes" + _flagged(entry),
     )
 
 
@@ -148,14 +187,16 @@ def _verdict(entry: Facts) -> str:
 def _flagged_frames(
     version: DatasetVersion, flags: Sequence[FlagRow]
 ) -> tuple[FlaggedFrame, ...]:
-    flags_of: dict[int, list[str]] = {}
+    shown = {index for flag in flags for index in flag.worst}
+    found: dict[int, list[tuple[str, ListedFrame]]] = {index: [] for index in shown}
     for flag in flags:
-        for index in flag.worst:
-            flags_of.setdefault(index, []).append(flag.name)
-    chosen = sorted(flags_of)
+        for row in flag.rows:
+            if row.index in shown:
+                found[row.index].append((flag.name, row))
+    chosen = sorted(shown)
     frames = version.read(chosen)
     return tuple(
-        _flagged_frame(version, frames, row, index=index, flags=tuple(flags_of[index]))
+        _flagged_frame(version, frames, row, index=index, reasons=tuple(found[index]))
         for row, index in enumerate(chosen)
     )
 
@@ -166,7 +207,7 @@ def _flagged_frame(
     row: int,
     *,
     index: int,
-    flags: tuple[str, ...],
+    reasons: tuple[tuple[str, ListedFrame], ...],
 ) -> FlaggedFrame:
     source = version.sources[int(version.source_of[index])]
     norm = np.sqrt((frames.force[frames.atoms_of(row)] ** 2).sum(axis=1))
@@ -174,7 +215,7 @@ def _flagged_frame(
     energy = float(frames.energy[row]) / int(frames.natoms[row])
     return FlaggedFrame(
         index=index,
-        flags=flags,
+        reasons=reasons,
         path=source.path,
         sha256=source.sha256,
         step=int(version.step[index]),

@@ -15,8 +15,12 @@ MOST_BINS = 60
 """Bins of a histogram whose edges follow the data; few values get fewer."""
 
 FAR_OUT = 12.0
-"""Values farther from the median than this many interquartile ranges are counted in
-the last bin, so that one outlier does not squeeze all others into one bar."""
+"""Values farther from the median than this many interquartile ranges are told beside
+the plot, so that one outlier does not squeeze all others into one bar."""
+
+FEW = 0.01
+"""Share of the values that may be left out of a plot: more are no outliers, and the
+plot spans them too."""
 
 N_COLOURS = 6
 """Colours of lines and elements before they repeat."""
@@ -27,6 +31,8 @@ Values = NDArray[np.floating]
 def histogram(values: Values, *, x_label: str, label: str) -> Markup | None:
     """Draw how often values occur; None if there are fewer than two.
 
+    A few outliers are left out: ``beyond`` tells them.
+
     Args:
         values: Any shape; NaN is left out.
         x_label: Quantity and unit.
@@ -36,13 +42,33 @@ def histogram(values: Values, *, x_label: str, label: str) -> Markup | None:
     if len(known) < 2:
         return None
     low, high = _range_without_outliers(known)
+    known = known[(known >= low) & (known <= high)]
     if not high > low:
         low, high = padded([low], kind="linear")
     n_bins = min(MOST_BINS, max(8, int(2 * np.sqrt(len(known)))))
     edges = np.linspace(low, high, n_bins + 1)
-    counts = np.histogram(np.clip(known, low, high), edges)[0]
+    counts = np.histogram(known, edges)[0]
     x = Scale(low=low, high=high, start=0, stop=1)
     return _bars(counts, edges, x=x, x_label=x_label, label=label)
+
+
+def beyond(values: Values) -> str:
+    """Say how many frames ``histogram`` leaves out, and how far they reach."""
+    known = values[np.isfinite(values)]
+    if len(known) < 2:
+        return ""
+    low, high = _range_without_outliers(known)
+    below, above = known[known < low], known[known > high]
+    parts = []
+    if len(below):
+        parts.append(f"{_lie(len(below))} below, down to {below.min():.6g}")
+    if len(above):
+        parts.append(f"{_lie(len(above))} above, up to {above.max():.6g}")
+    return f"Not drawn: {'; '.join(parts)}." if parts else ""
+
+
+def _lie(n: int) -> str:
+    return "1 frame lies" if n == 1 else f"{n} frames lie"
 
 
 def binned(
@@ -150,6 +176,10 @@ def _range_without_outliers(known: Values) -> tuple[float, float]:
     far = FAR_OUT * max(float(third - first), 1e-12)
     low = max(float(known.min()), float(middle) - far)
     high = min(float(known.max()), float(middle) + far)
+    if np.count_nonzero(known < low) > FEW * len(known):
+        low = float(known.min())
+    if np.count_nonzero(known > high) > FEW * len(known):
+        high = float(known.max())
     return low, high
 
 

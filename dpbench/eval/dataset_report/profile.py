@@ -2,18 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dpbench.elements import SYMBOLS
 from dpbench.frames import Frames
+from dpbench.io.quality.flags import Quality
 from dpbench.kernels.neighbours import find_neighbours
-from dpbench.metrics.composition import (
-    CompositionEnergies,
-    count_elements,
-    fit_composition,
-)
 from dpbench.store.dataset import DatasetVersion
 from dpbench.units import GPA
 
@@ -27,7 +24,7 @@ DISTANCE_EDGES = np.linspace(0.0, 6.0, 241)
 """Å, edges of the bins of pair distances."""
 
 FORCE_EDGES = np.geomspace(1e-6, 1e5, 441)
-"""eV/Å, edges of the bins of force norms; what lies beyond is counted at the end."""
+"""eV/Å, edges of the bins of force norms; what lies beyond is counted by itself."""
 
 Values = NDArray[np.float64]
 Counts = NDArray[np.int64]
@@ -41,11 +38,14 @@ class Profile:
     energy_per_atom: Values
     """(frame), eV/atom."""
     energy_residual: Values
-    """(frame), eV/atom beyond ``fit``."""
-    fit: CompositionEnergies
-    """One energy an element, fitted to all frames."""
+    """(frame), eV/atom beyond its fit."""
+    fits: tuple[Mapping[str, Any], ...]
+    """One energy an element, fitted to the frames of each level of theory: as
+    ``io.quality`` has it, and judges by."""
     force_counts: Counts
     """(bin), atoms by the norm of their force, edges ``FORCE_EDGES``."""
+    force_beyond: tuple[int, int]
+    """Atoms whose force is below the first edge, and above the last."""
     volume_per_atom: Values
     """(frame), Å3/atom."""
     pressure: Values
@@ -59,31 +59,31 @@ class Profile:
     """Frames of which pair distances were counted."""
 
 
-def profile(version: DatasetVersion) -> Profile:
+def profile(version: DatasetVersion, quality: Quality) -> Profile:
     """Measure a version, block by block.
+
+    Args:
+        version: The version.
+        quality: Its judgement, which the energies beyond the compositions are of.
 
     Raises:
         DatasetError: If a file is missing or damaged.
     """
-    elements = version.symbols
     columns: dict[str, list[Values]] = {}
-    counts: list[Counts] = []
-    force_counts = np.zeros(len(FORCE_EDGES) - 1, dtype=np.int64)
+    forces = np.zeros(len(FORCE_EDGES) + 1, dtype=np.int64)
     for _, frames in version.blocks(BLOCK_FRAMES):
         for name, values in _per_frame(frames).items():
             columns.setdefault(name, []).append(values)
-        counts.append(count_elements(frames, elements))
-        force_counts += _force_histogram(frames)
+        forces += _force_histogram(frames)
     joined = {name: np.concatenate(parts) for name, parts in columns.items()}
-    n_of = np.concatenate(counts)
-    natoms = n_of.sum(axis=1)
-    fit = fit_composition(n_of, joined["energy"], elements=elements)
+    natoms = version.natoms
     distances, n_distance_frames = pair_distances(version)
     return Profile(
         energy_per_atom=joined["energy"] / natoms,
-        energy_residual=(joined["energy"] - fit.predict(n_of)) / natoms,
-        fit=fit,
-        force_counts=force_counts,
+        energy_residual=quality.values["energy_residual"],
+        fits=tuple(quality.checks["energy"]),
+        force_counts=forces[1:-1],
+        force_beyond=(int(forces[0]), int(forces[-1])),
         volume_per_atom=joined["volume"] / natoms,
         pressure=joined["pressure"],
         temperature=version.temperature,
@@ -122,9 +122,10 @@ def _per_frame(frames: Frames) -> dict[str, Values]:
 
 
 def _force_histogram(frames: Frames) -> Counts:
+    """Count atoms by the norm of their force: below the edges, (bin), above them."""
     norm = np.sqrt((frames.force.astype(np.float64) ** 2).sum(axis=1))
-    known = np.clip(norm[~np.isnan(norm)], FORCE_EDGES[0], FORCE_EDGES[-1])
-    return np.histogram(known, FORCE_EDGES)[0]
+    edges = np.concatenate([[-np.inf], FORCE_EDGES, [np.inf]])
+    return np.histogram(norm[~np.isnan(norm)], edges)[0]
 
 
 def _frame_distances(frames: Frames, frame_idx: int) -> dict[Pair, Counts]:

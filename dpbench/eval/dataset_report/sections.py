@@ -4,6 +4,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from dpbench.eval.dataset_report import plots
 from dpbench.eval.dataset_report.profile import DISTANCE_EDGES, FORCE_EDGES, Profile
 from dpbench.eval.web.markup import Child, Markup, join, tag
@@ -11,6 +14,9 @@ from dpbench.eval.web.numbers import number
 from dpbench.eval.web.tables import grid
 
 Facts = Mapping[str, Any]
+
+MOST_FITS = 6
+"""Composition fits that are told below the plot."""
 
 MOST_ROWS = 200
 """Rows of a table; how many more there are is said below it."""
@@ -64,18 +70,12 @@ def holdings(facts: Facts) -> Markup:
 
 def distributions(found: Profile) -> Markup:
     """Draw energies, forces, distances, volumes, pressures and temperatures."""
-    forces = plots.binned(
-        found.force_counts,
-        FORCE_EDGES,
-        x_label="Force norm, eV/Å",
-        label="Norms of forces",
-    )
     drawn = (
         *_energies(found),
-        _figure(forces, "Force on an atom"),
+        _forces(found),
         _distances(found),
         *(
-            _figure(plots.histogram(values, x_label=x_label, label=title), title, note)
+            _histogram(values, title, x_label=x_label, note=note)
             for values, x_label, title, note in (
                 (found.volume_per_atom, "Volume, Å³/atom", "Volume per atom", ""),
                 (
@@ -98,31 +98,60 @@ def distributions(found: Profile) -> Markup:
     )
 
 
+def _forces(found: Profile) -> Markup:
+    drawing = plots.binned(
+        found.force_counts,
+        FORCE_EDGES,
+        x_label="Force norm, eV/Å",
+        label="Norms of forces",
+    )
+    below, above = found.force_beyond
+    edges = ((below, "below", FORCE_EDGES[0]), (above, "above", FORCE_EDGES[-1]))
+    parts = [f"{_atoms(n)} {word} {edge:g} eV/Å" for n, word, edge in edges if n]
+    note = f"Not drawn: forces on {', on '.join(parts)}." if parts else ""
+    return _figure(drawing, "Force on an atom", note)
+
+
+def _atoms(n: int) -> str:
+    return "1 atom" if n == 1 else f"{n} atoms"
+
+
+def _histogram(
+    values: NDArray[np.float64], title: str, *, x_label: str, note: str = ""
+) -> Markup:
+    drawing = plots.histogram(values, x_label=x_label, label=title)
+    return _figure(drawing, title, f"{note} {plots.beyond(values)}".strip())
+
+
 def _energies(found: Profile) -> tuple[Markup, Markup]:
-    fit = found.fit
-    fitted = ", ".join(
-        f"{element} {energy:.3f}"
-        for element, energy in zip(fit.elements, fit.energy, strict=True)
-    )
-    deficiency = (
-        f" Only {fit.rank} of its {len(fit.elements)} energies can be told apart: the "
-        "compositions depend on each other."
-    )
-    total = plots.histogram(
-        found.energy_per_atom, x_label="Energy, eV/atom", label="Energies per atom"
-    )
-    beyond = plots.histogram(
-        1000 * found.energy_residual,
-        x_label="Energy beyond the composition, meV/atom",
-        label="Energies per atom beyond the composition fit",
-    )
-    note = f"Fitted, eV: {fitted}." + (
-        deficiency if fit.rank < len(fit.elements) else ""
-    )
+    notes = [_fit_note(fit, many=len(found.fits) > 1) for fit in found.fits[:MOST_FITS]]
+    more = len(found.fits) - MOST_FITS
+    notes += [f"And {more} more fits."] if more > 0 else []
     return (
-        _figure(total, "Energy per atom"),
-        _figure(beyond, "Energy beyond one energy an element", note),
+        _histogram(found.energy_per_atom, "Energy per atom", x_label="Energy, eV/atom"),
+        _histogram(
+            1000 * found.energy_residual,
+            "Energy beyond one energy an element",
+            x_label="Energy beyond the composition, meV/atom",
+            note=" ".join(notes),
+        ),
     )
+
+
+def _fit_note(fit: Facts, *, many: bool) -> str:
+    """Tell one composition fit; of several, whose frames it was fitted to."""
+    elements = fit["elements"]
+    pairs = zip(elements, fit["energy"], strict=True)
+    fitted = ", ".join(f"{element} {energy:.3f}" for element, energy in pairs)
+    of = f" ({fit['n_frames']} frames of theory {fit['theory'][:16]}" if many else ""
+    of += f", {fit['state']}" if many and fit["state"] else ""
+    note = f"Fitted, eV{of + ')' if of else ''}: {fitted}."
+    if fit["is_deficient"]:
+        note += (
+            f" Only {fit['rank']} of its {len(elements)} energies can be told apart: "
+            "the compositions depend on each other."
+        )
+    return note
 
 
 def _distances(found: Profile) -> Markup:
@@ -153,7 +182,34 @@ def theories(facts: Facts) -> Markup:
         )
         for entry in facts["theories"]
     ]
-    return section("theory", "Level of theory", tag("div", *cards, class_="cards"))
+    mixed = facts["mixed_theory"]
+    return section(
+        "theory",
+        "Level of theory",
+        _mixture(mixed) if mixed else None,
+        tag("div", *cards, class_="cards"),
+    )
+
+
+def _mixture(conflicts: Sequence[Facts]) -> Markup:
+    """Warn of incompatible levels of theory that were mixed on request."""
+    rows = [
+        (
+            conflict["key"],
+            text_of(claim["value"]),
+            str(claim["n_sources"]),
+            claim["example"],
+            conflict["note"],
+        )
+        for conflict in conflicts
+        for claim in conflict["values"]
+    ]
+    keys = ", ".join(conflict["key"] for conflict in conflicts)
+    words = f"Levels of theory are mixed: they differ in {keys}."
+    return join(
+        tag("p", tag("span", words, class_="badge warn")),
+        table(("differs", "value", "sources", "e.g.", "why"), rows),
+    )
 
 
 def sources(facts: Facts) -> Markup:
@@ -264,7 +320,7 @@ def _card(title: str, *children: Child) -> Markup:
 
 
 def _figure(drawing: Markup | None, caption: str, note: str = "") -> Markup:
-    if drawing is None:
+    if drawing is None and not note.startswith("Not drawn"):
         drawing = tag("p", "No frame has it.", class_="note")
     below = tag("p", note, class_="note") if note else None
     return tag("figure", tag("figcaption", caption), drawing, below)
