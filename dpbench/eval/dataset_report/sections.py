@@ -107,13 +107,15 @@ def _forces(found: Profile) -> Markup:
     )
     below, above = found.force_beyond
     edges = ((below, "below", FORCE_EDGES[0]), (above, "above", FORCE_EDGES[-1]))
-    parts = [f"{_atoms(n)} {word} {edge:g} eV/Å" for n, word, edge in edges if n]
+    parts = [
+        f"{_count(n, 'atom')} {word} {edge:g} eV/Å" for n, word, edge in edges if n
+    ]
     note = f"Not drawn: forces on {', on '.join(parts)}." if parts else ""
     return _figure(drawing, "Force on an atom", note)
 
 
-def _atoms(n: int) -> str:
-    return "1 atom" if n == 1 else f"{n} atoms"
+def _count(n: int, noun: str) -> str:
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
 
 
 def _histogram(
@@ -143,7 +145,11 @@ def _fit_note(fit: Facts, *, many: bool) -> str:
     elements = fit["elements"]
     pairs = zip(elements, fit["energy"], strict=True)
     fitted = ", ".join(f"{element} {energy:.3f}" for element, energy in pairs)
-    of = f" ({fit['n_frames']} frames of theory {fit['theory'][:16]}" if many else ""
+    of = (
+        f" ({_count(fit['n_frames'], 'frame')} of theory {fit['theory'][:16]}"
+        if many
+        else ""
+    )
     of += f", {fit['state']}" if many and fit["state"] else ""
     note = f"Fitted, eV{of + ')' if of else ''}: {fitted}."
     if fit["is_deficient"]:
@@ -166,7 +172,7 @@ def _distances(found: Profile) -> Markup:
         y_label="Pairs a frame and Å",
         label="Distances between atoms by pair of elements",
     )
-    note = f"{found.n_distance_frames} frames, evenly spread."
+    note = f"{_count(found.n_distance_frames, 'frame')}, evenly spread."
     return _figure(drawing, "Distances by pair", note)
 
 
@@ -174,7 +180,7 @@ def theories(facts: Facts) -> Markup:
     """Tell the levels of theory."""
     cards = [
         _card(
-            f"{entry['n_frames']} frames",
+            _count(entry["n_frames"], "frame"),
             _pairs(entry["theory"])
             if entry["theory"]
             else tag("p", "undeclared", class_="badge warn"),
@@ -230,7 +236,7 @@ def sources(facts: Facts) -> Markup:
     return section(
         "sources",
         "Where it came from",
-        tag("p", f"{len(rows)} sources.", class_="note"),
+        tag("p", f"{_count(len(rows), 'source')}.", class_="note"),
         table(heads, rows),
     )
 

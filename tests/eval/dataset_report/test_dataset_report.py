@@ -99,6 +99,7 @@ def test_page_tells_size_theory_source_and_digest(version, page):
         "Only 1 of its 2 energies can be told apart",
         "No licence or citation is declared",
         "No frame has it",
+        "1 source.",
     ):
         assert text in page, text
 
