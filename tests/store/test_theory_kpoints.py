@@ -1,3 +1,4 @@
+from itertools import combinations
 from math import ceil, inf, pi
 
 import numpy as np
@@ -5,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dpbench.store.theory import kpoints
 from dpbench.store.theory.kpoints import (
     FEW,
     NEAR_CELL,
@@ -151,3 +153,35 @@ def test_conflicts_are_found_as_if_all_were_compared_with_all(meshes):
     found = set(conflicts(values))
     assert found <= every
     assert bool(found) == bool(every)
+
+
+NEAR = st.tuples(
+    *[st.integers(3, 5)] * 3, *[st.floats(4.7, 5.3) | st.sampled_from([5.0, 5.01])] * 3
+)
+
+
+@given(st.lists(NEAR, min_size=2, max_size=8), st.booleans())
+def test_conflicts_of_near_cells_are_those_of_all_pairs(cells, is_slab):
+    values = [
+        {
+            "mesh": [*mesh],
+            "reciprocal": [2 * pi / a, 2 * pi / b, None if is_slab else 2 * pi / c],
+        }
+        for *mesh, a, b, c in cells
+    ]
+    pairs = combinations(range(len(values)), 2)
+    every = {(i, j) for i, j in pairs if not agree(values[i], values[j])}
+    found = set(conflicts(values))
+    assert found <= every
+    assert bool(found) == bool(every)
+
+
+def test_thousands_of_cells_meshed_at_one_spacing_are_compared_in_groups(monkeypatch):
+    """Many meshes beside each other, none compared cell by cell."""
+    calls = []
+    monkeypatch.setattr(kpoints, "agree", lambda *pair: calls.append(pair) or True)
+    lengths = 1.15 + 0.1 * np.random.default_rng(0).random(2000)
+    values = [cubic(ceil(b / 0.3), 2 * pi / b) for b in lengths]
+    assert {value["mesh"][0] for value in values} == {4, 5}
+    assert conflicts(values) == []
+    assert len(calls) < 20 * len(values)

@@ -7,7 +7,7 @@ both.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import product
+from itertools import chain, combinations, product
 from math import exp, floor, inf, isclose, log, pi
 from typing import Any
 
@@ -139,16 +139,11 @@ def conflicts(values: Sequence[Mapping[str, Any]]) -> list[tuple[int, int]]:
             found.add(pair)
     if found or len(by_mesh) == 1:
         return sorted(found)
-    if _extremes(values, range(len(values)), is_tight=True) is not None:
-        meshes = list(by_mesh.values())
-        beside: Iterator[tuple[int, int]] = (
-            (i, j)
-            for k, group in enumerate(meshes)
-            for later in meshes[k + 1 :]
-            for i, j in product(group, later)
-        )
-    else:
-        beside = _near_pairs(values)
+    farthest = _extremes(values, range(len(values)), is_tight=True)
+    beside: Iterator[tuple[int, int]] = chain(_same_pairs(values), _near_pairs(values))
+    if farthest is not None:
+        groups = combinations(by_mesh.values(), 2)
+        beside = chain([farthest], *(product(one, other) for one, other in groups))
     first = next((p for p in beside if not agree(values[p[0]], values[p[1]])), None)
     return [] if first is None else [(min(first), max(first))]
 
@@ -169,16 +164,60 @@ def _extremes(
     return min(first[1], last[1]), max(first[1], last[1])
 
 
-def _near_pairs(values: Sequence[Mapping[str, Any]]) -> Iterator[tuple[int, int]]:
-    """Yield all pairs of different meshes in near cells, and some others."""
+def _same_pairs(values: Sequence[Mapping[str, Any]]) -> Iterator[tuple[int, int]]:
+    """Yield all pairs of different meshes in one cell, and some others."""
     buckets: dict[tuple[int, ...], dict[tuple[int, ...], list[int]]] = {}
     for i, value in enumerate(values):
-        mine = _mesh(value)
-        for key in _cell_keys(value):
+        mine, own = _mesh(value), _cell_key(value, SAME_CELL)
+        for key in _keys_beside(own) if mine else ():
             for mesh, group in buckets.get(key, {}).items():
                 if mesh != mine:
                     yield from ((j, i) for j in group)
-        buckets.setdefault(_cell_key(value), {}).setdefault(mine, []).append(i)
+        buckets.setdefault(own, {}).setdefault(mine, []).append(i)
+
+
+def _near_pairs(values: Sequence[Mapping[str, Any]]) -> Iterator[tuple[int, int]]:
+    """Yield the pairs of different meshes in near cells that may disagree.
+
+    Where rounding explains the extremes of two groups of cells, it explains all.
+    """
+    buckets: dict[tuple[int, ...], dict[tuple[int, ...], list[int]]] = {}
+    for i, value in enumerate(values):
+        if mesh := _mesh(value):
+            key = _cell_key(value, BIN)
+            buckets.setdefault(key, {}).setdefault(mesh, []).append(i)
+    for own, here in buckets.items():
+        for key in _keys_beside(own):
+            for one, other in product(here, buckets.get(key, {})):
+                mine, theirs = here[one], buckets.get(key, {}).get(other, [])
+                is_once = (own, one) < (key, other)
+                if one != other and is_once and not _all_round(values, mine, theirs):
+                    yield from product(mine, theirs)
+
+
+def _all_round(
+    values: Sequence[Mapping[str, Any]], one: Sequence[int], other: Sequence[int]
+) -> bool:
+    """Whether rounding explains each pair of two groups of one mesh each."""
+    spans = [
+        [
+            (axis[0][0], min(b for _, b in axis), max(b for _, b in axis))
+            for axis in axes
+        ]
+        for axes in (
+            zip(*(_axes(values[i]) or [] for i in group), strict=True)
+            for group in (one, other)
+        )
+    ]
+    return all(
+        n == m
+        or any(
+            _explains((n, low), (m, top), mode)
+            and _explains((n, high), (m, least), mode)
+            for mode in _modes(n, m)
+        )
+        for (n, low, high), (m, least, top) in zip(*spans, strict=False)
+    )
 
 
 def _mesh(kpoints: Mapping[str, Any]) -> tuple[int, ...]:
@@ -202,16 +241,22 @@ def _pairs(
 
 def _is_rounding(one: tuple[int, float], other: tuple[int, float]) -> bool:
     """Whether rounding one spacing, up or to the nearest, explains both divisions."""
-    (n, a), (m, b) = one, other
-    if n == m:
-        return True
-    if min(n, m) < FEW:
-        return False
-    up = max(a / n, b / m) <= min(a / (n - 1), b / (m - 1))
-    nearest = max(a / (n + NEAREST), b / (m + NEAREST)) <= min(
-        a / (n - NEAREST), b / (m - NEAREST)
-    )
-    return up or nearest
+    n, m = one[0], other[0]
+    return n == m or any(_explains(one, other, mode) for mode in _modes(n, m))
+
+
+def _modes(n: int, m: int) -> tuple[tuple[float, float], ...]:
+    """Return what rounding adds and takes at most: up, and to the nearest."""
+    return ((0.0, 1.0), (NEAREST, NEAREST)) if min(n, m) >= FEW else ()
+
+
+def _explains(
+    one: tuple[int, float], other: tuple[int, float], mode: tuple[float, float]
+) -> bool:
+    (n, a), (m, b), (more, less) = one, other, mode
+    finest = max(a / (n + more), b / (m + more))
+    slack = 1 + 10.0 ** (1 - DIGITS)  # lengths are kept to so many digits
+    return finest <= slack * min(a / (n - less), b / (m - less))
 
 
 def _axes(kpoints: Mapping[str, Any]) -> list[tuple[int, float]] | None:
@@ -240,20 +285,11 @@ def _is_near_cell(
     )
 
 
-def _cell_key(value: Mapping[str, Any]) -> tuple[int, ...]:
+def _cell_key(value: Mapping[str, Any], width: float) -> tuple[int, ...]:
     lengths = value.get("reciprocal") or ()
-    return tuple(NO_BIN if b is None else floor(log(b) / BIN) for b in lengths)
+    return tuple(NO_BIN if b is None else floor(log(b) / width) for b in lengths)
 
 
-def _cell_keys(value: Mapping[str, Any]) -> list[tuple[int, ...]]:
-    """Return the keys under which an equal cell may stand: its own and those beside."""
-    keys: list[tuple[int, ...]] = [()]
-    own = _cell_key(value)
-    if not own or not value.get("mesh"):
-        return []
-    for bin_number in own:
-        near = (
-            (NO_BIN,) if bin_number == NO_BIN else range(bin_number - 1, bin_number + 2)
-        )
-        keys = [(*key, n) for key in keys for n in near]
-    return keys
+def _keys_beside(own: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
+    """Yield the keys under which an equal cell may stand: its own and those beside."""
+    return product(*((n,) if n == NO_BIN else range(n - 1, n + 2) for n in own))
