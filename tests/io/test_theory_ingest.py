@@ -281,6 +281,7 @@ def test_undeclared_first_then_declared_names_a_way_out_that_works(
     with pytest.raises(DatasetError, match="retract its versions and ingest") as caught:
         take(workspace, "deepmd", npy, theory=theory)
     assert "into a new dataset" in str(caught.value)
+    assert "undeclared [A] but declared [B]" in str(caught.value)
     retract(workspace, parse_reference("d-v1"), "undeclared")
     report = take(workspace, "deepmd", npy, theory=theory)
     assert (report.label, report.undeclared) == ("d-v2", ())

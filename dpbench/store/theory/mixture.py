@@ -255,20 +255,24 @@ def mixture_words(recorded: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
 
 def _mixture(name: str, found: Sequence[Conflict]) -> str:
     """Word a refusal: every key with its values, every group of sources once."""
-    letters: dict[tuple[int, str], str] = {}
+    letters: dict[tuple[int, str, int], str] = {}
     lines = []
     for conflict in found:
-        claims = []
+        claims: list[str] = []
+        before: list[Claim] = []
         for number, claim in enumerate(conflict.claims):
             words = show(claim.value)
             if number < MOST_VALUES:
-                group = (claim.n_sources, claim.example)
+                # One file, ingested as two levels, is two groups.
+                twins = [c for c in before if c.example == claim.example]
+                before.append(claim)
+                group = (claim.n_sources, claim.example, len(twins))
                 letter = letters.setdefault(group, _letter(len(letters)))
                 words += f" [{letter}]"
             claims.append(words)
         note = f" ({conflict.note})" if conflict.note else ""
         lines.append(f"{conflict.key}{note}: {' but '.join(_most(claims))}")
-    groups = [f"[{letter}] {_count(*group)}" for group, letter in letters.items()]
+    groups = [f"[{letter}] {_count(*group[:2])}" for group, letter in letters.items()]
     return (
         f"{name}: the sources mix levels of theory: {' | '.join(lines)}. "
         f"{'; '.join(groups)}. Expected one level of theory a dataset. "
