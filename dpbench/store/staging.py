@@ -1,6 +1,7 @@
 """The folder where an ingest prepares segments, and the sweeping of dead ones."""
 
 import fcntl
+import logging
 import os
 import threading
 import uuid
@@ -8,9 +9,17 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
+from dpbench.errors import DatasetError
 from dpbench.store.file_systems import is_network
-from dpbench.store.files import disk_errors, remove_tree, write_exclusively
+from dpbench.store.files import (
+    disk_errors,
+    remove_tree,
+    sha256_of_file,
+    write_atomically,
+    write_exclusively,
+)
 from dpbench.store.lease import (
     BEAT,
     Beat,
@@ -22,9 +31,17 @@ from dpbench.store.lease import (
 )
 from dpbench.store.remote.segments import adopt, upload
 from dpbench.store.remote.store import remote_of
-from dpbench.store.segment.manifest import read_manifest, segment_folder
+from dpbench.store.segment.manifest import NAME as MANIFEST
+from dpbench.store.segment.manifest import (
+    manifest_digest,
+    read_manifest,
+    read_manifest_in,
+    segment_folder,
+)
 from dpbench.store.segment.write import move_into_place
 from dpbench.store.workspace import Workspace
+
+logger = logging.getLogger(__name__)
 
 MISSED_BEATS = 30
 """Looks that must find the heart of a staging folder still before it is swept: a
@@ -66,6 +83,9 @@ def staging_folder(workspace: Workspace) -> Iterator[Path]:
 def publish(workspace: Workspace, folder: Path) -> None:
     """Put a staged segment where versions may name it.
 
+    One that is there already holds the same content and stays, unless its files are
+    damaged: then this one takes its place.
+
     Args:
         workspace: Where to; a remote one keeps a copy.
         folder: The sealed segment, named by its id.
@@ -80,10 +100,50 @@ def publish(workspace: Workspace, folder: Path) -> None:
         upload(remote, folder)
         read_manifest(workspace, folder.name)
         adopt(folder, target)
-    elif not target.exists():
+    elif not folder.is_symlink():  # else the commit has had to start again
         with disk_errors(workspace.stores):
+            if target.exists():
+                if _is_whole(target):
+                    return
+                _put_aside(target, folder)
             move_into_place(folder, target)
-            folder.symlink_to(target.absolute())  # the commit may have to start again
+            folder.symlink_to(target.absolute())
+
+
+def _is_whole(segment: Path) -> bool:
+    """Hash every file of a segment and its manifest."""
+    content = _whole_manifest(segment)
+    try:
+        return content is not None and all(
+            sha256_of_file(segment / name) == expected
+            for name, expected in content["files"].items()
+        )
+    except OSError:
+        return False
+
+
+def _whole_manifest(segment: Path) -> dict[str, Any] | None:
+    """Read a segment's manifest; None if it is missing or damaged."""
+    try:
+        content = read_manifest_in(segment)
+        is_whole = content["manifest_digest"] == manifest_digest(content)
+    except (DatasetError, LookupError, TypeError):
+        return None
+    return content if is_whole else None
+
+
+def _put_aside(target: Path, fresh: Path) -> None:
+    """Move a damaged segment to where the fresh one was staged, which is removed.
+
+    Who has mapped its files keeps them until the end; who opens it now finds it whole
+    or, for a moment, missing.
+    """
+    logger.warning("%s: is damaged; what was just read takes its place", target)
+    old = _whole_manifest(target)
+    if old is not None and old["files"] == read_manifest_in(fresh)["files"]:
+        # The registry's rows were made from the old one, and say its paths.
+        write_atomically(fresh / MANIFEST, (target / MANIFEST).read_bytes())
+    target.rename(fresh.with_name(f"{fresh.name}.{uuid.uuid4().hex}.damaged"))
 
 
 def upload_early(workspace: Workspace, folders: Iterable[Path]) -> None:

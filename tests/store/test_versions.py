@@ -200,6 +200,68 @@ def test_staging_of_a_dead_process_is_swept_and_of_a_living_one_is_not(tmp_path)
     assert list(workspace.stores.iterdir()) == []
 
 
+def test_damaged_segment_is_replaced_where_its_sources_are_read_again(tmp_path, caplog):
+    workspace = new_workspace(tmp_path)
+    data = piece("a", random_frames(0, [2, 3]))
+    segment = commit(workspace, "w", data).version.segments[0].folder
+    commit(workspace, "again", data)
+    assert not caplog.records
+    for name in ("segment.zarr/atoms/coord/c/0/0", "facts.npy", "segment.json"):
+        content = bytearray((segment / name).read_bytes())
+        content[len(content) // 2] ^= 1
+        (segment / name).write_bytes(bytes(content))
+        assert verify(workspace, None).findings
+        commit(workspace, f"fresh-{name[-1]}", data)
+        assert verify(workspace, None).findings == ()
+        assert "is damaged; what was just read" in caplog.text
+        caplog.clear()
+    (segment / "segment.json").unlink()
+    commit(workspace, "last", data)
+    assert verify(workspace, None).findings == ()
+    np.testing.assert_array_equal(
+        open_dataset(workspace, "w").read([0, 1]).coord, data.frames.coord
+    )
+    assert sorted(path.name for path in workspace.stores.iterdir()) == [segment.name]
+
+
+def test_segment_put_in_the_place_of_a_damaged_one_keeps_its_manifest(tmp_path):
+    workspace = new_workspace(tmp_path)
+    frames = random_frames(0, [2, 3])
+    segment = commit(workspace, "w", piece("a", frames)).version.segments[0].folder
+    before = (segment / "segment.json").read_bytes()
+    (segment / "facts.npy").unlink()
+    elsewhere = source_entry("a", path="copied/a.out")
+    commit(workspace, "v", segment_data(frames, [elsewhere]))
+    assert (segment / "segment.json").read_bytes() == before
+    assert verify(workspace, None).findings == ()
+
+
+@pytest.mark.parametrize("what", ["energy", "theory", "aside"])
+def test_other_content_of_the_same_source_makes_another_segment(tmp_path, what):
+    workspace = new_workspace(tmp_path)
+    frames, theory, more = random_frames(0, [2, 3]), THEORY, {}
+    first = commit(workspace, "one", segment_data(frames, [source_entry("a")])).version
+    if what == "energy":
+        frames.energy[1] += 1e-9
+    elif what == "theory":
+        theory = {**THEORY, "cutoff": 500.0}
+    else:
+        more = {"theory_aside": {"hashes": {"Si": "sha256:1"}}}
+    entry = source_entry("a", theory=fingerprint(theory), **more)
+    data = segment_data(frames, [entry])
+    other = commit(workspace, "two", data, theories=[theory]).version
+    assert other.segments[0].id != first.segments[0].id
+    np.testing.assert_array_equal(other.read([0, 1]).energy, frames.energy)
+    told = other.segments[0].manifest["sources"][0]
+    assert (told["theory"], told.get("theory_aside")) == (
+        entry["theory"],
+        entry.get("theory_aside"),
+    )
+    assert verify(workspace, None).findings == ()
+    again = commit(workspace, "three", data, theories=[theory]).version
+    assert again.segments[0].id == other.segments[0].id
+
+
 WRITER = """
 import sys
 from pathlib import Path

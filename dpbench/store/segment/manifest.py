@@ -110,6 +110,29 @@ def read_remote_manifest(remote: RemoteStore, segment_id: str) -> dict[str, Any]
     return _parse_remote(remote, segment_id)[0]
 
 
+def segment_name(content: Mapping[str, Any]) -> str:
+    """Name a segment by what its manifest says that it holds, and how it is packed.
+
+    The sources alone would not do: what is read of one changes with the files beside
+    it (potentials, k-points) and with the library that reads it. Segments that were
+    written before ``frames_digest`` are named by their sources all the same.
+    """
+    identity: dict[str, Any] = {
+        "format": content["format"],
+        "role": content["role"],
+        "sources": [source["id"] for source in content["sources"]],
+    }
+    if content.get("frames_digest") is not None:
+        identity["frames"] = content["frames_digest"]
+        identity["theories"] = [
+            [source["theory"], source.get("theory_aside")]
+            for source in content["sources"]
+        ]
+    if content.get("packed") is not None:
+        identity["packed"] = content["packed"]
+    return hashlib.sha256(canonical_json(identity)).hexdigest()
+
+
 def storage_digest(files: Mapping[str, str]) -> str:
     """Digest {path: sha256}: says whether the files are those that were written."""
     content = canonical_json(dict(files))

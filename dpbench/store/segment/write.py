@@ -14,7 +14,6 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from dpbench.config import canonical_json
 from dpbench.elements import SYMBOLS
 from dpbench.frames import Frames
 from dpbench.store.files import (
@@ -71,27 +70,6 @@ class Encoding:
     ``layout.CHUNK_ROWS``."""
 
 
-def segment_id(
-    source_ids: Sequence[str],
-    *,
-    role: str,
-    packed: Mapping[str, Any] | None = None,
-) -> str:
-    """Name the segment of these sources: the same task always makes the same name.
-
-    A packed segment is named by its frames and encoding too: its sources stood in
-    other segments before.
-    """
-    identity: dict[str, Any] = {
-        "format": layout.FORMAT,
-        "role": role,
-        "sources": list(source_ids),
-    }
-    if packed is not None:
-        identity["packed"] = dict(packed)
-    return hashlib.sha256(canonical_json(identity)).hexdigest()
-
-
 def write_segment(
     folder: Path, data: SegmentData, *, encoding: Encoding | None = None
 ) -> str:
@@ -108,12 +86,15 @@ def write_segment(
     Raises:
         WorkspaceError: If the disk is full or cannot be written; nothing is left.
     """
-    packed = None
+    content = hashlib.sha256(data.digests.tobytes()).hexdigest()
+    told: dict[str, Any] = {
+        "format": layout.FORMAT,
+        "role": data.role,
+        "frames_digest": content,
+    }
     if encoding is not None:
-        content = hashlib.sha256(data.digests.tobytes()).hexdigest()
-        packed = {**asdict(encoding), "frames": content}
-    ids = [source["id"] for source in data.sources]
-    name = segment_id(ids, role=data.role, packed=packed)
+        told["packed"] = {**asdict(encoding), "frames": content}
+    name = manifest.segment_name({**told, "sources": data.sources})
     target = folder / name
     if target.exists():
         return name
@@ -126,7 +107,6 @@ def write_segment(
             encoded = encoding or Encoding()
             _write_group(temporary / layout.GROUP, data, systems, encoded)
             _write_facts(temporary / layout.FACTS, data, systems, reasons=reasons)
-            told = {} if packed is None else {"packed": packed}
             _write_manifest(
                 temporary, name, data, names=names, reasons=reasons, told=told
             )
@@ -301,9 +281,7 @@ def _write_manifest(
         for i, source in enumerate(data.sources)
     ]
     content = {
-        "format": layout.FORMAT,
         "id": name,
-        "role": data.role,
         "n_frames": data.frames.nframes,
         "n_atoms": int(data.frames.atom_offset[-1]),
         "bytes": sum((folder / file).stat().st_size for file in files),

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dpbench.config import canonical_json
 from dpbench.store.segment import layout
 from dpbench.store.segment.chunks import Place, array_of, damaged_places, frames_of
 from dpbench.store.segment.manifest import (
@@ -16,6 +15,7 @@ from dpbench.store.segment.manifest import (
     manifest_digest,
     manifest_text,
     segment_key,
+    segment_name,
     storage_digest,
 )
 from dpbench.store.shelf import Shelf
@@ -75,14 +75,7 @@ def verify_files(
 
 def _manifest_problem(content: Manifest, data: bytes, segment_id: str) -> str | None:
     """Say what does not fit in a manifest; raises what a wrong type raises."""
-    identity = {
-        "format": content["format"],
-        "role": content["role"],
-        "sources": [source["id"] for source in content["sources"]],
-    }
-    if content.get("packed") is not None:
-        identity["packed"] = content["packed"]
-    name = hashlib.sha256(canonical_json(identity)).hexdigest()
+    name = segment_name(content)
     if content["storage_digest"] != storage_digest(content["files"]):
         return "its storage digest does not fit its list of files; it is damaged"
     # Segments of format 1 and the first of format 2 have no digest of all.
