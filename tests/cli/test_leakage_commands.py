@@ -168,3 +168,10 @@ def test_show_lists_splits_with_their_names():
     (first, second) = as_json("dataset", "show", "w")["splits"]
     assert sorted([first["names"], second["names"]]) == [[], ["by-run"]]
     assert first["leakage"]["test"]["exact"] == 0
+
+
+def test_shares_far_from_those_asked_are_told(workspace):
+    plant(workspace, "few", {f"run{i}": walk(70 + i, 10) for i in range(3)})
+    shown = run("dataset", "split", "few").output
+    assert "train 33% of 80% asked" in shown
+    assert "0 frames from trajectories that train has frames of" in shown

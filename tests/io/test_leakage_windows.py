@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 from dpbench.frames import concatenate
+from dpbench.io.leakage import windows as leakage_windows
 from dpbench.io.leakage.windows import twins_between, twins_within
 from dpbench.io.quality.fingerprint import Fingerprints, invariant_fingerprints
 from dpbench.io.quality.twins import TOLERANCE, find_twins
-from dpbench.store.splits.twins import units
+from dpbench.store.splits.units import units
 from tests.io.planted import turned, walk
 
 
@@ -46,6 +47,19 @@ def test_windows_between_find_the_same_frames(window):
     whole, parts = find_twins(a, b), twins_between(a, b, window=window)
     assert len(set(whole.j.tolist())) > 100
     assert set(parts.j.tolist()) == set(whole.j.tolist())
+
+
+def test_no_window_between_is_larger_on_either_side(monkeypatch):
+    sizes = []
+
+    def spied(a, b=None):
+        sizes.extend([a.nframes, 0 if b is None else b.nframes])
+        return find_twins(a, b)
+
+    monkeypatch.setattr(leakage_windows, "find_twins", spied)
+    a, b = made_up(1, 20, twins=0), made_up(1, 200, twins=0)
+    twins_between(a, b, window=50)
+    assert max(sizes) == 50
 
 
 def test_windows_find_turned_frames():

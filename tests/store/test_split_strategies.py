@@ -12,7 +12,7 @@ from dpbench.errors import DatasetError
 from dpbench.store.dataset import open_dataset
 from dpbench.store.splits.dealing import Duration
 from dpbench.store.splits.making import make_split
-from dpbench.store.splits.twins import units
+from dpbench.store.splits.units import units
 from tests.store.synthetic import (
     commit,
     new_workspace,

@@ -147,7 +147,10 @@ def test_too_few_trajectories_are_cut_into_blocks_and_it_is_said(tmp_path):
     trajectories(workspace, "t", [100, 50])
     split = make_split(open_dataset(workspace, "t"))
     assert split.strategy == "block"
-    assert split.parameters["asked"] == "trajectory; 2 for 3 parts"
+    assert split.parameters["asked"] == (
+        "whole trajectories, but 2 trajectories are too few for 3 parts: each was cut "
+        "into blocks"
+    )
     assert split.parameters["n_in_gaps"] == 4
     assert sum(split.sizes.values()) == 146
 
@@ -287,3 +290,9 @@ def test_parts_are_opened_as_users_name_them(version):
     assert open_part(workspace, "t:all").split is None
     with pytest.raises(DatasetError, match="no part 'tset'"):
         open_part(workspace, "t:tset")
+
+
+@pytest.mark.parametrize("fractions", [{"train": 0.5, "test": 0.6}, {"train": 0.8}])
+def test_fractions_that_do_not_sum_to_one_are_refused(version, fractions):
+    with pytest.raises(DatasetError, match=r"sum to .*; expected 1\. Change one"):
+        make_split(version, fractions=fractions)

@@ -124,17 +124,26 @@ def _warn(parameters: dict[str, Any]) -> None:
     beside = parameters.get("neighbours_in_train", {})
     told = [f"{share:.0%} of {part}" for part, share in beside.items() if share > FEW]
     likeness = parameters.get("likeness")
-    if not told or (likeness is not None and likeness > UNLIKE):
+    if not told:
+        return
+    if likeness is not None and likeness > UNLIKE:
+        click.echo(
+            f"note: {' and '.join(told)} stand beside a training frame of the same "
+            f"trajectory, but neighbours differ by {likeness:.0%} of what any two of "
+            "its frames do. Such errors speak for the conditions of these "
+            "trajectories, not for new ones.",
+            err=True,
+        )
         return
     measured = (
-        "If the files are trajectories,"
+        "If neighbours are alike,"
         if likeness is None
-        else f"Neighbours differ by {likeness:.0%} of what any two frames of a file do:"
+        else f"Neighbours differ by {likeness:.0%} of what any two frames of one do:"
     )
     click.echo(
         f"warning: {' and '.join(told)} stand beside a training frame of the same "
-        f"file. {measured} errors on such frames say little about new structures. "
-        "Split by trajectory, or by block.",
+        f"trajectory. {measured} errors on such frames say little about new "
+        "structures. Split by trajectory, or by block.",
         err=True,
     )
 

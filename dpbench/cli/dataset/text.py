@@ -8,6 +8,9 @@ from dpbench.io.leakage.words import leakage_words
 
 Rows = Sequence[Mapping[str, Any]]
 
+FAR_OFF = 0.05
+"""Difference of a part's share from the one asked above which it is told."""
+
 MOST_COMPOSITIONS = 12
 """Compositions that ``show`` names; ``--json`` has them all."""
 
@@ -126,6 +129,7 @@ def split_text(facts: Mapping[str, Any]) -> str:
         f"  strategy      {facts['strategy']}, seed {facts['seed']}",
         f"  parts         {_counts(facts['sizes'], before=True)}",
     ]
+    lines += _far_off(facts["sizes"], parameters["fractions"], parameters["hold_out"])
     if "asked" in parameters:
         lines.append(f"  asked for     {parameters['asked']}")
     if parameters["n_in_gaps"]:
@@ -140,6 +144,19 @@ def split_text(facts: Mapping[str, Any]) -> str:
         for part, found in facts["leakage"].items()
     ]
     return "\n".join(lines)
+
+
+def _far_off(
+    sizes: Mapping[str, int], asked: Mapping[str, float], held: Mapping[str, Any]
+) -> list[str]:
+    """Say how far the shares of parts are from those asked, where that is far."""
+    total = sum(n for part, n in sizes.items() if part not in held)
+    told = [
+        f"{part} {sizes[part] / total:.0%} of {share:.0%} asked"
+        for part, share in asked.items()
+        if part in sizes and total and abs(sizes[part] / total - share) > FAR_OFF
+    ]
+    return [f"  shares        {', '.join(told)}"] if told else []
 
 
 def _versions(rows: Rows) -> str:

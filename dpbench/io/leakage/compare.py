@@ -3,8 +3,8 @@
 - **exact**: the same structure as it is written, whatever its labels.
 - **invariant**: the same structure, turned, mirrored, shifted, with atoms in another
   order or in other cell vectors. Exact copies are not counted again.
-- **same trajectory**: another frame of the same file and composition, with the number
-  of steps between the two. Exact copies count here too: 0 steps.
+- **same trajectory**: another frame of the same trajectory and composition, with the
+  number of steps between the two. Exact copies count here too: 0 steps.
 
 Exact and invariant need the frames' arrays; the third needs the facts alone.
 """
@@ -23,6 +23,7 @@ from dpbench.io.leakage.windows import twins_between, twins_within
 from dpbench.io.quality.twins import Pairs
 from dpbench.store.dataset import DatasetVersion
 from dpbench.store.digests import as_keys
+from dpbench.store.splits.trajectories import find_trajectories
 
 Index = NDArray[np.int64]
 
@@ -225,9 +226,11 @@ def _same_trajectory(
     a: DatasetVersion, one: Index, b: DatasetVersion, two: Index
 ) -> Level:
     """For each frame of b in a trajectory that a has too, find the nearest step."""
-    number: dict[tuple[str, str, str], int] = {}
-    known = version_codes(a, one, number)
-    found, partner, steps = nearest_codes(known, version_codes(b, two, number))
+    both = find_trajectories(a, b)
+    number: dict[tuple[int, str], int] = {}
+    known = version_codes(a, one, both, number)
+    wanted = version_codes(b, two, both, number)
+    found, partner, steps = nearest_codes(known, wanted)
     return _level(one[partner], two[found], steps)
 
 

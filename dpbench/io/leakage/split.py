@@ -12,6 +12,7 @@ from dpbench.io.leakage.prints import Prints, prints_of
 from dpbench.store.dataset import DatasetVersion
 from dpbench.store.splits.dealing import Gap
 from dpbench.store.splits.making import Split, Strategy, make_split, save_split
+from dpbench.store.splits.trajectories import find_trajectories
 
 NOT_ASKED = "the split was made with --skip-twins"
 """Why twins were not looked for."""
@@ -137,7 +138,7 @@ def _prints(version: DatasetVersion, most: int | None) -> tuple[Prints | None, s
 
 
 def likeness(version: DatasetVersion, prints: Prints) -> float | None:
-    """Measure how much more alike neighbouring frames of a file are than others.
+    """Measure how much more alike neighbouring frames are than others.
 
     Args:
         version: The version.
@@ -145,20 +146,21 @@ def likeness(version: DatasetVersion, prints: Prints) -> float | None:
 
     Returns:
         Median difference of the fingerprints of neighbours, as a share of the median
-        difference of any two frames of the same file and composition: near 1 where the
-        order of frames means nothing, small along a trajectory. None without such
-        pairs, or where all frames are equal.
+        difference of any two frames of the same trajectory and composition: near 1
+        where the order of frames means nothing, small along a trajectory. None
+        without such pairs, or where all frames are equal.
     """
     if prints.invariant is None:
         return None
     key = np.unique(prints.invariant.keys, return_inverse=True)[1].reshape(-1)
-    order = np.lexsort((version.step, key, version.source_of))
+    trajectory, position = find_trajectories(version).of(version)
+    order = np.lexsort((position, key, trajectory))
     shuffled = np.lexsort(
-        (np.random.default_rng(0).random(len(order)), key, version.source_of)
+        (np.random.default_rng(0).random(len(order)), key, trajectory)
     )
     medians = []
     for rank in (order, shuffled):
-        same = (version.source_of[rank[1:]] == version.source_of[rank[:-1]]) & (
+        same = (trajectory[rank[1:]] == trajectory[rank[:-1]]) & (
             key[rank[1:]] == key[rank[:-1]]
         )
         chosen = np.flatnonzero(same)[:: max(1, int(same.sum()) // LIKENESS_PAIRS)]

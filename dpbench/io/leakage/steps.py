@@ -1,14 +1,16 @@
 """Trajectories and steps of frames, as numbers that sort.
 
-A trajectory is a file, known by its content, and a composition. The code of a frame
-holds the number of its trajectory in its upper bits and its step in the lower ones, so
-that the nearest frame of the same trajectory is a neighbour in the order of codes.
+A trajectory is what ``store.splits.trajectories`` says, and a composition. The code of
+a frame holds the number of its trajectory in its upper bits and its position in the
+lower ones, so that the nearest frame of the same trajectory is a neighbour in the
+order of codes.
 """
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dpbench.store.dataset import DatasetVersion
+from dpbench.store.splits.trajectories import Trajectories
 
 Index = NDArray[np.int64]
 Trajectory = tuple[str, str, str]
@@ -20,7 +22,7 @@ STEP_BITS = 32
 def trajectories_of(
     version: DatasetVersion, frames: Index
 ) -> tuple[list[Trajectory], Index]:
-    """Name the trajectories that frames are from.
+    """Name the files and compositions that frames are from.
 
     Returns:
         (sha256, member, composition) of each, and (frame) which of them it is from.
@@ -52,21 +54,39 @@ def frame_codes(trajectory: Index | int, steps: NDArray[np.integer]) -> Index:
 
 
 def version_codes(
-    version: DatasetVersion, frames: Index, number: dict[Trajectory, int]
+    version: DatasetVersion,
+    frames: Index,
+    found: Trajectories,
+    number: dict[tuple[int, str], int],
 ) -> Index:
     """Make the codes of frames of a version.
 
     Args:
         version: The version.
         frames: Frame indices in version order.
-        number: Numbers of trajectories that are known; new ones are added.
+        found: Trajectories of its sources.
+        number: Numbers of trajectories and compositions that are known; new ones are
+            added.
 
     Returns:
         (frame), codes.
     """
-    keys, of_frame = trajectories_of(version, frames)
-    names = np.array([number.setdefault(key, len(number)) for key in keys], np.int64)
-    return frame_codes(names[of_frame], version.step[frames])
+    if not len(frames):
+        return np.zeros(0, dtype=np.int64)
+    trajectory, position = (of_frame[frames] for of_frame in found.of(version))
+    names, formula = np.unique(
+        np.array(version.formulas, dtype=str)[frames], return_inverse=True
+    )
+    pairs = np.stack([trajectory, formula.reshape(-1)], axis=1)
+    unique, of_pair = np.unique(pairs, axis=0, return_inverse=True)
+    numbers = np.array(
+        [
+            number.setdefault((t, str(names[f])), len(number))
+            for t, f in unique.tolist()
+        ],
+        dtype=np.int64,
+    )
+    return frame_codes(numbers[of_pair.reshape(-1)], position)
 
 
 def nearest_codes(

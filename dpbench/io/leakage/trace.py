@@ -18,6 +18,7 @@ from dpbench.io.leakage.steps import (
 )
 from dpbench.store.dataset import DatasetVersion
 from dpbench.store.masks import from_ranges, to_ranges
+from dpbench.store.splits.trajectories import find_trajectories
 
 MOST_TRAJECTORIES = 20_000
 """Trajectories above which nothing is remembered: model files shall stay small."""
@@ -70,12 +71,15 @@ def compare_with_trace(
     Returns:
         How many frames, and the fewest steps between one of them and the trace.
     """
-    number: dict[tuple[str, str, str], int] = {}
+    here = find_trajectories(version)
+    number: dict[tuple[int, str], int] = {}
+    codes = version_codes(version, frames, here, number)
     known = [np.zeros(0, dtype=np.int64)]
     for entry in trace["trajectories"]:
-        key = (entry["sha256"], entry["member"], entry["formula"])
-        steps = from_ranges(entry["steps"])
-        known.append(frame_codes(number.setdefault(key, len(number)), steps))
-    codes = version_codes(version, frames, number)
+        file = entry["sha256"], entry["member"]
+        trajectory = (here.of_file.get(file, -1), entry["formula"])
+        if trajectory in number:
+            position = here.start[file] + from_ranges(entry["steps"])
+            known.append(frame_codes(number[trajectory], position))
     found, _, distance = nearest_codes(np.concatenate(known), codes)
     return len(found), int(distance.min()) if len(found) else None

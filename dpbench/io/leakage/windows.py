@@ -4,6 +4,7 @@
 million frames. Here they pass by in windows.
 """
 
+import itertools
 from collections.abc import Iterator
 
 import numpy as np
@@ -47,16 +48,20 @@ def twins_between(a: Fingerprints, b: Fingerprints, *, window: int = WINDOW) -> 
     Args:
         a: Fingerprints.
         b: Others.
-        window: Frames of ``a`` at a time.
+        window: Frames of either at a time.
     """
-    if a.nframes <= window:
+    if max(a.nframes, b.nframes) <= window:
         return find_twins(a, b)
     found = []
-    for start in range(0, a.nframes, window):
-        frames = np.arange(start, min(start + window, a.nframes))
-        pairs = find_twins(a.select(frames), b)
-        found.append((frames[pairs.i], pairs.j, pairs.distance))
-    return _once(found)
+    for one, two in itertools.product(_runs(a, window), _runs(b, window)):
+        pairs = find_twins(a.select(one), b.select(two))
+        found.append((one[pairs.i], two[pairs.j], pairs.distance))
+    return _once(found) if found else find_twins(a, b)
+
+
+def _runs(prints: Fingerprints, window: int) -> list[Index]:
+    n = prints.nframes
+    return [np.arange(i, min(i + window, n)) for i in range(0, n, window)]
 
 
 def _windows(a: Fingerprints, window: int) -> Iterator[Index]:

@@ -14,10 +14,10 @@ def leakage_words(found: Mapping[str, Any]) -> str:
         found: As ``Leakage.facts`` gives it.
     """
     words = copies_and_twins(found["exact"], found["invariant"])
-    near = ""
-    if found["same_trajectory"]:
-        near = f" (nearest: {steps_words(found['nearest_steps'])})"
-    return f"{words}, {found['same_trajectory']} from its trajectories{near}"
+    count = found["same_trajectory"]
+    frames = counted(count, "frame", "frames")
+    near = f" (nearest: {steps_words(found['nearest_steps'])})" if count else ""
+    return f"{words}, {frames} from trajectories that train has frames of{near}"
 
 
 def copies_and_twins(exact: int | None, invariant: int | None) -> str:

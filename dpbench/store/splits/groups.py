@@ -1,7 +1,6 @@
 """Groups of frames that a split must not part."""
 
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import PurePath
@@ -10,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dpbench.errors import DatasetError
-from dpbench.store.dataset import DatasetVersion, SourceRecord
+from dpbench.store.dataset import DatasetVersion
+from dpbench.store.splits.trajectories import Trajectories, find_trajectories
 
 Index = NDArray[np.int64]
 
@@ -30,13 +30,13 @@ class Group:
 
 
 def find_groups(version: DatasetVersion, frames: Index) -> list[Group]:
-    """Group frames by trajectory: by file; one-frame files of a folder together."""
-    return _by_source(version, frames, _place)
+    """Group frames by trajectory, as ``trajectories`` explains."""
+    return _by_trajectory(version, frames, find_trajectories(version))
 
 
 def find_sources(version: DatasetVersion, frames: Index) -> list[Group]:
-    """Group frames by source file, files of one frame too."""
-    return _by_source(version, frames, _file)
+    """Group frames by source file, files of one frame too; a file that grew is one."""
+    return _by_trajectory(version, frames, find_trajectories(version, by_folder=False))
 
 
 def find_compositions(version: DatasetVersion, frames: Index) -> list[Group]:
@@ -92,82 +92,43 @@ def held_out_frames(
     }
 
 
-def _by_source(
-    version: DatasetVersion, frames: Index, place: Callable[[SourceRecord], str]
+def _by_trajectory(
+    version: DatasetVersion, frames: Index, found: Trajectories
 ) -> list[Group]:
-    """Group frames by the place of their source."""
-    members: dict[str, list[SourceRecord]] = {}
-    for source in version.sources:
-        members.setdefault(place(source), []).append(source)
-    key_of = {name: _content_key(sources) for name, sources in members.items()}
-    keys = [key_of[place(source)] for source in version.sources]
-    frames_of: dict[str, list[Index]] = {}
-    for chunk in _chunks(version, frames):
-        key = keys[int(version.source_of[chunk[0]])]
-        frames_of.setdefault(key, []).append(chunk)
-    return [
-        Group(
-            key=key,
-            frames=np.concatenate(chunks),
-            path=version.sources[int(version.source_of[chunks[0][0]])].path,
-            spacing=_spacing(version, chunks[0]) if len(chunks) == 1 else None,
+    """Group frames by trajectory, in the order of time."""
+    if not len(frames):
+        return []
+    number, position = (of_frame[frames] for of_frame in found.of(version))
+    members: dict[int, set[tuple[str, str]]] = {}
+    for file, trajectory in found.of_file.items():
+        members.setdefault(trajectory, set()).add(file)
+    order = np.lexsort((version.source_of[frames], position, number))
+    edges = np.flatnonzero(np.diff(number[order])) + 1
+    groups = []
+    for part in np.split(order, edges):
+        mine = frames[part]
+        # Named by the files' content: moving the files changes no split.
+        files = sorted(members[int(number[part[0]])])
+        groups.append(
+            Group(
+                key=" ".join(f"{sha256}#{member}" for sha256, member in files),
+                frames=mine,
+                path=version.sources[int(version.source_of[mine[0]])].path,
+                spacing=_spacing(version, mine, position[part]),
+            )
         )
-        for key, chunks in sorted(frames_of.items())
-    ]
+    return sorted(groups, key=lambda group: group.key)
 
 
-def _spacing(version: DatasetVersion, frames: Index) -> float | None:
-    """Return the least time between two frames of one source, fs."""
-    time_step = version.sources[int(version.source_of[frames[0]])].time_step
-    stride = np.diff(version.step[frames])
-    if time_step is None or not len(stride):
+def _spacing(version: DatasetVersion, frames: Index, position: Index) -> float | None:
+    """Return the least time between two frames of one trajectory, fs."""
+    sources = np.unique(version.source_of[frames]).tolist()
+    time_steps = {version.sources[i].time_step for i in sources}
+    time_step = time_steps.pop()
+    stride = np.diff(position)
+    if time_steps or time_step is None or not len(stride):
         return None
     return float(time_step * stride.min())
-
-
-def _chunks(version: DatasetVersion, frames: Index) -> list[Index]:
-    """Frames of each source in the order of time; sources in the order of names.
-
-    A folder of one-frame files is a trajectory too: ``scf2`` comes before ``scf10``.
-    """
-    source_of = version.source_of[frames]
-    order = np.lexsort((version.step[frames], source_of))
-    edges = np.flatnonzero(np.diff(source_of[order])) + 1
-    chunks = [frames[part] for part in np.split(order, edges) if len(part)]
-    sources = version.sources
-
-    def name(chunk: Index) -> tuple[list[tuple[int, str]], str]:
-        source = sources[int(version.source_of[chunk[0]])]
-        return _natural(source.path), source.sha256
-
-    return sorted(chunks, key=name)
-
-
-def _natural(path: str) -> list[tuple[int, str]]:
-    """Sort the numbers of a path by size."""
-    return [
-        (int(word), "") if word.isdigit() else (-1, word)
-        for word in re.split(r"([0-9]+)", path)
-    ]
-
-
-def _place(source: SourceRecord) -> str:
-    """Name what a source shares with those it must not be parted from."""
-    path = PurePath(source.path)
-    # A large DeePMD system is read in parts, each named by its first set.
-    is_part = source.format.startswith("deepmd/") and path.name.startswith("set.")
-    if source.n_read == 1 or is_part:
-        return str(path.parent)
-    return _file(source)
-
-
-def _file(source: SourceRecord) -> str:
-    return f"{source.sha256}#{source.member}"
-
-
-def _content_key(sources: Sequence[SourceRecord]) -> str:
-    """Name a group by its files' content: moving the files changes no split."""
-    return " ".join(sorted(f"{s.sha256}#{s.member}" for s in sources))
 
 
 def _fits(path: str, pattern: str) -> bool:

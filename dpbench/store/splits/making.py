@@ -53,7 +53,9 @@ from dpbench.store.splits.groups import (
     find_sources,
     held_out_frames,
 )
-from dpbench.store.splits.twins import join_groups, set_aside, units
+from dpbench.store.splits.trajectories import find_trajectories
+from dpbench.store.splits.twins import join_groups, set_aside
+from dpbench.store.splits.units import units
 
 __all__ = [
     "DEFAULT_FRACTIONS",
@@ -81,6 +83,9 @@ WHOLE_GROUPS = {
     "composition": find_compositions,
 }
 """Strategies that deal whole groups, and how each finds them."""
+
+SUM_TOLERANCE = 1e-6
+"""By how much the sum of fractions may differ from 1."""
 
 CUT = ("block", "time")
 """Strategies that cut trajectories; a gap can be set."""
@@ -169,15 +174,15 @@ def neighbours_in_train(
 
     Returns:
         For every part but ``train`` the share of its frames of which the frame before
-        or after in the same file is a training frame.
+        or after in the same trajectory is a training frame.
     """
-    order = np.lexsort((version.step, version.source_of))
-    source = version.source_of[order]
+    trajectory, position = find_trajectories(version).of(version)
+    order = np.lexsort((position, trajectory))
     is_train = np.zeros(version.nframes, dtype=np.bool_)
     is_train[parts.get("train", np.zeros(0, dtype=np.int64))] = True
     train = is_train[order]
     beside = np.zeros(version.nframes, dtype=np.bool_)
-    same = source[1:] == source[:-1]
+    same = trajectory[order[1:]] == trajectory[order[:-1]]
     beside[order[1:]] |= same & train[:-1]
     beside[order[:-1]] |= same & train[1:]
     return {
@@ -253,7 +258,11 @@ class _Dealer:
         strategy, shares = self._strategy, self._shares
         twins = f" ({n_found} before those that hold the same structures were joined)"
         if strategy == "trajectory":
-            self.told["asked"] = f"trajectory; {count} for {len(shares)} parts"
+            noun = "trajectory is" if count == 1 else "trajectories are"
+            self.told["asked"] = (
+                f"whole trajectories, but {count} {noun} too few for {len(shares)} "
+                "parts: each was cut into blocks"
+            )
             return
         raise DatasetError(
             f"{self._version.label}: has {count} groups to deal by {strategy}"
@@ -299,6 +308,11 @@ def _shares(
     open_parts = {name: float(f) for name, f in fractions.items() if name not in held}
     if any(not 0 <= f <= 1 for f in open_parts.values()):
         raise DatasetError(f"fractions {dict(fractions)}: expected numbers in 0 to 1.")
+    if fractions and abs(sum(fractions.values()) - 1) > SUM_TOLERANCE:
+        raise DatasetError(
+            f"fractions {dict(fractions)}: sum to {sum(fractions.values()):g}; "
+            "expected 1. Change one of them, or name one part more."
+        )
     total = sum(open_parts.values())
     if not total:
         return {}

@@ -10,36 +10,12 @@ training gives way to tests, and its other frames belong to no part.
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dpbench.store.splits.groups import Group, Index
+from dpbench.store.splits.units import units
 
 JOIN_SHARE = 0.5
 """Share of the smaller group's frames with twins in the other that makes them one."""
-
-
-def units(nframes: int, joined: NDArray[np.int64]) -> Index:
-    """Chain pairs of twins to units.
-
-    Args:
-        nframes: Number of frames.
-        joined: (pair, 2), frames that are twins.
-
-    Returns:
-        (frame), the lowest frame of each frame's unit; itself for a frame without twin.
-    """
-    unit_of = np.arange(nframes)
-    if not len(joined):
-        return unit_of
-    one, two = joined[:, 0], joined[:, 1]
-    while True:
-        low = np.minimum(unit_of[one], unit_of[two])
-        if (unit_of[one] == low).all() and (unit_of[two] == low).all():
-            return unit_of
-        # The units' names are joined, not the frames alone: chains shrink by halves.
-        for ends in (unit_of[one], unit_of[two], one, two):
-            np.minimum.at(unit_of, ends, low)
-        unit_of = unit_of[unit_of]
 
 
 def join_groups(groups: Sequence[Group], unit_of: Index) -> list[Group]:
