@@ -114,12 +114,7 @@ def commit_version(
     key = key_of(workspace, name)
 
     def add_to(head: Head, number: int) -> _Made | None:
-        if key_of(workspace, name, is_quiet=True) != key:
-            raise WorkspaceError(
-                f"{name}: another dataset has just been given this name; nothing was "
-                "added. Run the command again to add to that one, or choose another "
-                "name."
-            )
+        _refuse_new_owner(workspace, name, key)
         if expected_head is not None:
             _refuse_retracted(workspace, expected_head)
         draft = Draft(head, content)
@@ -150,6 +145,15 @@ def commit_version(
         n_added=version.nframes - (head.nframes if head else 0),
         n_repeated=draft.n_repeated,
     )
+
+
+def _refuse_new_owner(workspace: Workspace, name: str, key: str) -> None:
+    """Refuse to go on where ``name`` no longer means the dataset ``key``."""
+    if key_of(workspace, name, is_quiet=True) != key:
+        raise WorkspaceError(
+            f"{name}: another dataset has just been given this name; nothing was "
+            "added. Run the command again to add to that one, or choose another name."
+        )
 
 
 def derive_version(

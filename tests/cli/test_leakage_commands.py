@@ -80,7 +80,8 @@ def test_leakage_between_parts_of_a_named_split():
 def test_split_tells_and_files_what_parts_share(workspace):
     done = run("dataset", "split", "w", "--strategy", "time", "--name", "later")
     assert "split 'later' dpb1:" in done.stdout
-    assert "test has in common with train: 0 copies, 0 twins, 6 frames from" in (done.stdout)
+    words = "test has in common with train: 0 copies, 0 twins, 6 frames from"
+    assert words in done.stdout
     split = find_split(open_dataset(workspace, "w"))
     assert split.leakage["test"]["same_trajectory"] == 6
     assert split.leakage["test"]["exact"] == 0
