@@ -37,7 +37,7 @@ def test_npy_is_declared_by_a_file_and_a_mix_is_shown(run, shared_data, tmp_path
     other.write_text('code = "qe"\nfunctional = "PBE"\n')
     refused = run(*ingest, "--theory", other)
     assert refused.exit_code == 1
-    assert "functional: LDA-PZ in 1 source" in refused.output
+    assert "functional: LDA-PZ [A] but PBE [B]" in " ".join(refused.output.split())
     assert run(*ingest, "--theory", other, "--allow-mixed-theory").exit_code == 0
     shown = run("dataset", "show", "si").output
     assert "mixed theory (--allow-mixed-theory)" in shown

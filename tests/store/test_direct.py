@@ -17,6 +17,7 @@ from dpbench.store.files import sha256_of_tree
 from dpbench.store.gather.buffer import FrameBuffer
 from dpbench.store.segment import layout
 from dpbench.store.segment.direct import open_array
+from dpbench.store.segment.manifest import manifest_digest, manifest_text
 from tests.store.synthetic import new_workspace, random_frames, trajectories
 
 LENGTHS = [6, 3]
@@ -64,7 +65,8 @@ def rewrite(workspace, values=None, **form):
     array[:] = old
     manifest = json.loads((folder / "segment.json").read_text())
     manifest["files"] = sha256_of_tree(folder)
-    (folder / "segment.json").write_text(json.dumps(manifest))
+    manifest["manifest_digest"] = manifest_digest(manifest)
+    (folder / "segment.json").write_text(manifest_text(manifest))
     return path
 
 

@@ -154,9 +154,10 @@ def test_contradicting_levels_of_theory_are_refused_unless_allowed(tmp_path):
     other = segment_data(
         random_frames(1, [2]), [source_entry("b", theory=fingerprint(pbe))]
     )
-    with pytest.raises(
-        DatasetError, match=r"functional: LDA-PZ in 1 source, .* but PBE"
-    ):
+    words = (
+        r"functional: LDA-PZ \[A\] but PBE \[B\]\. \[A\] 1 source, e\.g\. runs/a\.out"
+    )
+    with pytest.raises(DatasetError, match=words):
         commit(workspace, "w", other, theories=[pbe])
     assert objects.version_numbers(workspace, "w") == [1]
     mixed = commit(workspace, "w", other, theories=[pbe], allow_mixed_theory=True)
@@ -176,7 +177,7 @@ def test_rightly_differing_theories_go_together_and_undeclared_ones_do_not(tmp_p
         if theory:
             assert commit(workspace, "w", data, theories=[theory]).is_new
             continue
-        with pytest.raises(DatasetError, match="undeclared in 1 source"):
+        with pytest.raises(DatasetError, match=r"declared \[A\] but undeclared \[B\]"):
             commit(workspace, "w", data, theories=[theory])
         assert commit(workspace, "u", data, theories=[theory]).is_new
 
