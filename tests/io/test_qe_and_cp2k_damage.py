@@ -78,3 +78,25 @@ def test_damage_gives_judged_frames_or_a_source_error(shared_data, tmp_path, nam
         assert kept.has_force.all()
         assert all(isinstance(reason, Quarantine) for reason in source.quarantine)
     assert read > 0
+
+
+def test_a_doubled_row_of_the_stress_costs_the_virial(shared_data, tmp_path):
+    text = (shared_data / FIXTURES / "si8_relax.out").read_text()
+    lines = text.splitlines(keepends=True)
+    table = next(i for i, line in enumerate(lines) if "total   stress" in line)
+    lines[table + 2 : table + 2] = lines[table + 1 : table + 3]
+    (tmp_path / "a.out").write_text("".join(lines))
+    source = qe.read(SourceFiles(format="qe", paths=(tmp_path / "a.out",)))
+    assert not source.frames.has_virial[0]
+    assert source.frames.has_virial[1]
+
+
+def test_more_positions_than_atoms_are_refused(shared_data, tmp_path):
+    text = (shared_data / FIXTURES / "si8_relax.out").read_text()
+    fewer = text.replace(
+        "atoms/cell      =            8", "atoms/cell      =            3"
+    )
+    assert fewer != text
+    (tmp_path / "a.out").write_text(fewer)
+    with pytest.raises(SourceError, match="goes on after the 3 atoms"):
+        qe.read(SourceFiles(format="qe", paths=(tmp_path / "a.out",)))
