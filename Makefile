@@ -39,7 +39,7 @@ test: .venv/dev.stamp
 	$(ONE_THREAD) $(PYTHON) -m pytest -n 2 -m "$(QUICK)"
 
 test-full: .venv/dev.stamp
-	$(ONE_THREAD) DPBENCH_KILLS=50 DPBENCH_FLIPS=20 DPBENCH_FUZZ=5000 \
+	$(ONE_THREAD) DPBENCH_KILLS=50 DPBENCH_FLIPS=20 DPBENCH_FUZZ=1500 \
 		$(PYTHON) -m pytest -n 2
 
 shapes: .venv/dev.stamp
