@@ -1,0 +1,27 @@
+"""What a step costs, counted, and what the machine can do, measured.
+
+``counts`` tells FLOPs and bytes of each kernel from sizes alone; ``machine`` measures
+the peak of matrix products and of memory. Their quotient with a measured time is the
+fraction of the roof that a kernel reaches.
+"""
+
+from dpbench.kernels.roofline.counts import (
+    EmbeddingShape,
+    StepShape,
+    Work,
+    md_step,
+    total,
+    training_step,
+)
+from dpbench.kernels.roofline.machine import Peak, measure_peak
+
+__all__ = [
+    "EmbeddingShape",
+    "Peak",
+    "StepShape",
+    "Work",
+    "md_step",
+    "measure_peak",
+    "total",
+    "training_step",
+]
