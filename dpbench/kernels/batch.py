@@ -6,10 +6,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dpbench.shapes import Bool, Float, Float64, Int64
+from dpbench.shapes import Bool, Float, Float64, Int32, Int64
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False, weakref_slot=True)
 class Batch:
     """Frames of any composition, their labels, and their directed edges.
 
@@ -19,7 +19,12 @@ class Batch:
     centre to neighbours of one type. Labels stay float64 whatever the model's
     precision is: an energy of -3e4 eV has steps of 2e-3 eV in float32. All tensors
     lie on one device; tuples of offsets stay on the host, so that no step waits for
-    the device to learn a size.
+    the device to learn a size. What is stored per edge is int32, because bytes an edge
+    decide how many frames stay in memory.
+
+    Two batches are equal only if they are one object. A resident frame gives the very
+    same object each time, so that what is derived from it may be kept beside it, in a
+    ``weakref.WeakKeyDictionary``; nobody writes into its tensors.
     """
 
     frame_offset: Int64[Tensor, " frame_plus_one"]
@@ -32,11 +37,11 @@ class Batch:
     """The atoms sorted by type; rows of the descriptor come in this order."""
     atom_type_offset: tuple[int, ...]
     """(type + 1), first row of each type in ``atom_order``."""
-    edge_i: Int64[Tensor, " edge"]
+    edge_i: Int32[Tensor, " edge"]
     """Centre atom."""
-    edge_j: Int64[Tensor, " edge"]
+    edge_j: Int32[Tensor, " edge"]
     """Neighbour atom (may equal the centre: its own periodic image)."""
-    edge_row: Int64[Tensor, " edge"]
+    edge_row: Int32[Tensor, " edge"]
     """Row of the centre in ``atom_order``."""
     edge_vec: Float[Tensor, "edge 3"]
     """coord[j] + shift @ box - coord[i], Å; formed in float64, then cast to the

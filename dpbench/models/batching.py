@@ -84,14 +84,14 @@ def sort_edges(
     columns = np.arange(ntypes)[:, np.newaxis] * natoms + np.arange(natoms + 1)
     row_offset = start[columns]
     atom_type_offset = np.searchsorted(atype[atom_order], np.arange(ntypes + 1))
-    centre = np.asarray(edge_i, dtype=np.int64)[edge_order]
+    centre = np.asarray(edge_i, dtype=np.int32)[edge_order]
     most = counts.max(axis=1) if natoms else np.zeros(ntypes, dtype=np.int64)
     return {
         "atom_order": atom_order,
         "atom_type_offset": tuple(atom_type_offset.tolist()),
         "edge_i": centre,
-        "edge_j": np.asarray(edge_j, dtype=np.int64)[edge_order],
-        "edge_row": row[centre],
+        "edge_j": np.asarray(edge_j, dtype=np.int32)[edge_order],
+        "edge_row": row[centre].astype(np.int32),
         "row_offset": row_offset,
         "pair_offset": tuple(map(tuple, row_offset[:, atom_type_offset].tolist())),
         "most_neighbours": tuple(most.tolist()),
