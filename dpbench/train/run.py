@@ -23,6 +23,7 @@ from dpbench.train.loader import prefetch
 from dpbench.train.loop import Hooks, LoopState, run_loop
 from dpbench.train.progress import Reporter, Silent
 from dpbench.train.provenance import end_provenance, row_values
+from dpbench.train.roofline import Tally, counted, reached, words
 from dpbench.train.runs import logging_to
 from dpbench.train.session import Session, begin, go_on
 from dpbench.train.state import checkpoint_path, prune, save_checkpoint
@@ -62,6 +63,9 @@ class TrainReport:
     """Whether the run was asked to stop before its end."""
     last: CurveRow | None
     """Last point of the learning curve."""
+    roofline: dict[str, Any]
+    """FLOPs of a step and the part of the machine's peak that was reached; empty
+    where the run did not end or the model is not counted."""
 
     def summary(self) -> str:
         """Word the outcome for a person; the model's path comes last."""
@@ -77,6 +81,8 @@ class TrainReport:
                     f"force {values[1]:.3g} eV/Å, virial {values[2] * 1000:.3g} "
                     "meV/atom"
                 )
+        if self.roofline:
+            lines.append(f"speed            {words(self.roofline)}")
         lines.append(f"learning curve   {self.run_folder / 'curve.png'}")
         if self.model_path is None:
             lines.append(
@@ -101,6 +107,7 @@ class TrainReport:
             "seconds": self.seconds,
             "interrupted": self.interrupted,
             "last": None if self.last is None else row_values(self.last),
+            "roofline": self.roofline,
         }
 
 
@@ -150,13 +157,20 @@ def train(
         )
     for note in session.notes:
         reporter.note(note)
+    tally = Tally()
     with logging_to(session.folder):
-        _run(session, reporter)
+        _run(session, reporter, tally)
     if session.state.rows:
         title = f"{session.version.label}, run {session.run_id}"
         draw_curve(session.state.rows, session.folder / "curve.png", title=title)
     if session.state.interrupted:
         return _report(session, None, None)
+    session.provenance["roofline"] = reached(
+        session.model,
+        tally,
+        engine=session.provenance["engine"],
+        seconds=session.state.seconds - session.state.began_at,
+    )
     digest = _file(workspace, session, target)
     return _report(session, target, digest)
 
@@ -217,7 +231,7 @@ class _Recorder:
         self._reporter.row(row)
 
 
-def _run(session: Session, reporter: Reporter) -> None:
+def _run(session: Session, reporter: Reporter, tally: Tally) -> None:
     """Run the loop, with checkpoints, curve and the wish to stop."""
     state, plan = session.state, session.plan
     told = json.dumps(session.provenance, indent=1, ensure_ascii=False)
@@ -243,7 +257,7 @@ def _run(session: Session, reporter: Reporter) -> None:
                 session.model,
                 session.optimiser,
                 session.schedule,
-                prefetch(session.make_batch, state.step, plan.steps),
+                counted(prefetch(session.make_batch, state.step, plan.steps), tally),
                 plan=plan,
                 state=state,
                 hooks=Hooks(
@@ -297,4 +311,5 @@ def _report(
         seconds=round(state.seconds, 3),
         interrupted=state.interrupted,
         last=state.rows[-1] if state.rows else None,
+        roofline=session.provenance.get("roofline", {}),
     )

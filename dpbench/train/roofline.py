@@ -1,0 +1,146 @@
+"""How close a training run came to what the machine can do; for its record."""
+
+from collections.abc import Generator, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from dpbench.kernels.batch import Batch
+from dpbench.kernels.roofline import (
+    EmbeddingShape,
+    StepShape,
+    measure_peak,
+    total,
+    training_step,
+)
+from dpbench.models.config import ModelConfig, SeE2AConfig
+from dpbench.models.parameters import DTYPES
+from dpbench.models.potential import DeepPotential
+
+PEAK_SECONDS = 0.05
+"""Time for each of the two products that are measured at the end of a run."""
+
+KNOTS_PER_NET = 1024
+"""Knots of an embedding net that a tabulating engine evaluates in a step."""
+
+
+@dataclass(kw_only=True, slots=True)
+class Tally:
+    """What the batches of a run held, added up as they pass."""
+
+    steps: int = 0
+    """Batches."""
+    atoms: int = 0
+    """Atoms of all batches."""
+    edges: int = 0
+    """Directed edges of all batches."""
+
+
+def counted(batches: Iterator[Batch], tally: Tally) -> Generator[Batch, None, None]:
+    """Hand on batches and add up their sizes; closes a generator with itself."""
+    source = batches if isinstance(batches, Generator) else (b for b in batches)
+    with closing(source):
+        for batch in source:
+            tally.steps += 1
+            tally.atoms += len(batch.atype)
+            tally.edges += len(batch.edge_i)
+            yield batch
+
+
+def step_shape(
+    config: ModelConfig,
+    *,
+    atoms: float,
+    edges: float,
+    parameters: int = 0,
+    knots_per_net: int = 0,
+) -> StepShape | None:
+    """Return the sizes of a step, or None for a model that is not counted.
+
+    Args:
+        config: The model.
+        atoms: Atoms of the step.
+        edges: Directed edges of the step.
+        parameters: Parameters of the model.
+        knots_per_net: Knots of each embedding net, where it is tabulated.
+    """
+    descriptor = config.descriptor
+    if not isinstance(descriptor, SeE2AConfig):
+        return None
+    ntypes = len(config.type_map)
+    nets = ntypes if descriptor.type_one_side else ntypes**2
+    embedding = EmbeddingShape(
+        edges=edges,
+        neuron=descriptor.neuron,
+        axis=descriptor.axis_neuron,
+        nets=nets,
+        knots=nets * knots_per_net,
+    )
+    return StepShape(
+        atoms=atoms,
+        embeddings=(embedding,),
+        fitting=config.fitting.neuron,
+        itemsize=DTYPES[config.precision].itemsize,
+        fittings=ntypes,
+        parameters=parameters,
+    )
+
+
+def reached(
+    model: DeepPotential, tally: Tally, *, engine: str, seconds: float
+) -> dict[str, Any]:
+    """Say what the steps of a session cost, and which part of the peak they reached.
+
+    The time is the whole session's, validation and checkpoints included; the peak is
+    that of matrix products in the model's precision, measured here and now.
+
+    Args:
+        model: The model.
+        tally: The batches of the session.
+        engine: Name of the training engine; ``table`` tabulates the embedding.
+        seconds: Time of the session, s.
+
+    Returns:
+        Plain JSON values; empty where nothing can be said.
+    """
+    is_tabulated = engine == "table"
+    shape = step_shape(
+        model.config,
+        atoms=tally.atoms / max(tally.steps, 1),
+        edges=tally.edges / max(tally.steps, 1),
+        parameters=model.parameters.flat.numel(),
+        knots_per_net=KNOTS_PER_NET if is_tabulated else 0,
+    )
+    if shape is None or not tally.steps or seconds <= 0:
+        return {}
+    work = total(training_step(shape, tabulated=is_tabulated))
+    rows = max(1, round(shape.atoms / shape.fittings))
+    inner, columns = shape.fitting_layers[0]
+    peak = measure_peak(
+        model.dtype,
+        device=model.device,
+        products=[(rows, inner, columns)],
+        seconds=PEAK_SECONDS,
+        with_streams=False,
+    )
+    gflop_s = 1e-9 * work.flops * tally.steps / seconds
+    return {
+        "flops_per_step": round(work.flops),
+        "bytes_per_step": round(work.bytes),
+        "gflop_s": float(f"{gflop_s:.4g}"),
+        "peak_gflop_s": round(peak.gflop_s, 1),
+        "fraction_of_peak": float(f"{gflop_s / peak.gflop_s:.4g}"),
+        "steps_counted": tally.steps,
+        "threads": torch.get_num_threads(),
+    }
+
+
+def words(found: dict[str, Any]) -> str:
+    """Put what ``reached`` returns into a line."""
+    return (
+        f"{found['flops_per_step'] / 1e9:.3g} GFLOP a step, "
+        f"{found['gflop_s']:.3g} GFLOP/s: {100 * found['fraction_of_peak']:.2g} % of the "
+        f"{found['peak_gflop_s']:.0f} GFLOP/s that matrix products reach here"
+    )
