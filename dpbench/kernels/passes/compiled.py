@@ -1,0 +1,149 @@
+"""The passes over edges on the CPU: checks and allocation around ``loops`` (numba)."""
+
+import torch
+from torch import Tensor
+
+from dpbench.kernels.passes import loops, reference
+from dpbench.kernels.passes.data import Edges, Layout, Normal
+from dpbench.kernels.passes.trial import largest_error
+from dpbench.kernels.tables import Tables
+from dpbench.kernels.threads import use_threads
+
+BLOCK_ROWS = 128
+"""Rows whose moments stay in a core's cache while P4 walks over the tables."""
+
+
+def prepare(edge_vec: Tensor, layout: Layout, normal: Normal, tables: Tables) -> Edges:
+    """Form environment rows and find each edge's place in its table."""
+    n = len(edge_vec)
+    out = Edges(
+        vec=edge_vec.contiguous(),
+        rows=edge_vec.new_empty(n, 4),
+        radial=edge_vec.new_empty(n, 3),
+        interval=torch.empty(n, dtype=torch.int32),
+        x=edge_vec.new_empty(n),
+        extended=0,
+    )
+    mask = normal.mask
+    if mask is None:
+        mask = edge_vec.new_ones(layout.net.shape)
+    outside = loops.prepare(
+        _arrays(out.vec, out.rows, out.radial, out.interval, out.x),
+        _arrays(layout.row_offset, layout.row_type, layout.net),
+        _arrays(normal.davg, normal.inverse_std, mask),
+        (normal.rcut, normal.rcut_smth, normal.protection),
+        _arrays(tables.lower, tables.step, tables.first),
+    )
+    return out._replace(extended=int(outside))
+
+
+def moments(edges: Edges, layout: Layout, tables: Tables) -> Tensor:
+    """P1: return sum_e R (x) G(s) of each row."""
+    coefficients = tables.coefficients
+    out = coefficients.new_empty(len(layout.row_type), 4, coefficients.shape[2])
+    loops.moments(
+        *_arrays(edges.rows, edges.interval, edges.x, layout.row_offset),
+        *_arrays(coefficients, out),
+        use_threads(),
+    )
+    return out
+
+
+def edge_gradient(
+    grad_x: Tensor, edges: Edges, layout: Layout, normal: Normal, tables: Tables
+) -> Tensor:
+    """P2: return dE/dd of each edge from dE/dX, eV/Å."""
+    out = edges.vec.new_empty(len(edges.vec), 3)
+    loops.edge_gradient(
+        _arrays(edges.vec, edges.rows, edges.radial, edges.interval, edges.x),
+        _arrays(layout.row_offset, layout.row_type, layout.net),
+        *_arrays(normal.inverse_std, _inverse(tables, edges), tables.coefficients),
+        *_arrays(grad_x, out),
+        use_threads(),
+    )
+    return out
+
+
+def assemble(
+    grad: Tensor, edges: Edges, layout: Layout, *, with_virial: bool
+) -> tuple[Tensor, Tensor]:
+    """Return forces (eV/Å) and virials (eV; zero unless wanted), in float64."""
+    force = torch.zeros(len(layout.frame_idx), 3, dtype=torch.float64)
+    virial = torch.zeros(layout.nframes, 3, 3, dtype=torch.float64)
+    loops.assemble(
+        *_arrays(grad, edges.vec, layout.edge_i, layout.edge_j, layout.frame_idx),
+        *_arrays(force, virial),
+        with_virial,
+    )
+    return force, virial
+
+
+def tangent_rows(
+    edges: Edges,
+    layout: Layout,
+    normal: Normal,
+    atom_dot: Tensor,
+    strain: Tensor | None,
+) -> Tensor:
+    """Return R' = J d' with d'_e = u_j - u_i - d S of the edge's frame."""
+    out = edges.vec.new_empty(len(edges.vec), 4)
+    tilt = atom_dot.new_zeros(0, 3, 3) if strain is None else strain
+    loops.tangent_rows(
+        _arrays(edges.vec, edges.radial),
+        _arrays(layout.edge_i, layout.edge_j, layout.edge_row),
+        _arrays(layout.row_type, layout.frame_idx),
+        *_arrays(normal.inverse_std, atom_dot, tilt, out),
+    )
+    return out
+
+
+def tangent_moments(
+    rows_dot: Tensor, edges: Edges, layout: Layout, tables: Tables
+) -> Tensor:
+    """P3: return X' = sum_e R' (x) G + R (x) G' s' of each row."""
+    coefficients = tables.coefficients
+    out = coefficients.new_empty(len(layout.row_type), 4, coefficients.shape[2])
+    loops.tangent_moments(
+        _arrays(edges.rows, rows_dot, edges.interval, edges.x),
+        _arrays(layout.row_offset, layout.row_type, layout.net),
+        *_arrays(_inverse(tables, edges), coefficients, out),
+        use_threads(),
+    )
+    return out
+
+
+def adjoint(
+    grads: tuple[Tensor, Tensor],
+    rows_dot: Tensor,
+    edges: Edges,
+    layout: Layout,
+    tables: Tables,
+) -> Tensor:
+    """P4: return the gradient by the tables' coefficients."""
+    shape = tables.coefficients.shape
+    nrows = len(layout.row_type)
+    workers = min(use_threads(), max(1, -(-nrows // BLOCK_ROWS)))
+    out = tables.coefficients.new_zeros(workers, *shape)
+    loops.adjoint(
+        _arrays(edges.rows, rows_dot, edges.interval, edges.x),
+        _arrays(layout.row_offset, layout.row_type, layout.net),
+        *_arrays(_inverse(tables, edges), *grads, out),
+        BLOCK_ROWS,
+    )
+    return out[0] if workers == 1 else out.sum(dim=0)
+
+
+def check(dtype: torch.dtype) -> float:
+    """Return the largest relative error against the reference on a small problem."""
+    from dpbench.kernels.passes import compiled
+
+    return largest_error(compiled, reference, dtype)
+
+
+def _inverse(tables: Tables, edges: Edges) -> Tensor:
+    """Return 1 / step of each table in the precision of the edges."""
+    return (1 / tables.step).to(edges.x.dtype)
+
+
+def _arrays(*tensors: Tensor):  # type: ignore[no-untyped-def]
+    return tuple(tensor.detach().contiguous().numpy() for tensor in tensors)

@@ -1,0 +1,321 @@
+"""The loops of the passes over edges, compiled by numba.
+
+Inner loops run over channels, contiguous, and vectorise. Reordering sums is allowed
+(``reassoc``); nothing that would hide a NaN is. Constants are made of the arrays'
+type, since a literal would turn float32 into float64. Where rows are independent, each
+thread takes one run of rows with scratch rows of its own.
+"""
+
+import numpy as np
+from numba import njit, prange
+
+_FAST = {"reassoc", "contract", "nsz"}
+
+
+@njit(cache=True, nogil=True, fastmath=_FAST)
+def prepare(edges, layout, normal, cutoffs, tables):  # type: ignore[no-untyped-def]
+    """Fill rows, radial, interval and x; return how many edges lie outside."""
+    vec, rows, radial, interval, place = edges
+    row_offset, row_type, nets = layout
+    davg, inverse_std, mask = normal
+    rcut, rcut_smth, protection = cutoffs
+    lower, step, first = tables
+    width = rcut - rcut_smth
+    outside = 0
+    for t in range(row_offset.shape[0]):
+        for a in range(row_offset.shape[1] - 1):
+            centre = row_type[a]
+            keep = float(mask[centre, t])
+            net = nets[centre, t]
+            count = first[net + 1] - first[net]
+            for e in range(row_offset[t, a], row_offset[t, a + 1]):
+                x, y, z = float(vec[e, 0]), float(vec[e, 1]), float(vec[e, 2])
+                r = np.sqrt(x * x + y * y + z * z)
+                u = min(max((r - rcut_smth) / width, 0.0), 1.0)
+                w = u * u * u * ((15.0 - 6.0 * u) * u - 10.0) + 1.0
+                v = u * (1.0 - u)
+                dw = -30.0 / width * v * v
+                q = 1.0 / (r + protection)
+                f = w * q
+                h = f * q
+                df = dw * q - h
+                dh = (df - h) * q
+                s = (f - davg[centre, 0]) * inverse_std[centre, 0] * keep
+                rows[e, 0] = s
+                rows[e, 1] = (h * x - davg[centre, 1]) * inverse_std[centre, 1] * keep
+                rows[e, 2] = (h * y - davg[centre, 2]) * inverse_std[centre, 2] * keep
+                rows[e, 3] = (h * z - davg[centre, 3]) * inverse_std[centre, 3] * keep
+                radial[e, 0] = h * keep
+                radial[e, 1] = df / r * keep
+                radial[e, 2] = dh / r * keep
+                at = (s - lower[net]) / step[net]
+                # A NaN compares false everywhere: it takes piece 0 and stays a NaN.
+                k, begin = 0, 0
+                if at > count:
+                    k, begin = first[len(first) - 1] + 2 * net + 1, count
+                elif at < 0.0:
+                    k = first[len(first) - 1] + 2 * net
+                elif at >= 0.0:
+                    begin = min(int(at), count - 1)
+                    k = first[net] + begin
+                interval[e] = k
+                place[e] = at - begin
+                if at < -1e-6 or at > count + 1e-6:
+                    outside += 1
+    return outside
+
+
+@njit(cache=True, nogil=True, fastmath=_FAST)
+def _value(piece, x, g):  # type: ignore[no-untyped-def]
+    """Write G."""
+    c0, c1, c2, c3, c4, c5 = piece[0], piece[1], piece[2], piece[3], piece[4], piece[5]
+    for c in range(len(g)):
+        g[c] = c0[c] + x * (c1[c] + x * (c2[c] + x * (c3[c] + x * (c4[c] + x * c5[c]))))
+
+
+@njit(cache=True, nogil=True, fastmath=_FAST)
+def _both(piece, x, inverse, g, dg):  # type: ignore[no-untyped-def]
+    """Write G and dG/ds; ``inverse`` is one over the width of the piece."""
+    c0, c1, c2, c3, c4, c5 = piece[0], piece[1], piece[2], piece[3], piece[4], piece[5]
+    for c in range(len(g)):
+        value = c5[c]
+        slope = value
+        value = value * x + c4[c]
+        slope = slope * x + value
+        value = value * x + c3[c]
+        slope = slope * x + value
+        value = value * x + c2[c]
+        slope = slope * x + value
+        value = value * x + c1[c]
+        slope = slope * x + value
+        g[c] = value * x + c0[c]
+        dg[c] = slope * inverse
+
+
+@njit(cache=True, nogil=True, fastmath=_FAST, parallel=True)
+def moments(rows, interval, place, row_offset, coefficients, out, workers):  # type: ignore[no-untyped-def]
+    """P1: write sum_e R (x) G of each row to ``out`` (row, 4, width)."""
+    nrows, width = row_offset.shape[1] - 1, coefficients.shape[2]
+    for worker in prange(workers):
+        g = np.empty(width, out.dtype)
+        for a in range(nrows * worker // workers, nrows * (worker + 1) // workers):
+            x0, x1, x2, x3 = out[a, 0], out[a, 1], out[a, 2], out[a, 3]
+            x0[:] = 0
+            x1[:] = 0
+            x2[:] = 0
+            x3[:] = 0
+            for t in range(row_offset.shape[0]):
+                for e in range(row_offset[t, a], row_offset[t, a + 1]):
+                    r0, r1, r2, r3 = rows[e, 0], rows[e, 1], rows[e, 2], rows[e, 3]
+                    _value(coefficients[interval[e]], place[e], g)
+                    for c in range(width):
+                        x0[c] += r0 * g[c]
+                        x1[c] += r1 * g[c]
+                        x2[c] += r2 * g[c]
+                        x3[c] += r3 * g[c]
+
+
+@njit(cache=True, nogil=True, fastmath=_FAST, parallel=True)
+def edge_gradient(
+    edges, layout, inverse_std, inverse, coefficients, grad_x, out, workers
+):  # type: ignore[no-untyped-def]
+    """P2: write J^T (dX . G + e_0 (R . dX) . G') of each edge to ``out`` (edge, 3)."""
+    vec, rows, radial, interval, place = edges
+    row_offset, row_type, nets = layout
+    nrows, width = row_offset.shape[1] - 1, coefficients.shape[2]
+    for worker in prange(workers):
+        g, dg = np.empty(width, out.dtype), np.empty(width, out.dtype)
+        for a in range(nrows * worker // workers, nrows * (worker + 1) // workers):
+            x0, x1, x2, x3 = grad_x[a, 0], grad_x[a, 1], grad_x[a, 2], grad_x[a, 3]
+            centre = row_type[a]
+            std = inverse_std[centre]
+            for t in range(row_offset.shape[0]):
+                per_step = inverse[nets[centre, t]]
+                for e in range(row_offset[t, a], row_offset[t, a + 1]):
+                    _both(coefficients[interval[e]], place[e], per_step, g, dg)
+                    p0, p1, p2, p3 = _project(x0, x1, x2, x3, rows[e], g, dg)
+                    p1, p2, p3 = p1 * std[1], p2 * std[2], p3 * std[3]
+                    d0, d1, d2 = vec[e, 0], vec[e, 1], vec[e, 2]
+                    along = p1 * d0 + p2 * d1 + p3 * d2
+                    h = radial[e, 0]
+                    q = p0 * std[0] * radial[e, 1] + along * radial[e, 2]
+                    out[e, 0] = p1 * h + q * d0
+                    out[e, 1] = p2 * h + q * d1
+                    out[e, 2] = p3 * h + q * d2
+
+
+@njit(cache=True, nogil=True, fastmath=_FAST)
+def _project(x0, x1, x2, x3, row, g, dg):  # type: ignore[no-untyped-def]
+    """Return dE/dR of one edge, that through G included."""
+    zero = g.dtype.type(0)
+    r0, r1, r2, r3 = row[0], row[1], row[2], row[3]
+    p0, p1, p2, p3 = zero, zero, zero, zero
+    for c in range(len(g)):
+        along = r0 * x0[c] + r1 * x1[c] + r2 * x2[c] + r3 * x3[c]
+        p0 += x0[c] * g[c] + along * dg[c]
+        p1 += x1[c] * g[c]
+        p2 += x2[c] * g[c]
+        p3 += x3[c] * g[c]
+    return p0, p1, p2, p3
+
+
+@njit(cache=True, nogil=True)
+def assemble(grad, vec, edge_i, edge_j, frame_idx, force, virial, with_virial):  # type: ignore[no-untyped-def]
+    """Add the edges' gradients to forces and virials, in float64 and in order."""
+    for e in range(len(edge_i)):
+        i, j = edge_i[e], edge_j[e]
+        for k in range(3):
+            force[i, k] += grad[e, k]
+            force[j, k] -= grad[e, k]
+        if with_virial:
+            total = virial[frame_idx[i]]
+            for k in range(3):
+                for m in range(3):
+                    total[k, m] -= float(vec[e, k]) * float(grad[e, m])
+
+
+@njit(cache=True, nogil=True, fastmath=_FAST)
+def tangent_rows(edges, index, atoms, inverse_std, atom_dot, strain, out):  # type: ignore[no-untyped-def]
+    """Write R' = J (u_j - u_i - d S) of each edge to ``out`` (edge, 4)."""
+    vec, radial = edges
+    edge_i, edge_j, edge_row = index
+    row_type, frame_idx = atoms
+    for e in range(len(edge_i)):
+        i, j = edge_i[e], edge_j[e]
+        x, y, z = float(vec[e, 0]), float(vec[e, 1]), float(vec[e, 2])
+        dx = atom_dot[j, 0] - atom_dot[i, 0]
+        dy = atom_dot[j, 1] - atom_dot[i, 1]
+        dz = atom_dot[j, 2] - atom_dot[i, 2]
+        if len(strain):
+            s = strain[frame_idx[i]]
+            dx -= x * s[0, 0] + y * s[1, 0] + z * s[2, 0]
+            dy -= x * s[0, 1] + y * s[1, 1] + z * s[2, 1]
+            dz -= x * s[0, 2] + y * s[1, 2] + z * s[2, 2]
+        std = inverse_std[row_type[edge_row[e]]]
+        along = x * dx + y * dy + z * dz
+        h, bend = float(radial[e, 0]), float(radial[e, 2]) * along
+        out[e, 0] = float(radial[e, 1]) * along * std[0]
+        out[e, 1] = (h * dx + bend * x) * std[1]
+        out[e, 2] = (h * dy + bend * y) * std[2]
+        out[e, 3] = (h * dz + bend * z) * std[3]
+
+
+@njit(cache=True, nogil=True, fastmath=_FAST, parallel=True)
+def tangent_moments(edges, layout, inverse, coefficients, out, workers):  # type: ignore[no-untyped-def]
+    """P3: write sum_e R' (x) G + R (x) G' s' of each row to ``out`` (row, 4, width)."""
+    rows, rows_dot, interval, place = edges
+    row_offset, row_type, nets = layout
+    nrows, width = row_offset.shape[1] - 1, coefficients.shape[2]
+    for worker in prange(workers):
+        g, dg = np.empty(width, out.dtype), np.empty(width, out.dtype)
+        for a in range(nrows * worker // workers, nrows * (worker + 1) // workers):
+            x0, x1, x2, x3 = out[a, 0], out[a, 1], out[a, 2], out[a, 3]
+            x0[:] = 0
+            x1[:] = 0
+            x2[:] = 0
+            x3[:] = 0
+            for t in range(row_offset.shape[0]):
+                per_step = inverse[nets[row_type[a], t]]
+                for e in range(row_offset[t, a], row_offset[t, a + 1]):
+                    _both(coefficients[interval[e]], place[e], per_step, g, dg)
+                    d = rows_dot[e, 0]
+                    p0, p1, p2, p3 = d, rows_dot[e, 1], rows_dot[e, 2], rows_dot[e, 3]
+                    r0, r1 = rows[e, 0] * d, rows[e, 1] * d
+                    r2, r3 = rows[e, 2] * d, rows[e, 3] * d
+                    for c in range(width):
+                        x0[c] += p0 * g[c] + r0 * dg[c]
+                        x1[c] += p1 * g[c] + r1 * dg[c]
+                        x2[c] += p2 * g[c] + r2 * dg[c]
+                        x3[c] += p3 * g[c] + r3 * dg[c]
+
+
+@njit(cache=True, nogil=True, fastmath=_FAST, parallel=True)
+def adjoint(edges, layout, inverse, grad_x, grad_dot, out, block_rows):  # type: ignore[no-untyped-def]
+    """P4: add the gradient by the coefficients to ``out`` (worker, interval, 6, width).
+
+    Within a block of rows, whose moments stay in cache, the edges are taken piece by
+    piece of the tables, so that a piece's gradient is summed in one small scratch.
+    """
+    rows, rows_dot, interval, place = edges
+    row_offset, row_type, nets = layout
+    nrows, workers = row_offset.shape[1] - 1, out.shape[0]
+    for worker in prange(workers):
+        begin, end = nrows * worker // workers, nrows * (worker + 1) // workers
+        scratch = np.empty((8, out.shape[3]), out.dtype)
+        first = np.empty(out.shape[1] + 1, np.int64)
+        for start in range(begin, end, block_rows):
+            stop = min(start + block_rows, end)
+            order, centre = _by_piece(interval, row_offset, start, stop, first)
+            for k in range(out.shape[1]):
+                if first[k + 1] == first[k]:
+                    continue
+                scratch[:6] = 0
+                for slot in range(first[k], first[k + 1]):
+                    e, a, t = order[slot], centre[slot, 0], centre[slot, 1]
+                    _pull_edge(rows[e], rows_dot[e], grad_x[a], grad_dot[a], scratch)
+                    _add_powers(place[e], inverse[nets[row_type[a], t]], scratch)
+                target = out[worker, k]
+                for n in range(6):
+                    for c in range(target.shape[1]):
+                        target[n, c] += scratch[n, c]
+
+
+@njit(cache=True, nogil=True)
+def _by_piece(interval, row_offset, start, stop, first):  # type: ignore[no-untyped-def]
+    """Sort the edges of rows start..stop by piece of the tables (counting sort).
+
+    Fills ``first`` (piece + 1); returns the edges in order, and row and neighbour type
+    of each.
+    """
+    first[:] = 0
+    for t in range(row_offset.shape[0]):
+        for e in range(row_offset[t, start], row_offset[t, stop]):
+            first[interval[e] + 1] += 1
+    for k in range(len(first) - 1):
+        first[k + 1] += first[k]
+    count = first[len(first) - 1]
+    order, centre = np.empty(count, np.int64), np.empty((count, 2), np.int64)
+    for t in range(row_offset.shape[0]):
+        for a in range(start, stop):
+            for e in range(row_offset[t, a], row_offset[t, a + 1]):
+                slot = first[interval[e]]
+                order[slot] = e
+                centre[slot, 0] = a
+                centre[slot, 1] = t
+                first[interval[e]] = slot + 1
+    # Each entry now says where its piece ends, which is where the next one begins.
+    for k in range(len(first) - 1, 0, -1):
+        first[k] = first[k - 1]
+    first[0] = 0
+    return order, centre
+
+
+@njit(cache=True, nogil=True, fastmath=_FAST)
+def _pull_edge(row, dot, grad_x, grad_dot, scratch):  # type: ignore[no-untyped-def]
+    """Write the gradients by G and by G' of one edge to rows 6 and 7 of ``scratch``."""
+    to_value, to_slope = scratch[6], scratch[7]
+    x0, x1, x2, x3 = grad_x[0], grad_x[1], grad_x[2], grad_x[3]
+    y0, y1, y2, y3 = grad_dot[0], grad_dot[1], grad_dot[2], grad_dot[3]
+    r0, r1, r2, r3 = row[0], row[1], row[2], row[3]
+    p0, p1, p2, p3 = dot[0], dot[1], dot[2], dot[3]
+    for c in range(len(to_value)):
+        along = r0 * y0[c] + r1 * y1[c] + r2 * y2[c] + r3 * y3[c]
+        direct = r0 * x0[c] + r1 * x1[c] + r2 * x2[c] + r3 * x3[c]
+        direct += p0 * y0[c] + p1 * y1[c] + p2 * y2[c] + p3 * y3[c]
+        to_value[c] = direct
+        to_slope[c] = along * p0
+
+
+@njit(cache=True, nogil=True, fastmath=_FAST)
+def _add_powers(x, inverse, scratch):  # type: ignore[no-untyped-def]
+    """Add one edge's gradients, times x^n and n x^(n-1), to rows 0 to 5."""
+    kind = scratch.dtype.type
+    to_value, to_slope = scratch[6], scratch[7]
+    power, slope = kind(1), kind(0)
+    for n in range(6):
+        total = scratch[n]
+        by_slope = slope * inverse
+        for c in range(len(total)):
+            total[c] += power * to_value[c] + by_slope * to_slope[c]
+        slope = kind(n + 1) * power
+        power = power * x

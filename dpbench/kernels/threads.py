@@ -1,0 +1,16 @@
+"""One number of threads for torch and numba."""
+
+import torch
+
+
+def use_threads() -> int:
+    """Let numba's parallel loops use as many threads as torch; return how many.
+
+    Only the main thread calls parallel loops, see docs/architecture.md.
+    """
+    import numba
+
+    wanted = torch.get_num_threads()
+    count = min(wanted, numba.config.NUMBA_NUM_THREADS)
+    numba.set_num_threads(count)
+    return count
