@@ -9,13 +9,13 @@ from dpbench.kernels.batch import Batch
 from dpbench.models.potential import DeepPotential
 from dpbench.train.config import (
     DEFAULT_TIME_BUDGET,
-    OptimiserConfig,
     RunSettings,
     parse_duration,
 )
 from dpbench.train.engine import Prefactors, losses_and_gradients
 from dpbench.train.loop import Plan
-from dpbench.train.optimiser import Adam
+from dpbench.train.optimisers.adam import Adam
+from dpbench.train.optimisers.config import OptimiserConfig
 from dpbench.train.schedule import Schedule
 
 ROWS = 50

@@ -15,6 +15,7 @@ from dpbench.models.config import (
     ModelConfig,
     SeE2AConfig,
 )
+from dpbench.train.optimisers.config import OptimiserConfig
 from dpbench.train.schedule import LearningRateConfig, LossConfig
 
 DEFAULT_TIME_BUDGET = "10m"
@@ -172,37 +173,6 @@ class ModelSettings:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class OptimiserConfig:
-    """Adam."""
-
-    type: Literal["adam"] = "adam"
-    """The only optimiser so far."""
-
-    beta1: float = 0.9
-    """Decay of the mean of gradients."""
-
-    beta2: float = 0.999
-    """Decay of the mean of squared gradients."""
-
-    epsilon: float = 1e-8
-    """Added to the root of the mean square."""
-
-    gradient_max_norm: float | None = None
-    """Longer gradients are shortened to this norm; None leaves them."""
-
-    def __post_init__(self) -> None:
-        """Check the ranges in which Adam is defined."""
-        if not (0 <= self.beta1 < 1 and 0 <= self.beta2 < 1):
-            raise ConfigError(f"beta1, beta2 = {self.beta1}, {self.beta2} not in [0,1)")
-        if not self.epsilon > 0:
-            raise ConfigError(f"epsilon = {self.epsilon} must be positive.")
-        if self.gradient_max_norm is not None and not self.gradient_max_norm > 0:
-            raise ConfigError(
-                f"gradient_max_norm = {self.gradient_max_norm} must be positive."
-            )
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class RunSettings:
     """Length, batches, and what is written when."""
 
@@ -290,7 +260,7 @@ class TrainConfig:
     """Prefactors of the loss."""
 
     optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
-    """Adam's constants."""
+    """How gradients become steps."""
 
     training: RunSettings = field(default_factory=RunSettings)
     """Length, batches, and what is written when."""

@@ -10,7 +10,7 @@ CORE = [
     "loader",
     "loop",
     "loss",
-    "optimiser",
+    "optimisers",
     "order",
     "schedule",
     "state",

@@ -2,8 +2,8 @@ import pytest
 import torch
 
 from dpbench.errors import ConfigError, TrainingError
-from dpbench.train.config import OptimiserConfig
-from dpbench.train.optimiser import Adam
+from dpbench.train.optimisers.config import OptimiserConfig
+from dpbench.train.optimisers.adam import Adam
 
 SAME = 1e-14
 
