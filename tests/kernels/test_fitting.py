@@ -1,0 +1,87 @@
+"""Passes through fitting nets against autograd."""
+
+import itertools
+
+import pytest
+import torch
+
+from dpbench.kernels.activations import ACTIVATIONS
+from dpbench.kernels.fitting import reference
+from dpbench.kernels.layers import Layer, fit
+
+EXACT = {"rtol": 1e-11, "atol": 1e-12}
+SHAPES = [(6, 8, 8, 16, 1), (5, 3, 1), (7, 1), (3, 3, 1)]
+
+
+def net(widths, *, resnet_dt, dtype=torch.float64):
+    generator = torch.Generator().manual_seed(7)
+
+    def draw(*shape):
+        return torch.randn(*shape, generator=generator, dtype=torch.float64).to(dtype)
+
+    layers = []
+    for n_in, n_out in itertools.pairwise(widths):
+        is_output = len(layers) == len(widths) - 2
+        dt = resnet_dt and not is_output and n_out in (n_in, 2 * n_in)
+        idt = draw(n_out) if dt else None
+        w = draw(n_in, n_out) / n_in**0.5
+        layers.append(Layer(w, draw(n_out), idt))
+    return layers
+
+
+def parameters(layers):
+    return [t for layer in layers for t in layer if t is not None]
+
+
+def problem(natoms, width, dtype=torch.float64):
+    generator = torch.Generator().manual_seed(natoms + 100 * width)
+
+    def draw(*shape):
+        return torch.randn(*shape, generator=generator, dtype=torch.float64).to(dtype)
+
+    return draw(natoms, width), draw(natoms, width), draw(natoms)
+
+
+def by_autograd(layers, name, descriptor, change, eps):
+    """All results of the passes, by double backward."""
+    leaves = parameters(layers)
+    for leaf in leaves:
+        leaf.requires_grad_()
+    d = descriptor.clone().requires_grad_()
+    energy = fit(d, layers, name).energy
+    (grad,) = torch.autograd.grad(energy.sum(), d, create_graph=True)
+    energy_dot = (grad * change).sum(1)
+    grad_dot = torch.zeros_like(d)
+    if energy_dot.requires_grad:
+        (grad_dot,) = torch.autograd.grad(
+            energy_dot.sum(), d, retain_graph=True, materialize_grads=True
+        )
+    loss = (eps * energy).sum() + energy_dot.sum()
+    weights = torch.autograd.grad(loss, leaves, materialize_grads=True)
+    for leaf in leaves:
+        leaf.requires_grad_(False)
+    return [t.detach() for t in (energy, grad, energy_dot, grad_dot, *weights)]
+
+
+def by_passes(module, layers, name, descriptor, change, eps):
+    done = module.forward(descriptor, layers, name)
+    grad = module.backward(done)
+    energy_dot, along = module.tangent(done, change)
+    grad_dot = module.tangent_backward(done, along)
+    weights = parameters(module.weight_gradients(done, along, eps))
+    return [done.energy, grad, energy_dot, grad_dot, *weights]
+
+
+@pytest.mark.parametrize("module", [reference])
+@pytest.mark.parametrize("name", ACTIVATIONS)
+@pytest.mark.parametrize("resnet_dt", [False, True])
+@pytest.mark.parametrize("widths", SHAPES)
+def test_passes_equal_autograd(module, name, resnet_dt, widths):
+    layers = net(widths, resnet_dt=resnet_dt)
+    for natoms in (0, 1, 11):
+        numbers = problem(natoms, widths[0])
+        expected = by_autograd(layers, name, *numbers)
+        found = by_passes(module, layers, name, *numbers)
+        assert len(found) == len(expected)
+        for one, other in zip(found, expected, strict=True):
+            torch.testing.assert_close(one, other, **EXACT)
