@@ -53,6 +53,73 @@ def make_batch(
     return batch if torch.device(device).type == "cpu" else batch.to(device, dtype)
 
 
+def make_frame(
+    frames: Frames,
+    index: int,
+    neighbours: Neighbours,
+    type_map: Sequence[str],
+    *,
+    dtype: torch.dtype = torch.float64,
+) -> Batch:
+    """Make the batch of one frame, sorted by compiled code; equals ``make_batch``.
+
+    Such batches are what ``kernels.assembly.merge`` puts together. The first call
+    loads numba.
+
+    Args:
+        frames: Any frames; labels that are NaN count as missing.
+        index: Which of them.
+        neighbours: Of that frame, found with the model's cutoff.
+        type_map: The model's elements.
+        dtype: Precision of the edge vectors, that of the model.
+
+    Raises:
+        ModelError: If an element is not in ``type_map``.
+    """
+    from dpbench.kernels.assembly.cpu import sort_frame
+
+    rows = frames.atoms_of(index)
+    atype = atom_types(frames.z[rows], type_map)
+    natoms, ntypes, nedges = len(atype), len(type_map), len(neighbours.edge_i)
+    atom_order = np.empty(natoms, dtype=np.int64)
+    row_offset = np.empty((ntypes, natoms + 1), dtype=np.int64)
+    index_arrays = [np.empty(nedges, dtype=np.int32) for _ in range(3)]
+    edge_vec = torch.empty(nedges, 3, dtype=dtype)
+    sort_frame(
+        atype,
+        (neighbours.edge_i, neighbours.edge_j, neighbours.shift),
+        (
+            np.ascontiguousarray(frames.coord[rows], dtype=np.float64),
+            # Open directions have no cell vector (NaN) and no shift.
+            np.nan_to_num(frames.box[index]),
+        ),
+        (atom_order, row_offset),
+        (*index_arrays, edge_vec.numpy()),
+    )
+    edge_i, edge_j, edge_row = map(torch.from_numpy, index_arrays)
+    type_offset = (0, *np.cumsum(np.bincount(atype, minlength=ntypes)).tolist())
+    most = np.diff(row_offset, axis=1).max(axis=1, initial=0)
+    tensors: dict[str, Any] = {
+        name: torch.from_numpy(array) if isinstance(array, np.ndarray) else array
+        for name, array in _labels_of(frames, index).items()
+    }
+    return Batch(
+        frame_offset=torch.tensor([0, natoms]),
+        frame_idx=torch.zeros(natoms, dtype=torch.int64),
+        atype=torch.from_numpy(atype),
+        atom_order=torch.from_numpy(atom_order),
+        atom_type_offset=type_offset,
+        edge_i=edge_i,
+        edge_j=edge_j,
+        edge_row=edge_row,
+        edge_vec=edge_vec,
+        row_offset=torch.from_numpy(row_offset),
+        pair_offset=tuple(map(tuple, row_offset[:, list(type_offset)].tolist())),
+        most_neighbours=tuple(most.tolist()),
+        **tensors,
+    )
+
+
 def sort_edges(
     atype: NDArray[np.int64],
     edge_i: NDArray[np.integer],
@@ -130,4 +197,21 @@ def _labels(frames: Frames) -> dict[str, Tensor | NDArray[Any]]:
         "has_energy": frames.has_energy,
         "has_force": frames.has_force,
         "has_virial": frames.has_virial,
+    }
+
+
+def _labels_of(frames: Frames, index: int) -> dict[str, Tensor | NDArray[Any]]:
+    """Return the labels of one frame, as ``_labels`` does of all."""
+    force = frames.force[frames.atoms_of(index)].astype(np.float64)
+    energy = float(frames.energy[index])
+    virial = frames.virial[index : index + 1].astype(np.float64)
+    missing = energy != energy, np.isnan(force).any(), np.isnan(virial).any()
+    has = torch.logical_not(torch.tensor(missing, dtype=torch.bool))
+    return {
+        "energy": torch.tensor([0.0 if missing[0] else energy], dtype=torch.float64),
+        "force": np.nan_to_num(force),
+        "virial": np.nan_to_num(virial),
+        "has_energy": has[0:1],
+        "has_force": has[1:2],
+        "has_virial": has[2:3],
     }
