@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
+from torch import Tensor
 
 from dpbench.kernels.layers import Layer, embed_reference
 from dpbench.kernels.tables import reference

@@ -8,6 +8,7 @@ of float32 values would cost the slope four digits.
 from collections.abc import Sequence
 
 import torch
+from torch import Tensor
 
 from dpbench.kernels.activations import ACTIVATIONS
 from dpbench.kernels.layers import Layer
