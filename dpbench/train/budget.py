@@ -14,7 +14,7 @@ from dpbench.train.config import (
 )
 from dpbench.train.engine import Prefactors, losses_and_gradients
 from dpbench.train.loop import Plan
-from dpbench.train.optimisers.adam import Adam
+from dpbench.train.optimisers import make_optimiser
 from dpbench.train.optimisers.config import OptimiserConfig
 from dpbench.train.schedule import Schedule
 
@@ -65,9 +65,12 @@ def measure_costs(
     make_batch: Callable[[int], Batch],
     validate: Callable[[DeepPotential], object],
     schedule: Schedule,
+    *,
+    optimiser: OptimiserConfig | None = None,
 ) -> Costs:
     """Time some steps and one validation; the model is left as it is."""
-    scratch = Adam(model.parameters.flat.clone(), OptimiserConfig())
+    copied = model.parameters.to(model.device, model.dtype)
+    scratch = make_optimiser(copied, optimiser or OptimiserConfig())
     seconds: list[float] = []
     began = time.perf_counter()
     for step in range(_WARM_STEPS + _TIMED_STEPS):

@@ -18,7 +18,7 @@ from dpbench.kernels.batch import Batch
 from dpbench.models.potential import DeepPotential
 from dpbench.train.engine import Prefactors, StepResult, losses_and_gradients
 from dpbench.train.history import CurveRow, Errors
-from dpbench.train.optimiser import Adam
+from dpbench.train.optimisers.protocol import Optimiser
 from dpbench.train.schedule import Schedule
 from dpbench.train.validation import RunningErrors
 
@@ -81,7 +81,7 @@ class Hooks:
 
 def run_loop(
     model: DeepPotential,
-    optimiser: Adam,
+    optimiser: Optimiser,
     schedule: Schedule,
     batches: Iterator[Batch],
     *,

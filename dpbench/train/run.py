@@ -12,15 +12,17 @@ import torch
 
 from dpbench.errors import TrainingError
 from dpbench.models.checkpoint import model_digest, save_model
+from dpbench.models.potential import DeepPotential
 from dpbench.store import catalog
 from dpbench.store.files import disk_errors, write_atomically
 from dpbench.store.workspace import Workspace
 from dpbench.train.config import TrainConfig
 from dpbench.train.curve import draw_curve
-from dpbench.train.history import CURVE_FILE, CurveFile, CurveRow
+from dpbench.train.history import CURVE_FILE, CurveFile, CurveRow, Errors
 from dpbench.train.interrupt import stop_on_interrupt
 from dpbench.train.loader import prefetch
 from dpbench.train.loop import Hooks, LoopState, run_loop
+from dpbench.train.optimisers.solution import solution_model
 from dpbench.train.progress import Reporter, Silent
 from dpbench.train.provenance import end_provenance, row_values
 from dpbench.train.roofline import Tally, counted, reached, words
@@ -250,6 +252,9 @@ def _run(session: Session, reporter: Reporter, tally: Tally) -> None:
         )
         prune(session.folder, keep=session.config.training.keep_checkpoints)
 
+    def validate(model: DeepPotential) -> Errors:
+        return session.validate(solution_model(model, session.optimiser))
+
     reporter.start(state.step, plan.steps)
     try:
         with stop_on_interrupt() as should_stop:
@@ -261,7 +266,7 @@ def _run(session: Session, reporter: Reporter, tally: Tally) -> None:
                 plan=plan,
                 state=state,
                 hooks=Hooks(
-                    validate=session.validate,
+                    validate=validate,
                     save=save,
                     watcher=_Recorder(reporter, file),
                     should_stop=should_stop,
@@ -275,7 +280,7 @@ def _file(workspace: Workspace, session: Session, target: Path) -> str:
     """Write the model, and register it and the run; return the model's digest."""
     state = session.state
     provenance = session.provenance | end_provenance(state, state.rows)
-    model = session.model
+    model = solution_model(session.model, session.optimiser)
     if session.config.training.refit_bias:
         model = session.refit_bias(model)
         before = session.model.statistics.energy_bias

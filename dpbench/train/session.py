@@ -29,7 +29,7 @@ from dpbench.train.history import Errors
 from dpbench.train.loader import BatchMaker, FrameCache, stays_cached
 from dpbench.train.loop import LoopState, Plan
 from dpbench.train.measure import measure
-from dpbench.train.optimiser import Adam
+from dpbench.train.optimisers import Optimiser, make_optimiser
 from dpbench.train.order import BatchOrder, Shuffle, choose_shuffle
 from dpbench.train.provenance import plan_provenance, start_provenance
 from dpbench.train.runs import find_checkpoint, new_run
@@ -56,7 +56,7 @@ class Session:
     """The dataset."""
     model: DeepPotential
     """The model at ``state.step``."""
-    optimiser: Adam
+    optimiser: Optimiser
     """Over the model's parameters."""
     schedule: Schedule
     """Learning rate and prefactors."""
@@ -141,7 +141,7 @@ def begin(
         config=config,
         version=version,
         model=model,
-        optimiser=Adam(model.parameters.flat, config.optimiser),
+        optimiser=make_optimiser(model.parameters, config.optimiser),
         schedule=schedule,
         state=LoopState(),
         plan=plan,
@@ -180,7 +180,7 @@ def go_on(workspace: Workspace, name: str | Path, *, device: torch.device) -> Se
         )
     data = _open_data(version, split, rcut=config.model.descriptor.rcut)
     model = found.model if device.type == "cpu" else found.model.to(device)
-    optimiser = Adam(model.parameters.flat, config.optimiser)
+    optimiser = make_optimiser(model.parameters, config.optimiser)
     optimiser.restore(found.optimiser)
     # As recorded: the data may have come nearer since, and the order must not change.
     shuffle = Shuffle(**told.get("shuffle", {}))
@@ -324,7 +324,11 @@ def _choose_length(
         config.training,
         steps_per_epoch=pipeline.order.steps_per_epoch(),
         costs=lambda: measure_costs(
-            model, pipeline.make_batch, pipeline.score, schedule
+            model,
+            pipeline.make_batch,
+            pipeline.score,
+            schedule,
+            optimiser=config.optimiser,
         ),
     )
 

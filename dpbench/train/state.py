@@ -1,7 +1,8 @@
 """Checkpoints: model files that hold the state of training beside the model.
 
 ``checkpoint-STEP.pth`` loads like any model file, and ``--resume`` goes on from it bit
-for bit. It is written whole or not at all, and holds no code.
+for bit. It is written whole or not at all, and holds no code. Where an optimiser
+averages, the model is the average, and the weights that are trained lie in the state.
 """
 
 import hashlib
@@ -25,10 +26,11 @@ from dpbench.models.checkpoint import (
 from dpbench.models.potential import DeepPotential
 from dpbench.train.history import COLUMNS, CurveRow
 from dpbench.train.loop import LoopState
-from dpbench.train.optimiser import Adam
+from dpbench.train.optimisers.protocol import Optimiser, OptimiserState
+from dpbench.train.optimisers.solution import solution_model
 from dpbench.train.validation import RunningErrors
 
-STATE_FORMAT = 1
+STATE_FORMAT = 2
 """Format of the training state; all older ones are read."""
 
 _NAME = re.compile(r"checkpoint-(\d+)\.pth")
@@ -41,8 +43,8 @@ class Checkpoint:
     path: Path
     """The file."""
     model: DeepPotential
-    """The model at that step, on the CPU."""
-    optimiser: dict[str, Any]
+    """The model as it is trained at that step, on the CPU."""
+    optimiser: OptimiserState
     """State of the optimiser."""
     state: LoopState
     """State of the loop."""
@@ -64,12 +66,19 @@ def checkpoints(folder: Path) -> list[Path]:
 def save_checkpoint(
     path: Path,
     model: DeepPotential,
-    optimiser: Adam,
+    optimiser: Optimiser,
     state: LoopState,
     *,
     provenance: dict[str, Any],
 ) -> None:
     """Write a checkpoint.
+
+    Args:
+        path: File to write or replace.
+        model: The model as it is trained.
+        optimiser: Over its parameters.
+        state: Where the run is.
+        provenance: JSON values that say what the run is.
 
     Raises:
         TrainingError: If the parameters are not finite, or the disk refuses.
@@ -79,18 +88,21 @@ def save_checkpoint(
             f"step {state.step}: a parameter is not finite; the training diverged. "
             "The last checkpoint is kept. Lower learning_rate.start_lr."
         )
+    solution = solution_model(model, optimiser)
+    trained = None if solution is model else model.parameters.flat.detach().cpu()
     training = {
         "format": STATE_FORMAT,
         "step": state.step,
         "seconds": state.seconds,
         "running": state.running.sums.cpu(),
         "rows": [[asdict(row)[name] for name in COLUMNS] for row in state.rows],
+        "parameters": trained,
         "optimiser": optimiser.state(),
         "rng": torch.get_rng_state(),
     }
     content = {"training": training, "training_seal": _seal(training)}
     buffer = io.BytesIO()
-    torch.save(sealed_payload(model, provenance) | content, buffer)
+    torch.save(sealed_payload(solution, provenance) | content, buffer)
     try:
         write_whole(path, buffer.getvalue())
     except ModelError as error:
@@ -124,6 +136,8 @@ def load_checkpoint(path: Path) -> Checkpoint:
         if payload["training_seal"] != _seal(training):
             raise ValueError("its state does not fit its checksum")
         model, provenance = load_model(path)
+        if training.get("parameters") is not None:
+            model.parameters.flat.copy_(training["parameters"])
         state = LoopState(
             step=training["step"],
             seconds=training["seconds"],
@@ -154,6 +168,28 @@ def prune(folder: Path, *, keep: int) -> None:
 
 def _seal(training: dict[str, Any]) -> str:
     """Checksum of a training state."""
+    if training["format"] == 1:
+        return _first_seal(training)
+    digest = hashlib.sha256()
+    for told in _told(training, ""):
+        digest.update(told)
+    return digest.hexdigest()
+
+
+def _told(value: Any, name: str) -> Iterator[bytes]:
+    """Yield all that a state holds, by name and kind, in an order of its own."""
+    if isinstance(value, dict):
+        for key in sorted(value):
+            yield from _told(value[key], f"{name}/{key}")
+    elif isinstance(value, torch.Tensor):
+        yield f"{name} {value.dtype} {tuple(value.shape)}".encode()
+        yield value.contiguous().numpy().tobytes()
+    else:
+        yield f"{name} {value!r}".encode()
+
+
+def _first_seal(training: dict[str, Any]) -> str:
+    """Checksum of a state of format 1, which knew Adam alone."""
     digest = hashlib.sha256()
     optimiser = training["optimiser"]
     plain = [training[name] for name in ("format", "step", "seconds", "rows")]

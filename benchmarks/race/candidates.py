@@ -1,0 +1,67 @@
+"""What races: optimiser, schedule, loss and batch of each candidate."""
+
+from dataclasses import dataclass, field, replace
+
+from dpbench.train.optimisers.config import OptimiserConfig
+from dpbench.train.schedule import LearningRateConfig, LossConfig
+
+DEEPMD_LOSS = LossConfig(
+    start_pref_e=0.02,
+    limit_pref_e=1.0,
+    start_pref_f=1000.0,
+    limit_pref_f=1.0,
+    start_pref_v=0.02,
+    limit_pref_v=1.0,
+)
+"""Of DeePMD-kit's examples; the virial's apply where it is labelled."""
+
+PEER = LearningRateConfig(type="exp", start_lr=1e-3, stop_lr=1e-5, smooth=False)
+"""The peer's schedule."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Candidate:
+    """One way to train; the net, the data and the start weights are the task's."""
+
+    optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
+    """Method and constants."""
+    learning_rate: LearningRateConfig = PEER
+    """Schedule over the steps that fit into the budget."""
+    loss: LossConfig = DEEPMD_LOSS
+    """Prefactors."""
+    batch: float = 1
+    """Frames of a batch, times those of the task."""
+
+
+def cosine(start_lr: float, *, stop: float = 1e-3, warmup: float = 0.02):
+    """Warm-up, then half a cosine to ``stop`` times the start."""
+    return LearningRateConfig(
+        type="cosine", start_lr=start_lr, stop_lr_ratio=stop, warmup_ratio=warmup
+    )
+
+
+def with_(name: str, **options) -> OptimiserConfig:
+    return replace(OptimiserConfig(type=name), **options)
+
+
+CANDIDATES = {
+    "adam-exp": Candidate(),
+    "adam-exp-average": Candidate(optimiser=with_("adam", average=0.999)),
+    "adam-cosine-1e-3": Candidate(learning_rate=cosine(1e-3)),
+    "adam-cosine-2e-3": Candidate(learning_rate=cosine(2e-3)),
+    "adam-cosine-4e-3": Candidate(learning_rate=cosine(4e-3)),
+    "soap-cosine-1e-3": Candidate(
+        optimiser=with_("soap", beta1=0.95, beta2=0.95), learning_rate=cosine(1e-3)
+    ),
+    "soap-cosine-3e-3": Candidate(
+        optimiser=with_("soap", beta1=0.95, beta2=0.95), learning_rate=cosine(3e-3)
+    ),
+    "muon-cosine-2e-3": Candidate(optimiser=with_("muon"), learning_rate=cosine(2e-3)),
+    "schedule-free-2e-3": Candidate(
+        optimiser=with_("schedule-free", beta1=0.95),
+        learning_rate=LearningRateConfig(
+            type="cosine", start_lr=2e-3, stop_lr_ratio=1.0, warmup_ratio=0.05
+        ),
+    ),
+}
+"""By name."""
