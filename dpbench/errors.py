@@ -7,6 +7,7 @@ DpbenchError
 ├── SourceError       a file of a DFT code that cannot be read
 ├── ModelError        a model file, or a model used outside what it knows
 ├── TrainingError     a training run that cannot start or go on
+├── SimulationError   molecular dynamics that cannot start or go on
 └── EvaluationError   a task or record of the evaluation
 
 A message reads *where: what was found; what was expected. What to do.* The command
@@ -40,6 +41,10 @@ class ModelError(DpbenchError):
 
 class TrainingError(DpbenchError):
     """A training run that cannot start or go on."""
+
+
+class SimulationError(DpbenchError):
+    """A run of molecular dynamics that cannot start or go on."""
 
 
 class EvaluationError(DpbenchError):
