@@ -65,7 +65,7 @@ def make_lattice(
     periodic = np.asarray(pbc, dtype=np.bool_)
     if not np.isfinite(coord).all():
         raise ValueError("coord holds NaN or infinity; expected finite positions in Å")
-    full = _complete(np.asarray(box, dtype=np.float64), periodic)
+    full = complete_box(np.asarray(box, dtype=np.float64), periodic)
     inverse = np.linalg.inv(full)
     height = np.where(periodic, 1 / np.linalg.norm(inverse, axis=0), np.inf)
     frac = coord @ inverse
@@ -80,7 +80,7 @@ def make_lattice(
     )
 
 
-def _complete(
+def complete_box(
     box: NDArray[np.float64], periodic: NDArray[np.bool_]
 ) -> NDArray[np.float64]:
     """Replace the rows of open directions by unit vectors normal to all others."""

@@ -1,0 +1,385 @@
+"""The inference kernels for CPUs, compiled by numba: one atom after the other.
+
+Nothing is stored per edge but what one block of atoms needs on its way back. Lengths
+and switches are formed in float64; the loops over channels run in the tables' type.
+Reordering sums is allowed (``reassoc``); nothing that would hide a NaN is.
+"""
+
+import math
+
+from numba import njit, prange
+
+_FAST = {"reassoc", "contract", "nsz"}
+
+
+@njit(cache=True, nogil=True)
+def place_atoms(coord, order, wrap, box, out):  # type: ignore[no-untyped-def]
+    """Write coord - wrap @ box by slot; return the number of slots that are not finite.
+
+    ``box`` is that of each replica; atoms of a replica follow each other in ``coord``.
+    """
+    natoms = len(coord) // len(box)
+    bad = 0
+    for slot in range(len(order)):
+        i = order[slot]
+        b = box[i // natoms]
+        w0, w1, w2 = wrap[slot, 0], wrap[slot, 1], wrap[slot, 2]
+        for k in range(3):
+            value = coord[i, k] - (w0 * b[0, k] + w1 * b[1, k] + w2 * b[2, k])
+            out[slot, k] = value
+            bad += not math.isfinite(value)
+    return bad
+
+
+@njit(cache=True, nogil=True, fastmath=_FAST)
+def _near(view, a, bounds, edges, e):  # type: ignore[no-untyped-def]
+    """Keep the neighbours of slot a that are within the cutoff; return the next edge.
+
+    Writes vector and squared length (float64), neighbour, and where each type starts.
+    """
+    place, start, neighbour, image, shift, stops = view
+    rcut2, first = bounds
+    vec, _, other, _ = edges
+    xa, ya, za = place[a, 0], place[a, 1], place[a, 2]
+    n, end = start[a], start[a + 1]
+    for t in range(len(stops)):
+        first[t] = e
+        stop = stops[t]
+        while n < end:
+            j = neighbour[n]
+            if j >= stop:
+                break
+            s = shift[image[n]]
+            dx = place[j, 0] + s[0] - xa
+            dy = place[j, 1] + s[1] - ya
+            dz = place[j, 2] + s[2] - za
+            r2 = dx * dx + dy * dy + dz * dz
+            # Written always, kept by moving on: a branch would be mispredicted.
+            vec[0, e] = dx
+            vec[1, e] = dy
+            vec[2, e] = dz
+            vec[3, e] = r2
+            other[e] = j
+            e += r2 < rcut2
+            n += 1
+    first[len(stops)] = e
+    return e
+
+
+@njit(cache=True, nogil=True, fastmath=_FAST)
+def _prepare(edges, span, normal, cut, piece):  # type: ignore[no-untyped-def]
+    """Form environment rows and table places of the edges in ``span``.
+
+    Overwrites the squared length by h and adds f'/r and h'/r; returns how many edges
+    lie above the table.
+    """
+    vec, rows, _, place = edges
+    rcut_smth, inverse_width, protection = cut
+    a0, a1, a2, a3, i0, i1, i2, i3 = normal
+    lower, inverse_step, count, begin, line = piece
+    above = 0
+    for e in range(span[0], span[1]):
+        dx, dy, dz = vec[0, e], vec[1, e], vec[2, e]
+        r = math.sqrt(vec[3, e])
+        u = min(max((r - rcut_smth) * inverse_width, 0.0), 1.0)
+        v = u * (1 - u)
+        w = u * u * u * ((15 - 6 * u) * u - 10) + 1
+        q = 1 / (r + protection)
+        f = w * q
+        h = f * q
+        df = -30 * inverse_width * v * v * q - h
+        dh = (df - h) * q
+        inverse = 1 / r
+        vec[3, e] = h
+        vec[4, e] = df * inverse
+        vec[5, e] = dh * inverse
+        s = (f - a0) * i0
+        rows[0, e] = s
+        rows[1, e] = (h * dx - a1) * i1
+        rows[2, e] = (h * dy - a2) * i2
+        rows[3, e] = (h * dz - a3) * i3
+        position = (s - lower) * inverse_step
+        whole = math.floor(position)
+        row = begin + int(whole)
+        if not position >= 0:
+            whole = 0.0
+            row = line
+        if position >= count:
+            whole = count
+            row = line + 1
+            above += position > count
+        rows[4, e] = position - whole
+        place[e] = row
+    return above
+
+
+@njit(cache=True, nogil=True, fastmath=_FAST)
+def _moments(coefficients, rows, place, span, moment):  # type: ignore[no-untyped-def]
+    """Add sum_e R[e] (x) G(s[e]) to ``moment`` (4, channel); two edges at a time."""
+    width = moment.shape[1]
+    low, high = span
+    for e in range(low, high - 1, 2):
+        c, d = coefficients[place[e]], coefficients[place[e + 1]]
+        r0, r1, r2, r3, x = rows[0, e], rows[1, e], rows[2, e], rows[3, e], rows[4, e]
+        n = e + 1
+        s0, s1, s2, s3, y = rows[0, n], rows[1, n], rows[2, n], rows[3, n], rows[4, n]
+        for k in range(width):
+            g = c[3, k] + x * (c[4, k] + x * c[5, k])
+            g = c[0, k] + x * (c[1, k] + x * (c[2, k] + x * g))
+            h = d[3, k] + y * (d[4, k] + y * d[5, k])
+            h = d[0, k] + y * (d[1, k] + y * (d[2, k] + y * h))
+            moment[0, k] += r0 * g + s0 * h
+            moment[1, k] += r1 * g + s1 * h
+            moment[2, k] += r2 * g + s2 * h
+            moment[3, k] += r3 * g + s3 * h
+    if (high - low) % 2:
+        e = high - 1
+        c = coefficients[place[e]]
+        r0, r1, r2, r3, x = rows[0, e], rows[1, e], rows[2, e], rows[3, e], rows[4, e]
+        for k in range(width):
+            g = c[3, k] + x * (c[4, k] + x * c[5, k])
+            g = c[0, k] + x * (c[1, k] + x * (c[2, k] + x * g))
+            moment[0, k] += r0 * g
+            moment[1, k] += r1 * g
+            moment[2, k] += r2 * g
+            moment[3, k] += r3 * g
+
+
+@njit(cache=True, nogil=True, fastmath=_FAST)
+def _contract(moment, axis, out):  # type: ignore[no-untyped-def]
+    """Write D_ac = X_a . X_c for a < axis, c >= a, row by row: D is symmetric there."""
+    channels = moment.shape[1]
+    at = 0
+    for a in range(axis):
+        m0, m1, m2, m3 = moment[0, a], moment[1, a], moment[2, a], moment[3, a]
+        row = out[at : at + channels - a]
+        x0, x1, x2, x3 = moment[0, a:], moment[1, a:], moment[2, a:], moment[3, a:]
+        for k in range(channels - a):
+            row[k] = m0 * x0[k] + m1 * x1[k] + m2 * x2[k] + m3 * x3[k]
+        at += channels - a
+
+
+@njit(cache=True, nogil=True, fastmath=_FAST)
+def _contract_adjoint(moment, axis, grad, out):  # type: ignore[no-untyped-def]
+    """Write dE/dX to ``out`` from dE/dD, both as ``_contract`` has them."""
+    channels = moment.shape[1]
+    zero = out.dtype.type(0)
+    out[:] = zero
+    at = 0
+    for a in range(axis):
+        m0, m1, m2, m3 = moment[0, a], moment[1, a], moment[2, a], moment[3, a]
+        g = grad[at : at + channels - a]
+        x0, x1, x2, x3 = moment[0, a:], moment[1, a:], moment[2, a:], moment[3, a:]
+        y0, y1, y2, y3 = out[0, a:], out[1, a:], out[2, a:], out[3, a:]
+        p0, p1, p2, p3 = zero, zero, zero, zero
+        for k in range(channels - a):
+            p0 += g[k] * x0[k]
+            p1 += g[k] * x1[k]
+            p2 += g[k] * x2[k]
+            p3 += g[k] * x3[k]
+            y0[k] += g[k] * m0
+            y1[k] += g[k] * m1
+            y2[k] += g[k] * m2
+            y3[k] += g[k] * m3
+        out[0, a] += p0
+        out[1, a] += p1
+        out[2, a] += p2
+        out[3, a] += p3
+        at += channels - a
+
+
+@njit(cache=True, nogil=True, fastmath=_FAST)
+def _forward_atom(b, centre, model, edges, out):  # type: ignore[no-untyped-def]
+    """Turn the kept edges of atom b of a block into its moments and descriptor."""
+    coefficients, sel, is_seen, padding, normal, cut, pieces, scale, axis = model
+    first, moment, descriptor, counters, channels = out
+    _, rows, _, place = edges
+    m = moment[b]
+    m[:] = scale.dtype.type(0)
+    is_crowded = False
+    for t in range(len(sel)):
+        span = (first[b, t], first[b, t + 1])
+        missing = sel[t] - (span[1] - span[0])
+        is_crowded |= missing < 0
+        if is_seen[centre, t] and span[1] > span[0]:
+            p = pieces[t]
+            piece = (p[0], p[1], p[2], int(p[3]), int(p[4]))
+            counters[0] += _prepare(edges, span, normal, cut, piece)
+            _moments(coefficients, rows, place, span, m)
+        if len(padding) and missing != 0:
+            weight = scale.dtype.type(missing)
+            empty = padding[t]
+            for n in range(4):
+                for k in range(channels):
+                    m[n, k] += weight * empty[n, k]
+    counters[1] += is_crowded
+    for n in range(4):
+        for k in range(channels):
+            m[n, k] *= scale[0]
+    _contract(m[:, :channels], axis, descriptor[b])
+
+
+@njit(cache=True, nogil=True, fastmath=_FAST)
+def forward_listed(view, slots, model, edges, out):  # type: ignore[no-untyped-def]
+    """Write moments and descriptors of the atoms in ``slots`` from a neighbour list.
+
+    ``slots`` is (first of the block, first, stop, centre type); edge buffers have room
+    for all entries of the block.
+    """
+    place, start, neighbour, image, shift, stops, frame, rcut2 = view
+    block, low, high, centre = slots
+    first = out[0]
+    for a in range(low, high):
+        b = a - block
+        listed = (place, start, neighbour, image, shift[frame[a]], stops)
+        _near(listed, a, (rcut2, first[b]), edges, start[a] - start[block])
+        _forward_atom(b, centre, model, edges, out)
+
+
+@njit(cache=True, nogil=True, fastmath=_FAST)
+def forward_given(view, slots, model, edges, out):  # type: ignore[no-untyped-def]
+    """Write moments and descriptors of the atoms in ``slots`` from edge vectors."""
+    edge_vec, neighbour, row_offset = view
+    block, low, high, centre = slots
+    first = out[0]
+    vec, _, other, _ = edges
+    ntypes = len(row_offset)
+    e = 0
+    for t in range(ntypes):
+        e += row_offset[t, low] - row_offset[t, block]
+    for a in range(low, high):
+        b = a - block
+        for t in range(ntypes):
+            first[b, t] = e
+            for n in range(row_offset[t, a], row_offset[t, a + 1]):
+                r2 = 0.0
+                for k in range(3):
+                    d = float(edge_vec[n, k])
+                    vec[k, e] = d
+                    r2 += d * d
+                vec[3, e] = r2
+                other[e] = neighbour[n]
+                e += 1
+        first[b, ntypes] = e
+        _forward_atom(b, centre, model, edges, out)
+
+
+@njit(cache=True, nogil=True, fastmath=_FAST)
+def _row_gradient(coefficients, rows, place, e, x):  # type: ignore[no-untyped-def]
+    """Return dE/dR of an edge; G'(s) still lacks the factor 1 / step."""
+    width = x.shape[1]
+    c = coefficients[place[e]]
+    r0, r1, r2, r3, y = rows[0, e], rows[1, e], rows[2, e], rows[3, e], rows[4, e]
+    zero = x.dtype.type(0)
+    p0, p1, p2, p3, q = zero, zero, zero, zero, zero
+    for k in range(width):
+        b5 = c[5, k]
+        b4 = c[4, k] + y * b5
+        b3 = c[3, k] + y * b4
+        b2 = c[2, k] + y * b3
+        b1 = c[1, k] + y * b2
+        g = c[0, k] + y * b1
+        dg = b1 + y * (b2 + y * (b3 + y * (b4 + y * b5)))
+        p0 += x[0, k] * g
+        p1 += x[1, k] * g
+        p2 += x[2, k] * g
+        p3 += x[3, k] * g
+        q += dg * (r0 * x[0, k] + r1 * x[1, k] + r2 * x[2, k] + r3 * x[3, k])
+    return p0, p1, p2, p3, q
+
+
+@njit(cache=True, nogil=True, fastmath=_FAST)
+def backward(slots, model, edges, state, out):  # type: ignore[no-untyped-def]
+    """Add forces and virials of the atoms in ``slots`` from dE/dD.
+
+    A pair's force goes to both of its atoms at once, Newton's third law.
+    """
+    coefficients, sel, is_seen, _, normal, _, pieces, scale, axis = model
+    first, moment, grad, channels, x = state
+    force, virial, frame = out
+    vec, rows, other, place = edges
+    block, low, high, centre = slots
+    i0, i1, i2, i3 = normal[4], normal[5], normal[6], normal[7]
+    for a in range(low, high):
+        b = a - block
+        _contract_adjoint(moment[b][:, :channels], axis, grad[b], x[:, :channels])
+        for n in range(4):
+            for k in range(channels):
+                x[n, k] *= scale[0]
+        fx, fy, fz = 0.0, 0.0, 0.0
+        v = virial[frame[a]]
+        for t in range(len(sel)):
+            if not is_seen[centre, t]:
+                continue
+            inverse_step = pieces[t, 1]
+            for e in range(first[b, t], first[b, t + 1]):
+                p0, p1, p2, p3, q = _row_gradient(coefficients, rows, place, e, x)
+                dx, dy, dz = vec[0, e], vec[1, e], vec[2, e]
+                s0 = (float(p0) + inverse_step * float(q)) * i0
+                s1, s2, s3 = float(p1) * i1, float(p2) * i2, float(p3) * i3
+                along = s1 * dx + s2 * dy + s3 * dz
+                radial = s0 * vec[4, e] + along * vec[5, e]
+                h = vec[3, e]
+                gx = s1 * h + radial * dx
+                gy = s2 * h + radial * dy
+                gz = s3 * h + radial * dz
+                fx += gx
+                fy += gy
+                fz += gz
+                j = other[e]
+                force[j, 0] -= gx
+                force[j, 1] -= gy
+                force[j, 2] -= gz
+                v[0, 0] -= dx * gx
+                v[0, 1] -= dx * gy
+                v[0, 2] -= dx * gz
+                v[1, 0] -= dy * gx
+                v[1, 1] -= dy * gy
+                v[1, 2] -= dy * gz
+                v[2, 0] -= dz * gx
+                v[2, 1] -= dz * gy
+                v[2, 2] -= dz * gz
+        force[a, 0] += fx
+        force[a, 1] += fy
+        force[a, 2] += fz
+
+
+@njit(cache=True, parallel=True)
+def forward_parallel(view, slots, model, edges, out):  # type: ignore[no-untyped-def]
+    """Share the atoms of a block among workers: ``forward_listed`` of each share."""
+    block, low, high, centre = slots
+    first, moment, descriptor, counters, channels = out
+    nworkers = len(counters)
+    for w in prange(nworkers):
+        begin = low + (high - low) * w // nworkers
+        end = low + (high - low) * (w + 1) // nworkers
+        share = (first, moment, descriptor, counters[w], channels)
+        forward_listed(view, (block, begin, end, centre), model, edges, share)
+
+
+@njit(cache=True, parallel=True)
+def backward_parallel(slots, model, edges, state, out):  # type: ignore[no-untyped-def]
+    """Share the atoms of a block among workers, each with buffers of its own."""
+    block, low, high, centre = slots
+    first, moment, grad, channels, x = state
+    force, virial, frame = out
+    nworkers = len(force)
+    for w in prange(nworkers):
+        begin = low + (high - low) * w // nworkers
+        end = low + (high - low) * (w + 1) // nworkers
+        mine = (first, moment, grad, channels, x[w])
+        backward(
+            (block, begin, end, centre), model, edges, mine, (force[w], virial[w], frame)
+        )
+
+
+@njit(cache=True, nogil=True)
+def gather_forces(force, order, out):  # type: ignore[no-untyped-def]
+    """Sum the workers' forces and write them in the order of the atoms."""
+    for slot in range(len(order)):
+        i = order[slot]
+        for k in range(3):
+            total = 0.0
+            for w in range(len(force)):
+                total += force[w, slot, k]
+            out[i, k] = total

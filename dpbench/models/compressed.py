@@ -1,0 +1,223 @@
+"""A Deep Potential for deployment: embedding nets as tables, fitting nets packed."""
+
+from dataclasses import dataclass, replace
+from typing import final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dpbench.errors import ModelError
+from dpbench.kernels.batch import Batch
+from dpbench.kernels.inference import PotentialState
+from dpbench.kernels.inference.batched import BatchEvaluator
+from dpbench.kernels.inference.packed import pack_layers
+from dpbench.kernels.layers import Layer
+from dpbench.kernels.switch import radial_terms
+from dpbench.kernels.tables import Grid, Tables, grid_for
+from dpbench.kernels.tables.reference import make_tables
+from dpbench.models.config import ModelConfig, SeE2AConfig
+from dpbench.models.parameters import embedding_nets, fitting_nets
+from dpbench.models.potential import DeepPotential, Prediction
+from dpbench.models.statistics import ModelStatistics, pair_mask
+
+INTERVALS = 1024
+"""Intervals of a table, unless told otherwise."""
+
+SHORTEST = 0.5
+"""Å; shorter pairs are served by the straight continuation of the table."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TableSettings:
+    """How to tabulate a model."""
+
+    intervals: int = INTERVALS
+    """Intervals of each net."""
+    shortest: float = SHORTEST
+    """Distance to which the tables reach, Å."""
+
+
+@final
+class CompressedPotential:
+    """A potential whose embedding is read from tables.
+
+    Its energy is a function of its own, smooth twice over, and its forces are the
+    exact derivatives of that; it differs from the model it was made of by the tables'
+    interpolation alone.
+    """
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        tables: Tables,
+        fitting: tuple[tuple[Layer, ...], ...],
+        statistics: ModelStatistics,
+    ) -> None:
+        """Put a potential together; ``fitting`` takes the packed descriptor."""
+        self.config = config
+        self.statistics = statistics
+        descriptor = config.descriptor
+        self.state = PotentialState(
+            dtype=tables.coefficients.dtype,
+            rcut=descriptor.rcut,
+            rcut_smth=descriptor.rcut_smth,
+            protection=descriptor.env_protection,
+            sel=descriptor.sel,
+            axis=descriptor.axis_neuron,
+            davg=statistics.davg,
+            dstd=statistics.dstd,
+            net=_net_of_pair(config),
+            is_seen=pair_mask(config) != 0,
+            tables=tables,
+            fitting=fitting,
+            activation=config.fitting.activation_function,
+            energy_bias=statistics.energy_bias,
+        )
+        self._evaluator: BatchEvaluator | None = None
+
+    @property
+    def type_map(self) -> tuple[str, ...]:
+        """Elements, in the order of type indices."""
+        return self.config.type_map
+
+    @property
+    def rcut(self) -> float:
+        """Cutoff radius, Å."""
+        return self.state.rcut
+
+    @property
+    def device(self) -> torch.device:
+        """Where tables and nets lie."""
+        return self.state.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Precision of tables and nets."""
+        return self.state.dtype
+
+    def to(
+        self, device: torch.device | str, dtype: torch.dtype | None = None
+    ) -> "CompressedPotential":
+        """Return a copy on ``device``, in ``dtype`` where one is given."""
+        dtype = self.dtype if dtype is None else dtype
+        precision = "float64" if dtype == torch.float64 else "float32"
+        tables = self.state.tables
+        moved = replace(
+            tables,
+            lower=tables.lower.to(device),
+            step=tables.step.to(device),
+            first=tables.first.to(device),
+            coefficients=tables.coefficients.to(device, dtype),
+        )
+        fitting = tuple(
+            tuple(Layer(*(_to(t, device, dtype) for t in layer)) for layer in layers)
+            for layers in self.state.fitting
+        )
+        config = replace(self.config, precision=precision)
+        return CompressedPotential(config, moved, fitting, self.statistics)
+
+    def energy_and_forces(self, batch: Batch) -> Prediction:
+        """Evaluate a batch; nothing is recorded for differentiation."""
+        if self._evaluator is None:
+            self._evaluator = BatchEvaluator(self.state)
+        found = self._evaluator.evaluate(batch)
+        return Prediction(
+            energy=found.energy,
+            force=found.force,
+            virial=found.virial,
+            atom_energy=found.atom_energy,
+        )
+
+
+def compress(
+    model: DeepPotential, settings: TableSettings | None = None
+) -> CompressedPotential:
+    """Tabulate a model's embedding nets and pack its fitting nets.
+
+    Args:
+        model: The exact model.
+        settings: Intervals and reach of the tables.
+
+    Raises:
+        ModelError: If the descriptor is none that can be tabulated, or the settings do
+            not fit the model.
+    """
+    settings = settings or TableSettings()
+    config = model.config
+    views = model.parameters.views
+    nets = [net.layers(views) for net in embedding_nets(config)]
+    grid = table_grid(model, settings)
+    name = config.descriptor.activation_function
+    tables = make_tables(nets, name, grid, model.dtype)
+    axis = config.descriptor.axis_neuron
+    fitting = tuple(
+        pack_layers([_detached(x) for x in net.layers(views)], tables.width, axis)
+        for net in fitting_nets(config)
+    )
+    return CompressedPotential(config, tables, fitting, model.statistics)
+
+
+def table_grid(model: DeepPotential, settings: TableSettings) -> Grid:
+    """Divide the range of each net's argument, from the cutoff to ``shortest``.
+
+    Raises:
+        ModelError: If the descriptor is none that can be tabulated, or the settings do
+            not fit the model.
+    """
+    descriptor = model.config.descriptor
+    if not isinstance(descriptor, SeE2AConfig):
+        raise ModelError(
+            f"descriptor {type(descriptor).__name__}: cannot be tabulated; expected "
+            "se_e2_a. Use the model as it is."
+        )
+    if settings.intervals < 1:
+        raise ModelError(f"intervals = {settings.intervals}; expected at least 1.")
+    if not 0 < settings.shortest < descriptor.rcut:
+        raise ModelError(
+            f"shortest distance = {settings.shortest} Å; expected a length between 0 "
+            f"and the cutoff, {descriptor.rcut} Å."
+        )
+    shortest = torch.tensor([settings.shortest], dtype=torch.float64)
+    nearest = radial_terms(
+        shortest,
+        rcut_smth=descriptor.rcut_smth,
+        rcut=descriptor.rcut,
+        protection=descriptor.env_protection,
+    ).f.item()
+    davg, dstd = model.statistics.davg[:, 0], model.statistics.dstd[:, 0]
+    # Centre types that share a net stretch their arguments differently.
+    ends = np.stack([(0.0 - davg) / dstd, (nearest - davg) / dstd])
+    net = _net_of_pair(model.config)
+    count = int(net.max()) + 1
+    low, high = np.full(count, np.inf), np.full(count, -np.inf)
+    for centre in range(len(net)):
+        for index in net[centre]:
+            low[index] = min(low[index], ends[0, centre])
+            high[index] = max(high[index], ends[1, centre])
+    device = model.device
+    return grid_for(
+        torch.from_numpy(low).to(device),
+        torch.from_numpy(high).to(device),
+        settings.intervals,
+    )
+
+
+def _net_of_pair(config: ModelConfig) -> np.ndarray:
+    """Return the embedding net of each pair, (centre type, neighbour type)."""
+    ntypes = config.ntypes
+    centre, neighbour = np.indices((ntypes, ntypes))
+    if config.descriptor.type_one_side:
+        return np.ascontiguousarray(neighbour)
+    pairs: np.ndarray = centre + neighbour * ntypes
+    return pairs
+
+
+def _detached(layer: Layer) -> Layer:
+    return Layer(*(None if t is None else t.detach().clone() for t in layer))
+
+
+def _to(
+    tensor: Tensor | None, device: torch.device | str, dtype: torch.dtype
+) -> Tensor | None:
+    return None if tensor is None else tensor.to(device, dtype, copy=True)
