@@ -139,6 +139,8 @@ LEARNING_RATE: dict[str, Rule] = {
     "decay_steps": Taken(field="decay_steps", default=5000),
     "decay_rate": _ABSENT,
     "smooth": Taken(field="smooth", default=False),
+    "decay_phase_ratio": Taken(field="decay_phase_ratio", default=0.1),
+    "decay_type": Taken(field="decay_type", default="inverse_linear"),
     "warmup_steps": Taken(field="warmup_steps", default=0),
     "warmup_ratio": Taken(field="warmup_ratio"),
     "warmup_start_factor": Taken(field="warmup_start_factor", default=0.0),

@@ -11,8 +11,9 @@ from dpbench.errors import ConfigError
 class LearningRateConfig:
     """How the learning rate falls. Names and rules are those of DeePMD-kit."""
 
-    type: Literal["exp", "cosine"] = "exp"
-    """Exponential decay, or half a cosine from ``start_lr`` to ``stop_lr``."""
+    type: Literal["exp", "cosine", "wsd"] = "exp"
+    """Exponential decay; half a cosine from ``start_lr`` to ``stop_lr``; or ``wsd``:
+    warm-up, then stable, then a decay over the last steps."""
 
     start_lr: float = 2e-3
     """Learning rate after the warm-up."""
@@ -29,6 +30,12 @@ class LearningRateConfig:
 
     smooth: bool = True
     """``exp``: fall at every step rather than every ``decay_steps``."""
+
+    decay_phase_ratio: float = 0.1
+    """``wsd``: share of all steps in which the rate falls."""
+
+    decay_type: Literal["inverse_linear", "cosine", "linear"] = "inverse_linear"
+    """``wsd``: how it falls: 1 / rate linear, half a cosine, or linear."""
 
     warmup_steps: int = 0
     """Steps of linear rise before the decay."""
@@ -52,6 +59,10 @@ class LearningRateConfig:
             )
         if self.decay_steps < 1:
             raise ConfigError(f"decay_steps = {self.decay_steps} must be at least 1.")
+        if not 0 < self.decay_phase_ratio <= 1:
+            raise ConfigError(
+                f"decay_phase_ratio = {self.decay_phase_ratio} must lie in (0, 1]."
+            )
         if self.warmup_steps < 0:
             raise ConfigError(f"warmup_steps = {self.warmup_steps} is negative.")
         if self.warmup_steps and self.warmup_ratio is not None:
@@ -76,8 +87,13 @@ class LearningRateConfig:
 class LossConfig:
     """Prefactors of the loss; each moves from start to limit as the rate falls.
 
-    p(t) = limit + (start - limit) * lr(t) / start_lr
+    rate       p(t) = limit + (start - limit) * lr(t) / start_lr
+    geometric  p(t) = start * (limit / start)^(t / steps)
     """
+
+    course: Literal["rate", "geometric"] = "rate"
+    """How they move: with the learning rate as in DeePMD-kit, or by the same factor at
+    each step whatever the rate does."""
 
     start_pref_e: float = 0.1
     """Energy, at the start."""
@@ -105,6 +121,11 @@ class LossConfig:
                     f"start_pref_{letter}, limit_pref_{letter} = {pair}: a prefactor "
                     "must be finite and not negative."
                 )
+            if self.course == "geometric" and min(pair) == 0 < max(pair):
+                raise ConfigError(
+                    f"start_pref_{letter}, limit_pref_{letter} = {pair}: a geometric "
+                    "course cannot start or end at zero. Use a small number, or both 0."
+                )
         if not any(max(pair) > 0 for pair in pairs.values()):
             raise ConfigError("all prefactors are zero; nothing would be trained.")
 
@@ -117,6 +138,8 @@ class Schedule:
     exp      lr(t) = start * r^floor((t - w) / s),  r = (stop / start)^(s / d);
              ``smooth`` leaves the floor out
     cosine   lr(t) = stop + (start - stop) / 2 * (1 + cos(pi (t - w) / d))
+    wsd      lr(t) = start, but over the last decay_phase_ratio * steps, with u from 0
+             to 1: 1 / (u / stop + (1 - u) / start), a cosine, or a straight line
 
     Where s >= d, s becomes 100 if d // 10 > 100, else d // 100 + 1. The rate never
     falls below ``stop``.
@@ -153,8 +176,12 @@ class Schedule:
         done = step - self.warmup
         start, stop = config.start_lr, config.final_lr
         if config.type == "cosine":
-            angle = pi * min(done / self.decay_total, 1.0)
-            return stop + (start - stop) / 2 * (1 + cos(angle))
+            return _cosine(start, stop, done / self.decay_total)
+        if config.type == "wsd":
+            falling = int(config.decay_phase_ratio * self.steps)
+            falling = max(1, min(falling, self.decay_total))
+            share = (done - (self.decay_total - falling)) / falling
+            return _decayed(config.decay_type, start, stop, share)
         falls = done / self.decay_steps
         rate = (stop / start) ** (self.decay_steps / self.decay_total)
         lr: float = start * rate ** (falls if config.smooth else floor(falls))
@@ -162,14 +189,36 @@ class Schedule:
 
     def prefactors(self, step: int) -> tuple[float, float, float]:
         """Prefactors of energy, force and virial at ``step``."""
-        share = self.learning_rate(step) / self.config.start_lr
         loss = self.loss
-        energy, force, virial = (
-            limit + (start - limit) * share
-            for start, limit in (
-                (loss.start_pref_e, loss.limit_pref_e),
-                (loss.start_pref_f, loss.limit_pref_f),
-                (loss.start_pref_v, loss.limit_pref_v),
-            )
+        pairs = (
+            (loss.start_pref_e, loss.limit_pref_e),
+            (loss.start_pref_f, loss.limit_pref_f),
+            (loss.start_pref_v, loss.limit_pref_v),
         )
+        if loss.course == "geometric":
+            done = min(step / self.steps, 1.0)
+            energy, force, virial = (
+                start * (limit / start) ** done if start else 0.0
+                for start, limit in pairs
+            )
+        else:
+            share = self.learning_rate(step) / self.config.start_lr
+            energy, force, virial = (
+                limit + (start - limit) * share for start, limit in pairs
+            )
         return energy, force, virial
+
+
+def _cosine(start: float, stop: float, done: float) -> float:
+    """Half a cosine from start to stop, while ``done`` goes from 0 to 1."""
+    return stop + (start - stop) / 2 * (1 + cos(pi * min(done, 1.0)))
+
+
+def _decayed(kind: str, start: float, stop: float, share: float) -> float:
+    """Rate of a decay phase at ``share`` of it; before it, ``start``."""
+    share = min(max(share, 0.0), 1.0)
+    if kind == "cosine":
+        return _cosine(start, stop, share)
+    if kind == "linear":
+        return start + (stop - start) * share
+    return 1 / (share / stop + (1 - share) / start)

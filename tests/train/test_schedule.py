@@ -92,6 +92,51 @@ def schedule(steps: int, **kwargs: object) -> Schedule:
                 999: 1.0003015709393756e-05,
             },
         ),
+        (
+            1000,
+            {
+                "type": "wsd",
+                "decay_type": "inverse_linear",
+                "decay_phase_ratio": 0.3,
+                "stop_lr": 1e-5,
+                "warmup_steps": 100,
+            },
+            {
+                700: 0.001,
+                701: 0.0007518796992481203,
+                850: 1.9801980198019806e-05,
+                999: 1.0033109260559849e-05,
+            },
+        ),
+        (
+            1000,
+            {
+                "type": "wsd",
+                "decay_type": "cosine",
+                "decay_phase_ratio": 0.3,
+                "stop_lr": 1e-5,
+                "warmup_steps": 100,
+            },
+            {701: 0.0009999728588359286, 850: 0.000505, 999: 1.002714116407149e-05},
+        ),
+        (
+            1000,
+            {
+                "type": "wsd",
+                "decay_type": "linear",
+                "decay_phase_ratio": 0.3,
+                "stop_lr": 1e-5,
+                "warmup_steps": 100,
+            },
+            {
+                50: 0.0005,
+                100: 0.001,
+                699: 0.001,
+                701: 0.0009967,
+                850: 0.000505,
+                999: 1.3299999999999944e-05,
+            },
+        ),
     ],
 )
 def test_learning_rate_is_that_of_deepmd_kit(steps, options, expected):
@@ -113,10 +158,33 @@ def test_prefactors_move_with_the_learning_rate():
     assert rates.prefactors(1999) == pytest.approx(expected, rel=EXACT)
 
 
+def test_geometric_prefactors_move_by_the_same_factor_each_step():
+    config = LearningRateConfig(type="cosine", warmup_ratio=0.1)
+    loss = LossConfig(
+        course="geometric",
+        start_pref_e=0.01,
+        limit_pref_e=1.0,
+        start_pref_f=100.0,
+        limit_pref_f=100.0,
+        start_pref_v=0.0,
+        limit_pref_v=0.0,
+    )
+    rates = Schedule(config, loss, steps=100)
+    assert rates.prefactors(0) == pytest.approx((0.01, 100.0, 0.0), rel=EXACT)
+    assert rates.prefactors(50) == pytest.approx((0.1, 100.0, 0.0), rel=EXACT)
+    assert rates.prefactors(100) == pytest.approx((1.0, 100.0, 0.0), rel=EXACT)
+
+
+def test_a_geometric_course_from_zero_is_refused():
+    with pytest.raises(ConfigError, match="cannot start or end at zero"):
+        LossConfig(course="geometric", start_pref_v=0.0)
+
+
 @pytest.mark.parametrize(
     "options",
     [
         {"start_lr": -1.0},
+        {"decay_phase_ratio": 0.0},
         {"start_lr": math.inf},
         {"stop_lr": 1e-2},
         {"stop_lr": 1e-5, "stop_lr_ratio": 1e-2},
