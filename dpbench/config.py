@@ -122,6 +122,9 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
 def _convert_union(args: tuple[Any, ...], value: Any, where: str) -> Any:
     if value is None and type(None) in args:
         return None
+    kinds = [arg for arg in args if _types_of(arg)]
+    if len(kinds) > 1 and isinstance(value, Mapping):
+        return _convert_kind(kinds, value, where)
     errors = []
     for arg in args:
         if arg is type(None):
@@ -131,6 +134,23 @@ def _convert_union(args: tuple[Any, ...], value: Any, where: str) -> Any:
         except ConfigError as error:
             errors.append(error)
     raise errors[0]
+
+
+def _types_of(cls: Any) -> tuple[Any, ...]:
+    """Return the values of ``type`` that tell a dataclass of a union apart."""
+    if not is_dataclass(cls):
+        return ()
+    hint = get_type_hints(cls).get("type")
+    return get_args(hint) if get_origin(hint) is Literal else ()
+
+
+def _convert_kind(kinds: list[Any], value: Mapping[str, Any], where: str) -> Any:
+    """Build the dataclass that ``type`` names; the first one where it is left out."""
+    known = {name: kind for kind in kinds for name in _types_of(kind)}
+    name = value.get("type", next(iter(known)))
+    if name not in known:
+        raise ConfigError(f"{where}.type = {name!r}; expected one of {list(known)}.")
+    return from_mapping(known[name], value, where=where)
 
 
 def _convert_tuple(args: tuple[Any, ...], value: Any, where: str) -> tuple[Any, ...]:

@@ -15,6 +15,7 @@ from dpbench.eval.record import (
     SplitFacts,
 )
 from dpbench.models.checkpoint import model_digest
+from dpbench.models.config import descriptor_words
 from dpbench.models.potential import DeepPotential
 from dpbench.store.dataset import DatasetVersion
 from dpbench.store.splits.making import Split
@@ -65,10 +66,7 @@ def model_facts(
         parameters=int(model.parameters.flat.numel()),
         type_map=tuple(model.type_map),
         rcut=float(model.rcut),
-        description=(
-            f"se_e2_a {list(descriptor.neuron)} x {descriptor.axis_neuron}, "
-            f"fitting {list(fitting.neuron)}"
-        ),
+        description=(f"{descriptor_words(descriptor)}, fitting {list(fitting.neuron)}"),
     )
 
 

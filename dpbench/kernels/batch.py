@@ -65,6 +65,10 @@ class Batch:
     """Whether the forces are labelled."""
     has_virial: Bool[Tensor, " frame"]
     """Whether the virial is labelled."""
+    fparam: Float64[Tensor, "frame number"] | None = None
+    """Numbers of each frame that the fitting net takes, such as a temperature."""
+    aparam: Float64[Tensor, "atom number"] | None = None
+    """Numbers of each atom that the fitting net takes."""
 
     @property
     def nframes(self) -> int:

@@ -69,8 +69,14 @@ def embed_value(
     s: Float[Tensor, " point"], layers: Sequence[Layer], activation: str
 ) -> Float[Tensor, "point feature"]:
     """Evaluate an embedding net without its derivative."""
+    return net_value(s.unsqueeze(1), layers, activation)
+
+
+def net_value(
+    x: Float[Tensor, "row n_in"], layers: Sequence[Layer], activation: str
+) -> Float[Tensor, "row n_out"]:
+    """Evaluate a net of shortcut layers on rows of any width."""
     function = ACTIVATIONS[activation]
-    x = s.unsqueeze(1)
     for layer in layers:
         y = function.value(torch.addmm(layer.b, x, layer.w))
         x = _shortcut(y if layer.idt is None else y * layer.idt, x, layer.repeats)

@@ -47,6 +47,15 @@ def switch_weight(r: Array, *, rcut_smth: float, rcut: float) -> Array:
     return weight
 
 
+def switch_slope(r: Array, *, rcut_smth: float, rcut: float) -> Array:
+    """Return the derivative of ``switch_weight`` by r, 1/Å, of the same shape."""
+    width = rcut - rcut_smth
+    u = ((r - rcut_smth) / width).clip(0, 1)
+    v = u * (1 - u)
+    slope: Array = (-30 / width) * v * v
+    return slope
+
+
 def radial_terms(
     r: "Tensor", *, rcut_smth: float, rcut: float, protection: float
 ) -> RadialTerms:

@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from dpbench.config import canonical_json, from_mapping, to_mapping
+from dpbench.config import canonical_json
 from dpbench.errors import DpbenchError, ModelError
-from dpbench.models.config import ModelConfig
+from dpbench.models.config import ModelConfig, config_from_mapping, config_mapping
 from dpbench.models.parameters import DTYPES, FlatParameters, parameter_shapes
 from dpbench.models.potential import DeepPotential
 from dpbench.models.statistics import ModelStatistics
@@ -28,10 +28,9 @@ from dpbench.models.statistics import ModelStatistics
 MAGIC = "dpbench-model"
 """First entry of every model file."""
 
-FORMAT = 1
-"""Format written; all older ones are read."""
-
-_STATISTICS = ("davg", "dstd", "energy_bias")
+FORMAT = 2
+"""Newest format; all older ones are read. Models that format 1 can hold are written in
+it: plain ``se_e2_a`` without numbers beside the descriptor."""
 
 
 def save_model(path: Path, model: DeepPotential, provenance: dict[str, Any]) -> None:
@@ -106,13 +105,13 @@ def sealed_payload(model: DeepPotential, provenance: dict[str, Any]) -> dict[str
 def model_payload(model: DeepPotential) -> dict[str, Any]:
     """Return a model as the plain values and tensors that its file holds."""
     statistics = {
-        name: torch.from_numpy(np.array(getattr(model.statistics, name)))
-        for name in _STATISTICS
+        name: torch.from_numpy(np.array(array))
+        for name, array in model.statistics.arrays().items()
     }
     return {
         "magic": MAGIC,
-        "format": FORMAT,
-        "config": _json(to_mapping(model.config)),
+        "format": _format_of(model.config),
+        "config": _json(config_mapping(model.config)),
         "parameters": model.parameters.flat.detach().cpu().clone(),
         "statistics": statistics,
     }
@@ -120,13 +119,13 @@ def model_payload(model: DeepPotential) -> dict[str, Any]:
 
 def model_from_payload(payload: dict[str, Any]) -> DeepPotential:
     """Put a model together from what ``model_payload`` returned."""
-    config = from_mapping(ModelConfig, json.loads(payload["config"]), where="config")
+    config = config_from_mapping(json.loads(payload["config"]), where="config")
     flat = payload["parameters"]
     if flat.dtype != DTYPES[config.precision]:
         raise ValueError(f"parameters are {flat.dtype}, not {config.precision}")
     statistics = {
-        name: payload["statistics"][name].to(torch.float64).numpy()
-        for name in _STATISTICS
+        name: tensor.to(torch.float64).numpy()
+        for name, tensor in payload["statistics"].items()
     }
     return DeepPotential(
         config,
@@ -141,10 +140,9 @@ def model_digest(model: DeepPotential) -> str:
     Returns:
         ``sha256:`` and 64 hexadecimal digits; the same on every machine.
     """
-    digest = hashlib.sha256(canonical_json(to_mapping(model.config)))
-    for name in _STATISTICS:
-        array = np.ascontiguousarray(getattr(model.statistics, name), dtype="<f8")
-        digest.update(array.tobytes())
+    digest = hashlib.sha256(canonical_json(config_mapping(model.config)))
+    for array in model.statistics.arrays().values():
+        digest.update(np.ascontiguousarray(array, dtype="<f8").tobytes())
     flat = model.parameters.flat.detach().cpu().numpy()
     digest.update(flat.astype(flat.dtype.newbyteorder("<"), copy=False).tobytes())
     return f"sha256:{digest.hexdigest()}"
@@ -206,6 +204,14 @@ def write_whole(path: Path, content: bytes) -> None:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
         raise ModelError(f"{path}: cannot be written ({error.strerror}).") from error
+
+
+def _format_of(config: ModelConfig) -> int:
+    """Return the oldest format that can hold a model."""
+    plain = config_mapping(config)
+    newer = {"numb_fparam", "numb_aparam"} & plain["fitting"].keys()
+    is_old = "type" not in plain["descriptor"] and "pair_table" not in plain
+    return 1 if is_old and not newer else FORMAT
 
 
 def _seal(model: DeepPotential, provenance: str) -> str:

@@ -1,106 +1,47 @@
 """Configuration of a model; field names and meanings are those of DeePMD-kit."""
 
-from dataclasses import dataclass, field
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
+from dpbench.config import from_mapping, to_mapping
 from dpbench.elements import SYMBOLS
-from dpbench.errors import ConfigError
+from dpbench.errors import ConfigError, ModelError
+from dpbench.models.descriptor_config import (
+    Activation,
+    DescriptorConfig,
+    HybridConfig,
+    PlainDescriptor,
+    SeAttenConfig,
+    SeE2AConfig,
+    SeE2RConfig,
+    check_excluded,
+    check_widths,
+)
 
-Activation = Literal[
-    "tanh",
-    "relu",
-    "gelu",
-    "gelu_tf",
-    "relu6",
-    "softplus",
-    "sigmoid",
-    "silu",
-    "linear",
-    "none",
+__all__ = [
+    "Activation",
+    "DescriptorConfig",
+    "EnergyFittingConfig",
+    "HybridConfig",
+    "ModelConfig",
+    "PairTableConfig",
+    "PlainDescriptor",
+    "SeAttenConfig",
+    "SeE2AConfig",
+    "SeE2RConfig",
+    "check_widths",
+    "config_from_mapping",
+    "config_mapping",
+    "descriptor_words",
+    "part_configs",
+    "se_e2_a_options",
 ]
-"""Activation functions; gelu is the tanh approximation, as gelu_tf; none is linear."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SeE2AConfig:
-    """Descriptor ``se_e2_a``."""
-
-    rcut: float = 6.0
-    """Cutoff radius, Å."""
-
-    rcut_smth: float = 0.5
-    """Where the switching function starts, Å; below ``rcut``."""
-
-    sel: tuple[int, ...]
-    """Neighbour slots per type, in ``type_map`` order: divisor of the descriptor and
-    weight of its padding term. A property of the data."""
-
-    neuron: tuple[int, ...] = (25, 50, 100)
-    """Widths of the embedding net."""
-
-    axis_neuron: int = 16
-    """Columns of the embedding that the descriptor contracts with all others."""
-
-    resnet_dt: bool = False
-    """Whether shortcut layers of the embedding net have a trainable time step."""
-
-    type_one_side: bool = True
-    """One embedding net per neighbour type; else one per pair of types."""
-
-    activation_function: Activation = "tanh"
-    """Activation of the embedding net."""
-
-    exclude_types: tuple[tuple[int, int], ...] = ()
-    """Pairs of type indices that do not see each other."""
-
-    env_protection: float = 0.0
-    """Added to distances in denominators, Å."""
-
-    set_davg_zero: bool = False
-    """Leave the mean of the environment matrix zero."""
-
-    seed: int | None = None
-    """Seed of the embedding net's start values; None takes the run's seed."""
-
-    def __post_init__(self) -> None:
-        """Check each value against the others."""
-        if not 0 <= self.rcut_smth < self.rcut:
-            raise ConfigError(
-                f"rcut_smth = {self.rcut_smth} Å must lie in [0, rcut = {self.rcut} Å)."
-            )
-        if not self.sel or min(self.sel) < 0 or sum(self.sel) < 1:
-            raise ConfigError(
-                f"sel = {list(self.sel)}; expected a number of neighbours per type."
-            )
-        check_widths(self.neuron)
-        if not 1 <= self.axis_neuron <= self.neuron[-1]:
-            raise ConfigError(
-                f"axis_neuron = {self.axis_neuron} must lie in [1, {self.neuron[-1]}], "
-                "the last width of neuron."
-            )
-        for pair in self.exclude_types:
-            if not all(0 <= t < len(self.sel) for t in pair):
-                raise ConfigError(
-                    f"exclude_types holds {list(pair)}; expected indices below "
-                    f"{len(self.sel)}."
-                )
-        if self.env_protection < 0:
-            raise ConfigError(f"env_protection = {self.env_protection} Å is negative.")
-
-    @property
-    def ntypes(self) -> int:
-        """Number of types."""
-        return len(self.sel)
-
-    @property
-    def dim_descriptor(self) -> int:
-        """Number of descriptor components of an atom."""
-        return self.neuron[-1] * self.axis_neuron
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EnergyFittingConfig:
-    """Fitting net of the atomic energy, one per centre type."""
+    """Fitting net of the atomic energy: one per centre type, or one for all types."""
 
     neuron: tuple[int, ...] = (240, 240, 240)
     """Widths of the hidden layers."""
@@ -114,12 +55,61 @@ class EnergyFittingConfig:
     rcond: float | None = None
     """Cut-off of small singular values in the least squares of the energy bias."""
 
+    numb_fparam: int = 0
+    """Numbers per frame that enter beside the descriptor, such as a temperature."""
+
+    fparam: tuple[str, ...] = ()
+    """Names of the facts that these numbers are; none where they are not known."""
+
+    default_fparam: tuple[float, ...] | None = None
+    """Their values where a frame tells none."""
+
+    numb_aparam: int = 0
+    """Numbers per atom that enter beside the descriptor."""
+
     seed: int | None = None
     """Seed of the fitting net's start values; None takes the run's seed."""
 
     def __post_init__(self) -> None:
-        """Check the widths."""
+        """Check the widths, and that names and values are as many as numbers."""
         check_widths(self.neuron)
+        if self.numb_fparam < 0 or self.numb_aparam < 0:
+            raise ConfigError("numb_fparam and numb_aparam must not be negative.")
+        named = {"fparam": self.fparam or None, "default_fparam": self.default_fparam}
+        for name, values in named.items():
+            if values is not None and len(values) != self.numb_fparam:
+                raise ConfigError(
+                    f"{name} = {list(values)} for numb_fparam = {self.numb_fparam}; "
+                    "expected as many."
+                )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PairTableConfig:
+    """A tabulated pair potential that takes over where atoms come close.
+
+    E_i = (1 - c_i) E_i(DP) + c_i E_i(table), where c_i falls from 1 to 0 while the
+    soft minimum of the distances to the neighbours rises from sw_rmin to sw_rmax.
+    """
+
+    sw_rmin: float
+    """Å; below it the table alone counts."""
+
+    sw_rmax: float
+    """Å; above it the net alone counts."""
+
+    smin_alpha: float = 0.1
+    """Å, width of the soft minimum."""
+
+    def __post_init__(self) -> None:
+        """Check the order of the radii."""
+        if not 0 <= self.sw_rmin < self.sw_rmax:
+            raise ConfigError(
+                f"sw_rmin, sw_rmax = {self.sw_rmin}, {self.sw_rmax} Å; expected "
+                "0 <= sw_rmin < sw_rmax."
+            )
+        if not self.smin_alpha > 0:
+            raise ConfigError(f"smin_alpha = {self.smin_alpha} Å must be positive.")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -129,15 +119,18 @@ class ModelConfig:
     type_map: tuple[str, ...]
     """Elements, in the order of type indices."""
 
-    descriptor: SeE2AConfig
-    """Descriptor ``se_e2_a``."""
+    descriptor: DescriptorConfig
+    """Local environment to features; the kinds are told apart by ``type``."""
 
     fitting: EnergyFittingConfig = field(default_factory=EnergyFittingConfig)
     """Energy fitting."""
 
     precision: Literal["float64", "float32"] = "float64"
-    """Precision of both nets. Edge vectors are formed, and energies, forces and
+    """Precision of all nets. Edge vectors are formed, and energies, forces and
     virials summed, in float64 whatever it is."""
+
+    pair_table: PairTableConfig | None = None
+    """Tabulated pair potential at short distances; its numbers are statistics."""
 
     def __post_init__(self) -> None:
         """Check that type_map holds elements and fits sel."""
@@ -150,11 +143,13 @@ class ModelConfig:
             raise ConfigError(
                 f"type_map = {list(self.type_map)} names an element twice."
             )
-        if len(self.descriptor.sel) != len(self.type_map):
-            raise ConfigError(
-                f"descriptor.sel has {len(self.descriptor.sel)} entries for "
-                f"{len(self.type_map)} types in type_map; expected one per type."
-            )
+        for part in self.descriptor.parts:
+            check_excluded(part.exclude_types, len(self.type_map))
+            if not part.mixed_types and len(part.sel) != len(self.type_map):
+                raise ConfigError(
+                    f"descriptor.sel has {len(part.sel)} entries for "
+                    f"{len(self.type_map)} types in type_map; expected one per type."
+                )
 
     @property
     def ntypes(self) -> int:
@@ -162,7 +157,66 @@ class ModelConfig:
         return len(self.type_map)
 
 
-def check_widths(neuron: tuple[int, ...]) -> None:
-    """Raise ConfigError unless ``neuron`` names at least one positive width."""
-    if not neuron or min(neuron) < 1:
-        raise ConfigError(f"neuron = {list(neuron)}; expected positive layer widths.")
+def se_e2_a_options(config: ModelConfig) -> SeE2AConfig:
+    """Return the descriptor of a model that is plain ``se_e2_a``.
+
+    Raises:
+        ModelError: If it is another kind.
+    """
+    if not isinstance(config.descriptor, SeE2AConfig):
+        raise ModelError(
+            f"the descriptor is {config.descriptor.type}; only se_e2_a is served here."
+        )
+    return config.descriptor
+
+
+def descriptor_words(descriptor: DescriptorConfig) -> str:
+    """Word a descriptor in one line, e.g. ``se_e2_a [25, 50, 100] x 16``."""
+    if isinstance(descriptor, HybridConfig):
+        return f"hybrid of {' + '.join(map(descriptor_words, descriptor.list))}"
+    words = f"{descriptor.type} {list(descriptor.neuron)}"
+    if isinstance(descriptor, SeE2RConfig):
+        return words
+    return f"{words} x {descriptor.axis_neuron}"
+
+
+def part_configs(config: ModelConfig) -> list[tuple[str, ModelConfig]]:
+    """Split a model by the parts of its descriptor.
+
+    Returns:
+        Prefix of the part's parameters and statistics (empty where the descriptor is
+        one part, else ``0.``, ``1.`` ...), and the model with that part alone.
+    """
+    if not isinstance(config.descriptor, HybridConfig):
+        return [("", config)]
+    return [
+        (f"{index}.", replace(config, descriptor=part))
+        for index, part in enumerate(config.descriptor.parts)
+    ]
+
+
+def config_mapping(config: ModelConfig) -> dict[str, Any]:
+    """Return a configuration as plain values, as files and digests hold it.
+
+    Options that came after format 1 of the model file are left out where they have
+    the values that all older models had, so that those keep their names.
+    """
+    plain = to_mapping(config)
+    if plain["descriptor"]["type"] == "se_e2_a":
+        del plain["descriptor"]["type"]
+    if plain["pair_table"] is None:
+        del plain["pair_table"]
+    none = {"numb_fparam": 0, "fparam": [], "default_fparam": None, "numb_aparam": 0}
+    for name, value in none.items():
+        if plain["fitting"][name] == value:
+            del plain["fitting"][name]
+    return plain
+
+
+def config_from_mapping(plain: Mapping[str, Any], *, where: str) -> ModelConfig:
+    """Read what ``config_mapping`` returned.
+
+    Raises:
+        ConfigError: If it does not fit.
+    """
+    return from_mapping(ModelConfig, plain, where=where)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import final
 
 import numpy as np
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from dpbench.kernels.layers import Layer
-from dpbench.models.config import ModelConfig
+from dpbench.models.config import ModelConfig, SeAttenConfig, part_configs
 from dpbench.shapes import Float
 
 DTYPES = {"float64": torch.float64, "float32": torch.float32}
@@ -22,13 +22,16 @@ class Net:
     """Shape of one net: its name in the flat buffer and its widths."""
 
     name: str
-    """``embedding.3`` or ``fitting.0``; the index is that of DeePMD-kit."""
+    """``embedding.3`` or ``fitting.0``; the index is that of DeePMD-kit. Those of a
+    part of a hybrid descriptor begin with the part: ``1.embedding.3``."""
     widths: tuple[int, ...]
     """Input, hidden and output widths."""
     resnet_dt: bool
     """Whether shortcut layers have a time step."""
     has_linear_output: bool
     """Whether the last layer is linear, without shortcut (fitting nets)."""
+    has_bias: bool = True
+    """Whether layers have biases; those of type embeddings may not."""
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -38,7 +41,8 @@ class Net:
         for index in range(count):
             n_in, n_out = self.widths[index : index + 2]
             shapes[f"{self.name}.{index}.w"] = (n_in, n_out)
-            shapes[f"{self.name}.{index}.b"] = (n_out,)
+            if self.has_bias:
+                shapes[f"{self.name}.{index}.b"] = (n_out,)
             is_output = self.has_linear_output and index == count - 1
             if self.resnet_dt and not is_output and n_out in (n_in, 2 * n_in):
                 shapes[f"{self.name}.{index}.idt"] = (n_out,)
@@ -46,17 +50,30 @@ class Net:
 
     def layers(self, views: Mapping[str, Tensor]) -> list[Layer]:
         """Pick this net's layers out of all views."""
-        prefixes = [f"{self.name}.{i}" for i in range(len(self.widths) - 1)]
-        return [
-            Layer(views[f"{p}.w"], views[f"{p}.b"], views.get(f"{p}.idt"))
-            for p in prefixes
-        ]
+        layers = []
+        for index, width in enumerate(self.widths[1:]):
+            w = views[f"{self.name}.{index}.w"]
+            b = views[f"{self.name}.{index}.b"] if self.has_bias else w.new_zeros(width)
+            layers.append(Layer(w, b, views.get(f"{self.name}.{index}.idt")))
+        return layers
 
 
 def embedding_nets(config: ModelConfig) -> list[Net]:
-    """List the embedding nets: per neighbour type, or centre + neighbour * ntypes."""
-    descriptor = config.descriptor
-    count = config.ntypes if descriptor.type_one_side else config.ntypes**2
+    """List the nets of s(r) of a descriptor of one part.
+
+    One per neighbour type, or centre + neighbour * ntypes; a single one where types
+    enter by their embedding.
+
+    Raises:
+        TypeError: If the descriptor has several parts: take ``part_configs`` first.
+    """
+    if len(config.descriptor.parts) > 1:
+        raise TypeError("a hybrid descriptor has the nets of its parts")
+    (descriptor,) = config.descriptor.parts
+    if isinstance(descriptor, SeAttenConfig):
+        count = 1
+    else:
+        count = config.ntypes if descriptor.type_one_side else config.ntypes**2
     return [
         Net(
             name=f"embedding.{index}",
@@ -68,17 +85,68 @@ def embedding_nets(config: ModelConfig) -> list[Net]:
     ]
 
 
+def type_nets(descriptor: SeAttenConfig, ntypes: int) -> tuple[Net, Net]:
+    """Return the net that embeds types, and that of embedded (pairs of) types."""
+    sides = 1 if descriptor.type_one_side else 2
+    types = Net(
+        name="type_embedding.0",
+        widths=(ntypes, descriptor.tebd_dim),
+        resnet_dt=False,
+        has_linear_output=False,
+        has_bias=descriptor.use_tebd_bias,
+    )
+    strip = Net(
+        name="embedding_strip.0",
+        widths=(sides * descriptor.tebd_dim, *descriptor.neuron),
+        resnet_dt=descriptor.resnet_dt,
+        has_linear_output=False,
+    )
+    return types, strip
+
+
+def descriptor_nets(config: ModelConfig) -> list[Net]:
+    """List the nets of a descriptor of one part."""
+    nets = embedding_nets(config)
+    (descriptor,) = config.descriptor.parts
+    if isinstance(descriptor, SeAttenConfig):
+        nets += type_nets(descriptor, config.ntypes)
+    return nets
+
+
 def fitting_nets(config: ModelConfig) -> list[Net]:
-    """List the fitting nets, one per centre type."""
+    """List the fitting nets: one per centre type, or one for all types."""
+    fitting = config.fitting
+    inputs = config.descriptor.dim_descriptor + fitting.numb_fparam
     return [
         Net(
             name=f"fitting.{index}",
-            widths=(config.descriptor.dim_descriptor, *config.fitting.neuron, 1),
-            resnet_dt=config.fitting.resnet_dt,
+            widths=(inputs + fitting.numb_aparam, *fitting.neuron, 1),
+            resnet_dt=fitting.resnet_dt,
             has_linear_output=True,
         )
-        for index in range(config.ntypes)
+        for index in range(1 if config.descriptor.mixed_types else config.ntypes)
     ]
+
+
+def seeded_nets(config: ModelConfig) -> list[tuple[Net, int | None]]:
+    """List all nets in buffer order, each with its own seed if it has one."""
+    nets = [
+        (replace(net, name=prefix + net.name), part.descriptor.parts[0].seed)
+        for prefix, part in part_configs(config)
+        for net in descriptor_nets(part)
+    ]
+    return nets + [(net, config.fitting.seed) for net in fitting_nets(config)]
+
+
+def part_views(views: Mapping[str, Tensor], prefix: str) -> Mapping[str, Tensor]:
+    """Return the views of one part of the descriptor, by their plain names."""
+    if not prefix:
+        return views
+    return {
+        name.removeprefix(prefix): view
+        for name, view in views.items()
+        if name.startswith(prefix)
+    }
 
 
 @final
@@ -121,7 +189,7 @@ class FlatParameters:
 def parameter_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
     """Return the shape of every parameter by name, in buffer order."""
     shapes: dict[str, tuple[int, ...]] = {}
-    for net in [*embedding_nets(config), *fitting_nets(config)]:
+    for net, _ in seeded_nets(config):
         shapes |= net.shapes
     return shapes
 
@@ -140,19 +208,14 @@ def draw_parameters(config: ModelConfig, seed: int) -> FlatParameters:
     Source:
         DeePMD-kit, ``deepmd/pt/model/network/mlp.py``, default initialisation.
     """
-    shapes = parameter_shapes(config)
-    seeds = {
-        "embedding": config.descriptor.seed,
-        "fitting": config.fitting.seed,
-    }
     parts: list[np.ndarray] = []
-    for name, shape in shapes.items():
-        own = seeds[name.split(".")[0]]
+    for net, own in seeded_nets(config):
         base = seed if own is None else own
-        generator = np.random.default_rng([base, *name.encode()])
-        parts.append(_draw(name, shape, generator).ravel())
+        for name, shape in net.shapes.items():
+            generator = np.random.default_rng([base, *name.encode()])
+            parts.append(_draw(name, shape, generator).ravel())
     flat = torch.from_numpy(np.concatenate(parts)).to(DTYPES[config.precision])
-    return FlatParameters(flat, shapes)
+    return FlatParameters(flat, parameter_shapes(config))
 
 
 def _draw(

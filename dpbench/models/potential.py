@@ -8,17 +8,19 @@ import torch
 from torch import Tensor
 
 from dpbench.kernels.batch import Batch
-from dpbench.kernels.environment import Environment, environment
+from dpbench.kernels.environment import Environment
 from dpbench.kernels.layers import fit, fit_adjoint
 from dpbench.models.config import ModelConfig
+from dpbench.models.descriptors import descriptor_parts
+from dpbench.models.frame_parameters import FrameParameters
+from dpbench.models.pair_table import Mixture, PairTable
 from dpbench.models.parameters import (
     DTYPES,
     FlatParameters,
     draw_parameters,
     fitting_nets,
 )
-from dpbench.models.se_e2_a import descriptor_adjoint, descriptor_forward
-from dpbench.models.statistics import ModelStatistics, pair_mask
+from dpbench.models.statistics import ModelStatistics
 from dpbench.shapes import Float, Float64
 
 
@@ -38,7 +40,7 @@ class Prediction:
 
 @final
 class DeepPotential:
-    """A Deep Potential with descriptor ``se_e2_a`` and energy fitting."""
+    """A Deep Potential: a descriptor of any kind, and energy fitting."""
 
     def __init__(
         self,
@@ -46,21 +48,33 @@ class DeepPotential:
         parameters: FlatParameters,
         statistics: ModelStatistics,
     ) -> None:
-        """Put a model together; ``parameters`` decide its device and precision."""
+        """Put a model together; ``parameters`` decide its device and precision.
+
+        Raises:
+            ModelError: If ``statistics`` do not fit ``config``.
+        """
+        statistics.check(config)
         self.config = config
         self.parameters = parameters
         self.statistics = statistics
         device, dtype = parameters.flat.device, parameters.flat.dtype
-        self._davg = torch.as_tensor(statistics.davg, device=device, dtype=dtype)
-        self._dstd = torch.as_tensor(statistics.dstd, device=device, dtype=dtype)
         self._bias = torch.as_tensor(statistics.energy_bias, device=device)
-        # With a zero mean an empty slot is a zero row: no padding term at all.
-        has_padding = bool((statistics.davg != 0).any())
-        self._empty_rows = -self._davg / self._dstd if has_padding else None
-        self._mask: Tensor | None = None
-        if config.descriptor.exclude_types:
-            mask = pair_mask(config)
-            self._mask = torch.as_tensor(mask, device=device, dtype=dtype)
+        self._parts = descriptor_parts(config, statistics, device=device, dtype=dtype)
+        self._inputs = FrameParameters(
+            config.fitting, statistics, device=device, dtype=dtype
+        )
+        self._table: PairTable | None = None
+        if config.pair_table is not None and statistics.pair_table is not None:
+            self._table = PairTable(
+                config.pair_table,
+                statistics.pair_table,
+                rcut=config.descriptor.rcut,
+                device=device,
+            )
+        # Of the first part; the fast engines serve descriptors of one part.
+        first = self._parts[0]
+        self._davg, self._dstd = first.davg, first.dstd
+        self._empty_rows, self._mask = first.empty_rows, first.mask
 
     @classmethod
     def initialise(
@@ -136,15 +150,23 @@ class DeepPotential:
             batch: Frames on the device and in the precision of the model.
             with_virial: Whether the virial is wanted; else it is zero.
         """
-        env = self._environment(batch)
-        done = descriptor_forward(views, batch, env, self.config, self._empty_rows)
-        sorted_energy, grad_d = self._fit(views, batch, done.descriptor)
-        grad_rows = descriptor_adjoint(done, grad_d, env, self.config)
-        if self._mask is not None:
-            grad_rows = grad_rows * self._edge_mask(batch)
-        grad_vec = env.pull_back(grad_rows).double()
+        found = [part.forward(views, batch) for part in self._parts]
+        widths = [one.done.descriptor.shape[1] for one in found]
+        descriptor = torch.cat([one.done.descriptor for one in found], dim=1)
+        sorted_energy, grad_d = self._fit(views, batch, descriptor)
+        mixture = None if self._table is None else self._table.mix(batch)
+        if mixture is not None:
+            share = mixture.share[batch.atom_order].to(grad_d.dtype)
+            grad_d = grad_d * (1 - share).unsqueeze(1)
+        grad_vec = torch.zeros_like(batch.edge_vec)
+        pieces = grad_d[:, : sum(widths)].split(widths, dim=1)
+        for part, one, piece in zip(self._parts, found, pieces, strict=True):
+            grad_vec = grad_vec + part.pull_back(one, piece, batch)
+        grad_vec = grad_vec.double()
         atom_energy = torch.zeros_like(sorted_energy)
         atom_energy = atom_energy.index_copy(0, batch.atom_order, sorted_energy)
+        if mixture is not None:
+            atom_energy, grad_vec = _mixed(batch, mixture, atom_energy, grad_vec)
         atom_energy = atom_energy + self._bias[batch.atype]
         energy = torch.zeros_like(batch.energy)
         force = torch.zeros_like(batch.force)
@@ -158,39 +180,45 @@ class DeepPotential:
         )
 
     def _environment(self, batch: Batch) -> Environment:
-        descriptor = self.config.descriptor
-        env = environment(
-            batch.edge_vec,
-            batch.atype[batch.edge_i],
-            (self._davg, self._dstd),
-            rcut=descriptor.rcut,
-            rcut_smth=descriptor.rcut_smth,
-            protection=descriptor.env_protection,
-        )
-        if self._mask is None:
-            return env
-        return env._replace(rows=env.rows * self._edge_mask(batch))
-
-    def _edge_mask(self, batch: Batch) -> Float[Tensor, "edge 1"]:
-        """Return zero for edges between excluded types, else one."""
-        if self._mask is None:
-            raise RuntimeError("no pair of types is excluded")
-        types = batch.atype[batch.edge_i], batch.atype[batch.edge_j]
-        return self._mask[types].unsqueeze(1)
+        return self._parts[0].environment(batch)
 
     def _fit(
         self, views: Mapping[str, Tensor], batch: Batch, descriptor: Tensor
-    ) -> tuple[Float64[Tensor, " atom"], Float[Tensor, "atom component"]]:
-        """Return the nets' energies and dE/dD, both in ``atom_order``."""
+    ) -> tuple[Float64[Tensor, " atom"], Float[Tensor, "atom input"]]:
+        """Return the nets' energies and dE/dinput, both in ``atom_order``.
+
+        The first columns of the input are the descriptor.
+        """
         name = self.config.fitting.activation_function
+        inputs = self._inputs.append(descriptor, batch)
+        nets = fitting_nets(self.config)
+        offset = batch.atom_type_offset
+        if self.config.descriptor.mixed_types:
+            offset = (offset[0], offset[-1])
         energies, grads = [], []
-        for index, net in enumerate(fitting_nets(self.config)):
-            first, last = batch.atom_type_offset[index : index + 2]
+        for index, net in enumerate(nets):
+            first, last = offset[index : index + 2]
             layers = net.layers(views)
-            done = fit(descriptor[first:last], layers, name)
+            done = fit(inputs[first:last], layers, name)
             energies.append(done.energy)
             grads.append(fit_adjoint(done, layers, name))
         return torch.cat(energies).double(), torch.cat(grads)
+
+
+def _mixed(
+    batch: Batch,
+    mixture: Mixture,
+    net_energy: Float64[Tensor, " atom"],
+    grad_vec: Float64[Tensor, "edge 3"],
+) -> tuple[Float64[Tensor, " atom"], Float64[Tensor, "edge 3"]]:
+    """Mix the table in; ``grad_vec`` is weighted with the net's share already."""
+    gap = mixture.energy - net_energy
+    by_length = mixture.share[batch.edge_i] * mixture.energy_slope
+    by_length = by_length + mixture.share_slope * gap[batch.edge_i]
+    return (
+        net_energy + mixture.share * gap,
+        grad_vec + by_length.unsqueeze(1) * mixture.direction,
+    )
 
 
 def _virial(

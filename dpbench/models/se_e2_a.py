@@ -20,28 +20,14 @@ import torch
 from torch import Tensor
 
 from dpbench.kernels.batch import Batch
-from dpbench.kernels.contraction import EdgeRange, moments, row_gradient
+from dpbench.kernels.contraction import moments, row_gradient
 from dpbench.kernels.embedding import embed
 from dpbench.kernels.environment import Environment
 from dpbench.kernels.layers import Layer, embed_value
-from dpbench.models.config import ModelConfig
+from dpbench.models.config import ModelConfig, se_e2_a_options
+from dpbench.models.edge_groups import Group, groups_by_neighbour, groups_by_pair
 from dpbench.models.parameters import embedding_nets
 from dpbench.shapes import Float
-
-
-class Group(NamedTuple):
-    """Edges that share an embedding net: one neighbour type, some centre types."""
-
-    net: int
-    """Index of the embedding net."""
-    neighbour_type: int
-    """Type of the neighbours."""
-    atoms: slice
-    """Rows of ``atom_order`` whose edges these are."""
-    edges: slice
-    """Rows of the per-edge arrays."""
-    edge_range: EdgeRange
-    """The edges by atom, counted from the start of both slices."""
 
 
 class DescriptorPass(NamedTuple):
@@ -74,24 +60,22 @@ def descriptor_forward(
         empty_rows: R0 = -davg/dstd per centre type; None where davg is zero.
     """
     nets = [net.layers(views) for net in embedding_nets(config)]
-    name = config.descriptor.activation_function
+    options = se_e2_a_options(config)
+    name = options.activation_function
     groups = list(edge_groups(batch, config))
     features = []
-    blocks: dict[int, Tensor] = {}
+    # By both ends: a type without atoms begins where the next one begins.
+    blocks: dict[tuple[int, int], Tensor] = {}
     for group in groups:
         g, dg = embed(env.rows[group.edges, 0], nets[group.net], name)
         features.append((g, dg))
         part = moments(env.rows[group.edges], g, group.edge_range)
-        start = group.atoms.start
-        blocks[start] = blocks[start] + part if start in blocks else part
         if empty_rows is not None:
-            blocks[start] = blocks[start] + _padding(
-                group, batch, nets[group.net], config, empty_rows
-            )
-    x = torch.cat(list(blocks.values())) / sum(config.descriptor.sel)
-    axis = x[:, :, : config.descriptor.axis_neuron]
-    descriptor = (x.transpose(1, 2) @ axis).flatten(1)
-    return DescriptorPass(x, descriptor, groups, features)
+            part = part + _padding(group, batch, nets[group.net], config, empty_rows)
+        atoms = (group.atoms.start, group.atoms.stop)
+        blocks[atoms] = blocks[atoms] + part if atoms in blocks else part
+    x = torch.cat(list(blocks.values())) / sum(options.sel)
+    return DescriptorPass(x, gram(x, options.axis_neuron), groups, features)
 
 
 def descriptor_adjoint(
@@ -101,14 +85,8 @@ def descriptor_adjoint(
     config: ModelConfig,
 ) -> Float[Tensor, "edge 4"]:
     """Turn dE/dD into dE/dR of every edge, that through G(s) included."""
-    axis_neuron = config.descriptor.axis_neuron
-    x = done.x
-    grad_d = grad.view(len(x), x.shape[2], axis_neuron)
-    grad_x = x[:, :, :axis_neuron] @ grad_d.transpose(1, 2)
-    through_axis = x @ grad_d
-    width = x.shape[2] - axis_neuron
-    grad_x = grad_x + torch.nn.functional.pad(through_axis, (0, width))
-    grad_x = grad_x / sum(config.descriptor.sel)
+    options = se_e2_a_options(config)
+    grad_x = gram_adjoint(done.x, grad, options.axis_neuron) / sum(options.sel)
     parts: list[tuple[int, Tensor]] = []
     for group, features in zip(done.groups, done.features, strict=True):
         part = row_gradient(
@@ -119,34 +97,30 @@ def descriptor_adjoint(
     return torch.cat([part for _, part in parts])
 
 
+def gram(
+    x: Float[Tensor, "atom 4 M"], axis_neuron: int
+) -> Float[Tensor, "atom component"]:
+    """Return X^T X[:, :axis] of each atom, row-major."""
+    return (x.transpose(1, 2) @ x[:, :, :axis_neuron]).flatten(1)
+
+
+def gram_adjoint(
+    x: Float[Tensor, "atom 4 M"],
+    grad: Float[Tensor, "atom component"],
+    axis_neuron: int,
+) -> Float[Tensor, "atom 4 M"]:
+    """Turn the gradient of ``gram`` into that of X."""
+    grad_d = grad.view(len(x), x.shape[2], axis_neuron)
+    grad_x = x[:, :, :axis_neuron] @ grad_d.transpose(1, 2)
+    width = x.shape[2] - axis_neuron
+    return grad_x + torch.nn.functional.pad(x @ grad_d, (0, width))
+
+
 def edge_groups(batch: Batch, config: ModelConfig) -> Iterator[Group]:
     """Split the edges by embedding net; groups of one atom slice come together."""
-    ntypes = config.ntypes
-    natoms = len(batch.atype)
-    if config.descriptor.type_one_side:
-        for t in range(ntypes):
-            yield _group(batch, t, net=t, atoms=slice(0, natoms), centre=(0, ntypes))
-        return
-    for centre in range(ntypes):
-        first, last = batch.atom_type_offset[centre : centre + 2]
-        for t in range(ntypes):
-            net = centre + t * ntypes
-            atoms = slice(first, last)
-            yield _group(batch, t, net=net, atoms=atoms, centre=(centre, centre + 1))
-
-
-def _group(
-    batch: Batch, neighbour: int, *, net: int, atoms: slice, centre: tuple[int, int]
-) -> Group:
-    offset = batch.pair_offset[neighbour]
-    edges = slice(offset[centre[0]], offset[centre[1]])
-    starts = batch.row_offset[neighbour, atoms.start : atoms.stop + 1]
-    edge_range = EdgeRange(
-        starts=starts - edges.start,
-        centres=batch.edge_row[edges] - atoms.start,
-        most=batch.most_neighbours[neighbour],
-    )
-    return Group(net, neighbour, atoms, edges, edge_range)
+    if se_e2_a_options(config).type_one_side:
+        return groups_by_neighbour(batch)
+    return groups_by_pair(batch)
 
 
 def _padding(
@@ -157,10 +131,10 @@ def _padding(
     empty_rows: Float[Tensor, "type 4"],
 ) -> Float[Tensor, "atom 4 M"]:
     """Return (sel_t - n_it) R0 (x) G_t(s0) of each atom of the group."""
-    name = config.descriptor.activation_function
-    features = embed_value(empty_rows[:, 0], layers, name)
+    options = se_e2_a_options(config)
+    features = embed_value(empty_rows[:, 0], layers, options.activation_function)
     per_type = empty_rows.unsqueeze(2) * features.unsqueeze(1)
     starts = group.edge_range.starts
-    empty = config.descriptor.sel[group.neighbour_type] - (starts[1:] - starts[:-1])
+    empty = options.sel[group.neighbour_type] - (starts[1:] - starts[:-1])
     centre_type = batch.atype[batch.atom_order[group.atoms]]
     return per_type[centre_type] * empty.to(features.dtype)[:, None, None]

@@ -5,7 +5,7 @@ follow DeePMD-kit to the letter, because they change the model.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,22 +29,55 @@ class ModelStatistics:
     """What the data contribute to a model beside its trained parameters."""
 
     davg: NDArray[np.float64]
-    """(type, 4), mean of the environment rows around a centre type."""
+    """(type, 4), mean of the environment rows around a centre type; (part, type, 4)
+    where the descriptor is a hybrid."""
     dstd: NDArray[np.float64]
-    """(type, 4), their standard deviation."""
+    """Their standard deviation, of the same shape."""
     energy_bias: NDArray[np.float64]
     """(type), eV, energy per atom of each type, added to the fitting net's output."""
+    fparam: NDArray[np.float64] | None = None
+    """(2, number), mean and standard deviation of the numbers of a frame."""
+    aparam: NDArray[np.float64] | None = None
+    """(2, number), mean and standard deviation of the numbers of an atom."""
+    pair_table: NDArray[np.float64] | None = None
+    """(row, 1 + pair), Å and eV, the table that is mixed in; see ``PairTable``."""
 
     def __post_init__(self) -> None:
         """Check shapes and deviations."""
         ntypes = len(self.energy_bias)
         for name, array in (("davg", self.davg), ("dstd", self.dstd)):
-            if array.shape != (ntypes, 4):
+            if array.shape[-2:] != (ntypes, 4) or array.ndim > 3:
                 raise ModelError(
-                    f"{name} has shape {array.shape}; expected ({ntypes}, 4)."
+                    f"{name} has shape {array.shape}; expected ({ntypes}, 4), or one "
+                    "such array for each part of the descriptor."
                 )
         if not (self.dstd > 0).all():
             raise ModelError("dstd holds a value that is not positive.")
+
+    def arrays(self) -> dict[str, NDArray[np.float64]]:
+        """Return what there is, by name; the order is that of files and digests."""
+        found = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: array for name, array in found.items() if array is not None}
+
+    def check(self, config: ModelConfig) -> None:
+        """Raise ModelError unless all that ``config`` needs is there and fits."""
+        parts = len(config.descriptor.parts)
+        is_hybrid = config.descriptor.type == "hybrid"
+        shape = (parts, config.ntypes, 4) if is_hybrid else (config.ntypes, 4)
+        fitting, pairs = config.fitting, config.ntypes * (config.ntypes + 1) // 2
+        wanted: dict[str, tuple[int, ...]] = {"davg": shape, "dstd": shape}
+        if fitting.numb_fparam:
+            wanted["fparam"] = (2, fitting.numb_fparam)
+        if fitting.numb_aparam:
+            wanted["aparam"] = (2, fitting.numb_aparam)
+        found = self.arrays()
+        if config.pair_table is not None:
+            rows = len(found.get("pair_table", ()))
+            wanted["pair_table"] = (max(rows, 2), 1 + pairs)
+        for name, expected in wanted.items():
+            if name not in found or found[name].shape != expected:
+                has = found[name].shape if name in found else "nothing"
+                raise ModelError(f"{name}: found {has}; expected shape {expected}.")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -229,7 +262,7 @@ def _raw_rows(
     vector: NDArray[np.float64], config: ModelConfig
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return w/(r+p) (edge) and w/(r+p)^2 d (edge, 3), not normalised."""
-    descriptor = config.descriptor
+    (descriptor,) = config.descriptor.parts
     r = np.linalg.norm(vector, axis=1)
     weight = switch_weight(r, rcut_smth=descriptor.rcut_smth, rcut=descriptor.rcut)
     q = r + descriptor.env_protection
@@ -245,8 +278,9 @@ def _allowed(
 
 def pair_mask(config: ModelConfig) -> NDArray[np.float64]:
     """Return (centre type, neighbour type): zero for excluded pairs, else one."""
+    (descriptor,) = config.descriptor.parts
     mask = np.ones((config.ntypes, config.ntypes))
-    for a, b in config.descriptor.exclude_types:
+    for a, b in descriptor.exclude_types:
         mask[a, b] = mask[b, a] = 0
     return mask
 

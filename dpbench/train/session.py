@@ -15,7 +15,7 @@ from dpbench.errors import TrainingError
 from dpbench.io.leakage.split import between_parts, checked_default_split
 from dpbench.io.leakage.words import parts_line
 from dpbench.kernels.batch import Batch
-from dpbench.models.config import ModelConfig
+from dpbench.models.config import ModelConfig, descriptor_words
 from dpbench.models.parameters import DTYPES
 from dpbench.models.potential import DeepPotential
 from dpbench.store.dataset import DatasetVersion, open_dataset
@@ -233,11 +233,11 @@ def choose_split(version: DatasetVersion, digest: str | None) -> Split:
 def describe_model(model: DeepPotential) -> str:
     """Word a model in one line."""
     config: ModelConfig = model.config
-    descriptor = config.descriptor
+    sel = [list(part.sel) for part in config.descriptor.parts]
     return (
-        f"model: {' '.join(config.type_map)}, se_e2_a {list(descriptor.neuron)} x "
-        f"{descriptor.axis_neuron}, rcut {descriptor.rcut:g} Å, sel "
-        f"{list(descriptor.sel)}, fitting {list(config.fitting.neuron)}; "
+        f"model: {' '.join(config.type_map)}, {descriptor_words(config.descriptor)}, "
+        f"rcut {model.rcut:g} Å, sel {' + '.join(map(str, sel))}, "
+        f"fitting {list(config.fitting.neuron)}; "
         f"{model.parameters.flat.numel()} parameters, {config.precision}, "
         f"{model.device}, {torch.get_num_threads()} threads"
     )
