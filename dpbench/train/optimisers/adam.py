@@ -4,6 +4,7 @@ from typing import final
 
 import torch
 from torch import Tensor
+from torch.optim.adam import adam
 
 from dpbench.shapes import Float
 from dpbench.train.optimisers.config import OptimiserConfig
@@ -46,14 +47,15 @@ class Adam:
         config = self._config
         gradient = clipped(gradient, config.gradient_max_norm)
         self._count += 1
-        self._mean.lerp_(gradient, 1 - config.beta1)
-        self._square.mul_(config.beta2).addcmul_(
-            gradient, gradient, value=1 - config.beta2
+        fused_adam(
+            self._parameters,
+            gradient,
+            (self._mean, self._square),
+            count=self._count,
+            learning_rate=learning_rate,
+            betas=(config.beta1, config.beta2),
+            epsilon=config.epsilon,
         )
-        first = 1 - config.beta1**self._count
-        second = 1 - config.beta2**self._count
-        root = (self._square.sqrt() / second**0.5).add_(config.epsilon)
-        self._parameters.addcdiv_(self._mean, root, value=-learning_rate / first)
 
     def solution(self) -> Float[Tensor, " parameter"]:
         """Return the buffer itself."""
@@ -70,3 +72,44 @@ class Adam:
         own = {"mean": self._mean, "square": self._square}
         take_over(own, state, name=self.name)
         self._count = count
+
+
+def fused_adam(
+    parameters: Float[Tensor, " parameter"],
+    gradient: Float[Tensor, " parameter"],
+    moments: tuple[Float[Tensor, " parameter"], Float[Tensor, " parameter"]],
+    *,
+    count: int,
+    learning_rate: float,
+    betas: tuple[float, float],
+    epsilon: float,
+) -> None:
+    """Take step ``count`` of Adam in one pass over memory; all buffers change.
+
+    Args:
+        parameters: What is moved.
+        gradient: What it is moved against.
+        moments: Means of gradients and of their squares.
+        count: Number of this step, from 1.
+        learning_rate: The rate.
+        betas: Decays of the two moments.
+        epsilon: Added to the root of the mean square.
+    """
+    # torch counts by itself, in a tensor, before it uses the count.
+    before = torch.tensor(float(count - 1), device=parameters.device)
+    adam(
+        [parameters],
+        [gradient],
+        [moments[0]],
+        [moments[1]],
+        [],
+        [before],
+        fused=True,
+        amsgrad=False,
+        beta1=betas[0],
+        beta2=betas[1],
+        lr=learning_rate,
+        weight_decay=0.0,
+        eps=epsilon,
+        maximize=False,
+    )

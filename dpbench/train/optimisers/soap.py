@@ -8,6 +8,7 @@ from torch import Tensor
 
 from dpbench.models.parameters import FlatParameters
 from dpbench.shapes import Float
+from dpbench.train.optimisers.adam import fused_adam
 from dpbench.train.optimisers.config import OptimiserConfig
 from dpbench.train.optimisers.protocol import (
     OptimiserState,
@@ -79,15 +80,20 @@ class Soap:
         views = self._flat.unflatten(turned)
         for name, sides in self._sides.items():
             _into(plain[name], sides, out=views[name])
-        self._mean.lerp_(turned, 1 - config.beta1)
-        self._square.mul_(config.beta2).addcmul_(turned, turned, value=1 - config.beta2)
-        first, second = 1 - config.beta1**steps, 1 - config.beta2**steps
-        root = (self._square.sqrt() / second**0.5).add_(config.epsilon)
-        direction = self._mean / root
+        direction = torch.zeros_like(turned)
+        fused_adam(
+            direction,
+            turned,
+            (self._mean, self._square),
+            count=steps,
+            learning_rate=learning_rate,
+            betas=(config.beta1, config.beta2),
+            epsilon=config.epsilon,
+        )
         views = self._flat.unflatten(direction)
         for name, sides in self._sides.items():
             _out_of(views[name], sides, out=views[name])
-        self._flat.flat.add_(direction, alpha=-learning_rate / first)
+        self._flat.flat.add_(direction)
         if self._count % config.soap_accumulate == 0:
             for name, sides in self._sides.items():
                 _accumulate(plain[name], sides, 1 - config.soap_decay)
