@@ -1,0 +1,86 @@
+"""A side that is dpbench's own trainer, told from the same ``input.json``.
+
+The loop, its batches and its prefetch thread are those of ``dpbench train``; the only
+change is a hook where the loop asks for the next batch. Validation lies beyond the end.
+"""
+
+import importlib.metadata
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from turns import Turns, argument
+
+WARM_UP = 6
+STEPS = 10**7
+
+
+def main() -> None:
+    import torch
+
+    torch.set_num_threads(argument("threads"))
+    session = prepare(Path(argument("input")), argument("engine"))
+    told = {
+        "versions": {
+            name: importlib.metadata.version(name)
+            for name in ("dpbench", "torch", "numba")
+        },
+        "engine": session.provenance["engine"],
+        "kernels": session.provenance.get("kernels"),
+    }
+    turns = Turns(argument("steps"), warm_up=WARM_UP, told=told)
+    run(session, turns)
+
+
+def prepare(settings: Path, engine: str | None) -> Any:
+    """Set up the run as ``dpbench train --config input.json`` does."""
+    import torch
+
+    from dpbench.store.workspace import Workspace
+    from dpbench.train.config import resolved
+    from dpbench.train.input_json import read_input_json
+    from dpbench.train.session import begin
+    from dpbench.train.systems import ingest_systems
+
+    root = settings.parent / f"workspace-{engine}"
+    shutil.rmtree(root, ignore_errors=True)
+    workspace = Workspace.find(root, create=True)
+    found = read_input_json(settings)
+    dataset, split = ingest_systems(workspace, found, settings)
+    changes = {} if engine is None else {"engine": engine}
+    return begin(
+        workspace,
+        resolved(found.config, split=split, **changes),
+        dataset=dataset,
+        device=torch.device("cpu"),
+        command=(),
+    )
+
+
+def run(session: Any, turns: Turns) -> None:
+    """Run the loop of ``dpbench train``; it ends with the process."""
+    from dpbench.train.loader import prefetch
+    from dpbench.train.loop import Hooks, LoopState, Plan, run_loop
+    from dpbench.train.progress import Silent
+
+    def ticking() -> Iterator[Any]:
+        for batch in prefetch(session.make_batch, 0, session.plan.steps):
+            turns.tick()
+            yield batch
+
+    run_loop(
+        session.model,
+        session.optimiser,
+        session.schedule,
+        ticking(),
+        plan=Plan(steps=STEPS, validation_every=STEPS, checkpoint_every=STEPS),
+        state=LoopState(),
+        hooks=Hooks(
+            validate=session.validate, save=lambda state: None, watcher=Silent()
+        ),
+    )
+
+
+if __name__ == "__main__":
+    main()
