@@ -31,6 +31,10 @@ COMMANDS = {
         "dpbench.cli.train:train_command",
         "Train a Deep Potential model on a dataset; write m.pth.",
     ),
+    "md": (
+        "dpbench.cli.md:md_command",
+        "Run molecular dynamics with a model.",
+    ),
     "evaluate": (
         "dpbench.cli.evaluate:evaluate_command",
         "Measure a model: accuracy, stability and speed.",

@@ -8,6 +8,7 @@ from torch import Tensor
 from dpbench.kernels.motion import Moves
 from dpbench.md.forces import ForceField
 from dpbench.md.state import State
+from dpbench.md.watch import check_moves
 
 
 @final
@@ -42,9 +43,9 @@ class ListWatch:
         change, shrink = self._change(state)
         square = torch.empty_like(state.energy)
         self._moves.farthest(state.coord, self.origin, change, square)  # type: ignore[arg-type]
+        check_moves(state, self.origin, square, self._field.skin)  # type: ignore[arg-type]
         rcut = self._field.rcut
         reach = shrink * (rcut + 2 * square.sqrt())
-        # NaN does not serve: the search that follows names the atom.
         return bool((reach < rcut + self._field.skin).all())
 
     def _change(self, state: State) -> tuple[Tensor, Tensor | float]:
@@ -52,5 +53,5 @@ class ListWatch:
         if self._is_cell_fixed:
             unit = torch.eye(3, dtype=torch.float64, device=state.device)
             return unit.expand(state.nreplicas, 3, 3), 1.0
-        change = torch.linalg.solve(self.origin_box, state.box)  # type: ignore[arg-type]
+        change = torch.linalg.solve(self.origin_box, state.box)
         return change, 1 / torch.linalg.svdvals(change).amin(dim=1)

@@ -1,6 +1,7 @@
 """What a run of molecular dynamics is asked to do."""
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, field
 from typing import Literal
 
 from dpbench.errors import ConfigError
@@ -78,3 +79,88 @@ class Baths:
     def is_momentum_free(self) -> bool:
         """Whether the bath moves the centre of mass."""
         return self.bath == "langevin"
+
+
+FIELDS = ("coord", "velocity", "force")
+"""What a trajectory can hold."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MDConfig:
+    """A whole run; written into md.json and restart files."""
+
+    model: str
+    """Model file."""
+    structure: str
+    """Structure file (with ``@INDEX``) or dataset (with ``:INDEX``)."""
+    baths: Baths = field(default_factory=Baths)
+    """Ensemble and its baths."""
+    steps: int
+    """Time steps of the whole run."""
+    replicas: int = 1
+    """Copies that run side by side, each with velocities of its own."""
+    repeat: tuple[int, int, int] = (1, 1, 1)
+    """Copies of the structure along its cell vectors."""
+    velocities: Literal["draw", "file"] = "draw"
+    """Drawn at the temperature, or as the structure file has them."""
+    seed: int = 0
+    """Of velocities and noise."""
+    skin: float = 1.0
+    """Å, extra radius of the neighbour list."""
+    precision: Literal["float32", "float64"] | None = None
+    """Of the model; None keeps the file's. Atoms move in float64 anyway."""
+    device: str = "cpu"
+    """Torch's name of the device."""
+    exact: bool = False
+    """Whether the embedding nets are evaluated instead of tables made of them."""
+    sel_overflow: Literal["error", "deepmd", "deepmd-tf"] = "error"
+    """What to do with more neighbours than ``sel``."""
+    log_every: int = 20
+    """Steps between two rows of observables."""
+    traj_every: int = 200
+    """Steps between two frames; 0 for no trajectory."""
+    restart_every: int = 10_000
+    """Steps between two restart files; one is written at the end anyway."""
+    log_format: Literal["csv", "zarr"] = "csv"
+    """Of the observables."""
+    traj_format: Literal["extxyz", "zarr"] = "extxyz"
+    """Of the trajectory."""
+    traj_fields: tuple[str, ...] = ("coord",)
+    """Some of ``coord``, ``velocity`` and ``force``."""
+    max_temperature: float | None = None
+    """K; hotter has exploded. None: max(20 x temperature, 5000 K)."""
+
+    def __post_init__(self) -> None:
+        """Check every number."""
+        for name in ("steps", "replicas", "log_every", "restart_every"):
+            if getattr(self, name) < 1:
+                raise ConfigError(
+                    f"{name} = {getattr(self, name)}; expected 1 or more."
+                )
+        if min(self.repeat) < 1:
+            raise ConfigError(f"repeat = {self.repeat}; expected 1 or more, each.")
+        if self.traj_every < 0 or self.seed < 0:
+            raise ConfigError("traj_every and seed cannot be negative.")
+        if not (self.skin >= 0 and math.isfinite(self.skin)):
+            raise ConfigError(f"skin = {self.skin} Å; expected 0 or more.")
+        for name in self.traj_fields:
+            if name not in FIELDS:
+                raise ConfigError(
+                    f"traj_fields: unknown '{name}'; expected {', '.join(FIELDS)}."
+                )
+
+    @property
+    def limit(self) -> float:
+        """Temperature at which the run counts as exploded, K."""
+        if self.max_temperature is not None:
+            return self.max_temperature
+        return default_limit(self.baths.temperature)
+
+
+TEMPERATURE_FACTOR, TEMPERATURE_FLOOR = 20.0, 5000.0
+"""Too hot is max(factor * wanted, floor K), unless the user sets a limit."""
+
+
+def default_limit(temperature: float) -> float:
+    """Return the temperature at which a run counts as exploded, K."""
+    return max(TEMPERATURE_FACTOR * temperature, TEMPERATURE_FLOOR)

@@ -63,13 +63,15 @@ class State:
 
     def twice_kinetic(self) -> Float64[Tensor, " replica"]:
         """Twice the kinetic energy, eV."""
-        return self.kinetic.diagonal(dim1=1, dim2=2).sum(dim=1)
+        twice: Tensor = self.kinetic.diagonal(dim1=1, dim2=2).sum(dim=1)
+        return twice
 
     def volume(self) -> Float64[Tensor, " replica"]:
         """Volume, Å^3; NaN where a direction is open."""
         if not self.pbc.all():
             return torch.full_like(self.energy, torch.nan)
-        return torch.linalg.det(self.box).abs()
+        volume: Tensor = torch.linalg.det(self.box).abs()
+        return volume
 
     def temperature(self, dof: int) -> Float64[Tensor, " replica"]:
         """Temperature by ``dof`` degrees of freedom, K."""

@@ -48,7 +48,7 @@ def kick_measure(velocity, force, kick, mass, kinetic):  # type: ignore[no-untyp
 
 @njit(cache=True, nogil=True, fastmath=_FAST)
 def ornstein(velocity, noise, mass, factors, heat):  # type: ignore[no-untyped-def]
-    """v = c v + s sqrt(1/m) noise; add what kinetic energy rises by to ``heat``."""
+    """Make v = c v + s sqrt(1/m) noise; add the kinetic energy gained to ``heat``."""
     c, s = factors
     for r in range(velocity.shape[0]):
         gained = 0.0
@@ -65,7 +65,7 @@ def ornstein(velocity, noise, mass, factors, heat):  # type: ignore[no-untyped-d
 
 @njit(cache=True, nogil=True, fastmath=_FAST)
 def scale_drift(coord, velocity, stretch, dt):  # type: ignore[no-untyped-def]
-    """x = x * stretch, v = v / stretch (replica, 3), then drift."""
+    """Multiply x by ``stretch`` (replica, 3), divide v by it, then drift."""
     for r in range(coord.shape[0]):
         for a in range(coord.shape[1]):
             for c in range(3):

@@ -27,7 +27,7 @@ def ornstein(
     factors: tuple[float, float],
     heat: Tensor,
 ) -> None:
-    """v = c v + s sqrt(1/m) noise; add what kinetic energy rises by to ``heat``."""
+    """Make v = c v + s sqrt(1/m) noise; add the kinetic energy gained to ``heat``."""
     weight = mass.unsqueeze(1)
     new = factors[0] * velocity + factors[1] * noise / weight.sqrt()
     gained = (weight * (new - velocity) * (new + velocity)).sum(dim=(1, 2))
@@ -36,7 +36,7 @@ def ornstein(
 
 
 def scale_drift(coord: Tensor, velocity: Tensor, stretch: Tensor, dt: float) -> None:
-    """x = x * stretch, v = v / stretch (replica, 3), then drift."""
+    """Multiply x by ``stretch`` (replica, 3), divide v by it, then drift."""
     velocity.div_(stretch.unsqueeze(1))
     coord.mul_(stretch.unsqueeze(1)).add_(velocity, alpha=dt)
 
@@ -77,8 +77,7 @@ def chain_half(
         G. J. Martyna et al., Mol. Phys. 87, 1117 (1996), the operator of eq. 29-31.
     """
     position, rate = chain
-    inertia, kt, dof = constants
-    last = len(inertia) - 1
+    last = len(constants[0]) - 1
     twice = twice_kinetic.clone()
     factor.fill_(1.0)
     v = list(rate.unbind(1))
