@@ -45,6 +45,26 @@ class Variant:
 _BOTH = ("cpu", "cuda")
 
 FAMILIES: dict[str, tuple[Variant, ...]] = {
+    "tables": (
+        Variant(
+            name="reference", module="dpbench.kernels.tables.reference", devices=_BOTH
+        ),
+    ),
+    "fitting": (
+        Variant(
+            name="reference", module="dpbench.kernels.fitting.reference", devices=_BOTH
+        ),
+    ),
+    "inference": (
+        Variant(
+            name="numba", module="dpbench.kernels.inference.compiled", devices=("cpu",)
+        ),
+        Variant(
+            name="reference",
+            module="dpbench.kernels.inference.reference",
+            devices=_BOTH,
+        ),
+    ),
     "passes": (
         Variant(
             name="numba", module="dpbench.kernels.passes.compiled", devices=("cpu",)

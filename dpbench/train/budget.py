@@ -12,7 +12,7 @@ from dpbench.train.config import (
     RunSettings,
     parse_duration,
 )
-from dpbench.train.engine import Prefactors, losses_and_gradients
+from dpbench.train.engine import Engine, Prefactors, choose_engine
 from dpbench.train.loop import Plan
 from dpbench.train.optimisers import make_optimiser
 from dpbench.train.optimisers.config import OptimiserConfig
@@ -67,8 +67,10 @@ def measure_costs(
     schedule: Schedule,
     *,
     optimiser: OptimiserConfig | None = None,
+    engine: Engine | None = None,
 ) -> Costs:
     """Time some steps and one validation; the model is left as it is."""
+    engine = choose_engine(model.config) if engine is None else engine
     copied = model.parameters.to(model.device, model.dtype)
     scratch = make_optimiser(copied, optimiser or OptimiserConfig())
     seconds: list[float] = []
@@ -77,7 +79,7 @@ def measure_costs(
         batch = make_batch(step)
         start = time.perf_counter()
         energy, force, virial = schedule.prefactors(0)
-        result = losses_and_gradients(
+        result = engine.losses_and_gradients(
             model, batch, Prefactors(energy=energy, force=force, virial=virial)
         )
         scratch.step(result.gradient, learning_rate=1e-9)

@@ -1,24 +1,51 @@
-"""The training seam: losses and gradients of a batch.
+"""The training seam: losses and gradients of a batch, by one of three engines.
 
-The trainer never calls ``backward``: it calls ``losses_and_gradients``. This is the
-reference engine, where forces are explicit and autograd differentiates the loss by the
-parameters. It is the one place that uses autograd.
+``table``     analytic passes; the embedding nets are tabulated anew each step
+``exact``     the same passes with the embedding net evaluated at every edge
+``autograd``  forces explicit, the loss differentiated by autograd: the reference
+
+The trainer never calls ``backward``. ``choose_engine`` takes the fastest that serves
+the model, and says why another one does not.
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
 
+from dpbench.errors import ConfigError
 from dpbench.kernels.batch import Batch
-from dpbench.models.potential import DeepPotential
+from dpbench.models.config import ModelConfig, SeE2AConfig
+from dpbench.models.edge_features import INTERVALS, TableFeatures
+from dpbench.models.exact_features import ExactFeatures
+from dpbench.models.four_pass import EdgeFeatures, FourPass, OutputWeights
+from dpbench.models.potential import DeepPotential, Prediction
 from dpbench.shapes import Float, Float64
-from dpbench.train.loss import LossTerms, Prefactors, loss_terms
+from dpbench.train.loss import (
+    LabelCounts,
+    LossTerms,
+    Prefactors,
+    loss_terms,
+    output_weights,
+)
 
-__all__ = ["Prefactors", "StepResult", "losses", "losses_and_gradients"]
+__all__ = [
+    "Engine",
+    "LabelCounts",
+    "OutputWeights",
+    "Prefactors",
+    "StepResult",
+    "choose_engine",
+    "losses",
+    "losses_and_gradients",
+]
 
-ENGINE = "reference"
-"""Name of the engine, for records."""
+ENGINE = "autograd"
+"""Name of the reference engine, for records of runs that do not choose one."""
+
+EngineName = Literal["auto", "table", "exact", "autograd"]
+"""Names of engines in a configuration."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,25 +65,149 @@ class StepResult:
     """dL/dparameters, in the layout of ``model.parameters.flat``."""
 
 
-def losses_and_gradients(
-    model: DeepPotential, batch: Batch, prefactors: Prefactors
-) -> StepResult:
-    """Evaluate the loss of a batch and its gradient by all parameters.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Engine:
+    """One way to get the gradient of a batch."""
+
+    name: str
+    """``table``, ``exact`` or ``autograd``."""
+    reason: str | None = None
+    """Why a faster engine does not serve, where that was not the user's choice."""
+    intervals: int = INTERVALS
+    """Pieces of each table of the engine ``table``."""
+
+    def losses_and_gradients(
+        self,
+        model: DeepPotential,
+        batch: Batch,
+        prefactors: Prefactors,
+        *,
+        counts: LabelCounts | None = None,
+    ) -> StepResult:
+        """Evaluate the loss of a batch and its gradient by all parameters.
+
+        Args:
+            model: The model; its parameters are read, never changed.
+            batch: Frames on the model's device and in its precision.
+            prefactors: Weights of the loss terms at this step.
+            counts: Numbers of labels to divide by, where the batch is one rank's part
+                of a larger one; by default its own.
+        """
+        if self.name == "autograd":
+            return losses_and_gradients(model, batch, prefactors, counts=counts)
+        with torch.no_grad():
+            with_virial = prefactors.virial != 0
+            passes = self._passes(model, batch, with_virial=with_virial)
+            found = passes.prediction
+            terms = loss_terms(found, batch, prefactors, counts=counts)
+            weights = output_weights(found, batch, prefactors, counts=counts)
+            return _result(terms, passes.gradient(weights), with_virial=with_virial)
+
+    def vector_jacobian(
+        self, model: DeepPotential, batch: Batch, weights: OutputWeights
+    ) -> Float[Tensor, " parameter"]:
+        """Return the gradient of eps.E + v.F + T:Xi by all parameters."""
+        if self.name == "autograd":
+            return _vector_jacobian(model, batch, weights)
+        with torch.no_grad():
+            return self._passes(model, batch, with_virial=False).gradient(weights)
+
+    def predict(self, model: DeepPotential, batch: Batch) -> Prediction:
+        """Evaluate a batch as this engine sees it."""
+        if self.name == "autograd":
+            return model.energy_and_forces(batch)
+        with torch.no_grad():
+            return self._passes(model, batch, with_virial=True).prediction
+
+    def _passes(
+        self, model: DeepPotential, batch: Batch, *, with_virial: bool
+    ) -> FourPass:
+        features: EdgeFeatures
+        if self.name == "table":
+            features = TableFeatures(model, batch, intervals=self.intervals)
+        else:
+            features = ExactFeatures(model, batch)
+        return FourPass(model, batch, features, with_virial=with_virial)
+
+
+def unsupported(config: ModelConfig) -> str | None:
+    """Say why the analytic engines do not serve a model; None if they do."""
+    descriptor = config.descriptor
+    if not isinstance(descriptor, SeE2AConfig):
+        return f"descriptor {descriptor.type} has no analytic passes yet"
+    fitting = config.fitting
+    if fitting.numb_fparam or fitting.numb_aparam:
+        return "frame or atom parameters have no analytic passes yet"
+    return None
+
+
+def choose_engine(
+    config: ModelConfig, name: EngineName = "auto", *, intervals: int = INTERVALS
+) -> Engine:
+    """Return the engine that serves a model.
 
     Args:
-        model: The model; its parameters are read, never changed.
-        batch: Frames on the model's device and in its precision.
-        prefactors: Weights of the loss terms at this step.
+        config: The model.
+        name: ``auto`` takes the fastest that serves.
+        intervals: Pieces of each table.
+
+    Raises:
+        ConfigError: If the engine that is asked for does not serve this model.
     """
+    reason = unsupported(config)
+    if name == "auto":
+        return (
+            Engine(name="autograd", reason=reason) if reason else Engine(name="table")
+        )
+    if name != "autograd" and reason is not None:
+        raise ConfigError(
+            f"engine = {name!r}: {reason}; expected a model that it serves. Leave the "
+            "engine out, or take 'autograd'."
+        )
+    return Engine(name=name, intervals=intervals)
+
+
+def losses_and_gradients(
+    model: DeepPotential,
+    batch: Batch,
+    prefactors: Prefactors,
+    *,
+    counts: LabelCounts | None = None,
+) -> StepResult:
+    """Evaluate loss and gradient by autograd: the reference of the other engines."""
     flat = model.parameters.flat.detach().requires_grad_(True)
     with torch.enable_grad():
         views = model.parameters.unflatten(flat)
         with_virial = prefactors.virial != 0
         prediction = model.evaluate(views, batch, with_virial=with_virial)
-        terms = loss_terms(prediction, batch, prefactors)
+        terms = loss_terms(prediction, batch, prefactors, counts=counts)
         gradient = torch.zeros_like(flat, requires_grad=False)
         if terms.loss.requires_grad:  # not so where every prefactor is zero
             (gradient,) = torch.autograd.grad(terms.loss, flat)
+    return _result(terms, gradient, with_virial=with_virial)
+
+
+def losses(model: DeepPotential, batch: Batch, prefactors: Prefactors) -> LossTerms:
+    """Evaluate the loss of a batch without gradient, e.g. for validation."""
+    return loss_terms(model.energy_and_forces(batch), batch, prefactors)
+
+
+def _vector_jacobian(
+    model: DeepPotential, batch: Batch, weights: OutputWeights
+) -> Float[Tensor, " parameter"]:
+    flat = model.parameters.flat.detach().requires_grad_(True)
+    with torch.enable_grad():
+        views = model.parameters.unflatten(flat)
+        found = model.evaluate(views, batch, with_virial=weights.virial is not None)
+        total = (found.energy * weights.energy).sum()
+        total = total + (found.force * weights.force).sum()
+        if weights.virial is not None:
+            total = total + (found.virial * weights.virial).sum()
+        (gradient,) = torch.autograd.grad(total, flat)
+    return gradient
+
+
+def _result(terms: LossTerms, gradient: Tensor, *, with_virial: bool) -> StepResult:
     mse_virial = terms.mse_virial
     if not with_virial:
         mse_virial = torch.full_like(mse_virial, torch.nan)
@@ -67,8 +218,3 @@ def losses_and_gradients(
         mse_virial=mse_virial,
         gradient=gradient,
     )
-
-
-def losses(model: DeepPotential, batch: Batch, prefactors: Prefactors) -> LossTerms:
-    """Evaluate the loss of a batch without gradient, e.g. for validation."""
-    return loss_terms(model.energy_and_forces(batch), batch, prefactors)

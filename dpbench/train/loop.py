@@ -16,8 +16,9 @@ import torch
 from dpbench.errors import TrainingError
 from dpbench.kernels.batch import Batch
 from dpbench.models.potential import DeepPotential
-from dpbench.train.engine import Prefactors, StepResult, losses_and_gradients
+from dpbench.train.engine import Engine, Prefactors, StepResult, choose_engine
 from dpbench.train.history import CurveRow, Errors
+from dpbench.train.monitor import TableMonitor
 from dpbench.train.optimisers.protocol import Optimiser
 from dpbench.train.schedule import Schedule
 from dpbench.train.validation import RunningErrors
@@ -63,6 +64,9 @@ class LoopState:
     """The learning curve."""
     interrupted: bool = False
     """Whether the loop stopped because it was asked to."""
+    table_error: float | None = None
+    """Largest difference of a force by tables from the exact one that was seen in this
+    session of the run, eV/Å; None where no table was used."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -88,6 +92,7 @@ def run_loop(
     plan: Plan,
     state: LoopState,
     hooks: Hooks,
+    engine: Engine | None = None,
 ) -> LoopState:
     """Train from ``state.step`` to ``plan.steps``.
 
@@ -99,6 +104,8 @@ def run_loop(
         plan: Length, and the times of validation and checkpoint.
         state: Where to start; changed in place.
         hooks: Validation, checkpoints, progress, and the wish to stop.
+        engine: Gives losses and gradients; the fastest that serves the model unless
+            one is named.
 
     Returns:
         ``state``, at the last step done.
@@ -106,6 +113,8 @@ def run_loop(
     Raises:
         TrainingError: If the loss is not finite any more.
     """
+    engine = choose_engine(model.config) if engine is None else engine
+    monitor = TableMonitor(engine, steps=plan.steps)
     is_on_host = model.parameters.flat.device.type == "cpu"
     began = time.perf_counter() - state.seconds
     state.began_at = state.seconds
@@ -116,7 +125,7 @@ def run_loop(
             step = state.step
             learning_rate = schedule.learning_rate(step)
             energy, force, virial = schedule.prefactors(step)
-            result = losses_and_gradients(
+            result = engine.losses_and_gradients(
                 model, batch, Prefactors(energy=energy, force=force, virial=virial)
             )
             is_row = _is_due(step + 1, plan.validation_every, plan.steps)
@@ -127,6 +136,9 @@ def run_loop(
             optimiser.step(result.gradient, learning_rate=learning_rate)
             state.running.add((result.mse_energy, result.mse_force, result.mse_virial))
             state.step = step + 1
+            if monitor.is_due(state.step, plan.steps):
+                found = monitor.look(model, batch, step=state.step)
+                state.table_error = max(found, state.table_error or 0.0)
             state.seconds = time.perf_counter() - began
             hooks.watcher.step(state.step, loss)
             if is_row:

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from dpbench.kernels.batch import Batch
+from dpbench.models.four_pass import OutputWeights
 from dpbench.models.potential import Prediction
 from dpbench.shapes import Bool, Float64
 
@@ -48,19 +49,52 @@ class LossTerms:
     """Mean over frames and components of ((Xi - Xi*) / N)^2, eV^2."""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LabelCounts:
+    """How much is labelled in a batch, or in all parts of one that ranks share."""
+
+    energy: Float64[Tensor, ""]
+    """Frames with an energy."""
+    force: Float64[Tensor, ""]
+    """Atoms of frames with forces."""
+    virial: Float64[Tensor, ""]
+    """Frames with a virial."""
+
+
+def label_counts(batch: Batch) -> LabelCounts:
+    """Count what is labelled in a batch."""
+    return LabelCounts(
+        energy=batch.has_energy.sum().double(),
+        force=batch.has_force[batch.frame_idx].sum().double(),
+        virial=batch.has_virial.sum().double(),
+    )
+
+
 def loss_terms(
-    prediction: Prediction, batch: Batch, prefactors: Prefactors
+    prediction: Prediction,
+    batch: Batch,
+    prefactors: Prefactors,
+    *,
+    counts: LabelCounts | None = None,
 ) -> LossTerms:
-    """Compare a prediction with the labels of its batch."""
+    """Compare a prediction with the labels of its batch.
+
+    Args:
+        prediction: Of the batch.
+        batch: Its labels.
+        prefactors: Weights of the terms.
+        counts: Numbers to divide by; those of the batch unless it is a part of one.
+    """
     natoms = batch.natoms
+    n = label_counts(batch) if counts is None else counts
     energy = (prediction.energy - batch.energy) ** 2
     force = ((prediction.force - batch.force) ** 2).mean(dim=1)
     virial = ((prediction.virial - batch.virial) ** 2).mean(dim=(1, 2))
     has_force = batch.has_force[batch.frame_idx]
     squares = [
-        (prefactors.energy, _mean(energy / natoms, batch.has_energy)),
-        (prefactors.force, _mean(force, has_force)),
-        (prefactors.virial, _mean(virial / natoms, batch.has_virial)),
+        (prefactors.energy, _mean(energy / natoms, batch.has_energy, n.energy)),
+        (prefactors.force, _mean(force, has_force, n.force)),
+        (prefactors.virial, _mean(virial / natoms, batch.has_virial, n.virial)),
     ]
     loss = torch.zeros((), dtype=energy.dtype, device=energy.device)
     for prefactor, term in squares:
@@ -68,22 +102,56 @@ def loss_terms(
             loss = loss + prefactor * term
     with torch.no_grad():
         errors = (
-            _mean(energy / natoms**2, batch.has_energy, absent=torch.nan),
-            _mean(force, has_force, absent=torch.nan),
-            _mean(virial / natoms**2, batch.has_virial, absent=torch.nan),
+            _mean(energy / natoms**2, batch.has_energy, n.energy, absent=torch.nan),
+            _mean(force, has_force, n.force, absent=torch.nan),
+            _mean(virial / natoms**2, batch.has_virial, n.virial, absent=torch.nan),
         )
     return LossTerms(
         loss=loss, mse_energy=errors[0], mse_force=errors[1], mse_virial=errors[2]
     )
 
 
+def output_weights(
+    prediction: Prediction,
+    batch: Batch,
+    prefactors: Prefactors,
+    *,
+    counts: LabelCounts | None = None,
+) -> OutputWeights:
+    """Return the derivatives of the loss by energies, forces and virials.
+
+    Args:
+        prediction: Of the batch.
+        batch: Its labels.
+        prefactors: Weights of the terms.
+        counts: As in ``loss_terms``.
+    """
+    n = label_counts(batch) if counts is None else counts
+    natoms = batch.natoms
+    per_energy = 2 * prefactors.energy / n.energy.clamp(min=1)
+    per_force = 2 * prefactors.force / (3 * n.force.clamp(min=1))
+    per_virial = 2 * prefactors.virial / (9 * n.virial.clamp(min=1))
+    has_force = batch.has_force[batch.frame_idx].unsqueeze(1)
+    energy = (prediction.energy - batch.energy) / natoms
+    force = prediction.force - batch.force
+    virial = None
+    if prefactors.virial:
+        off = (prediction.virial - batch.virial) / natoms[:, None, None]
+        virial = torch.where(batch.has_virial[:, None, None], off, 0.0) * per_virial
+    return OutputWeights(
+        energy=torch.where(batch.has_energy, energy, 0.0) * per_energy,
+        force=torch.where(has_force, force, 0.0) * per_force,
+        virial=virial,
+    )
+
+
 def _mean(
     values: Float64[Tensor, " item"],
     is_labelled: Bool[Tensor, " item"],
+    count: Float64[Tensor, ""],
     *,
     absent: float = 0.0,
 ) -> Float64[Tensor, ""]:
     """Average over labelled items; ``absent`` where there is none."""
-    count = is_labelled.sum()
     total = (values * is_labelled).sum()
     return torch.where(count > 0, total / count.clamp(min=1), absent)

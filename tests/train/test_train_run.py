@@ -16,9 +16,10 @@ from dpbench.models.checkpoint import load_model
 from dpbench.store import catalog
 from dpbench.store.dataset import open_dataset
 from dpbench.store.workspace import Workspace
-from dpbench.train import loop, state
 from dpbench.train import run as front
+from dpbench.train import state
 from dpbench.train.curve import draw_curve
+from dpbench.train.engine import Engine
 from dpbench.train.history import CurveRow, read_curve
 from dpbench.train.run import TrainReport, choose_device, train
 from dpbench.train.state import checkpoints, load_checkpoint
@@ -253,16 +254,16 @@ def test_training_needs_no_frame_of_the_test_part(made, tmp_path):
 def test_loss_that_is_no_number_ends_the_run_and_keeps_the_checkpoint(
     run, workspace, monkeypatch
 ):
-    real, calls = loop.losses_and_gradients, []
+    real, calls = Engine.losses_and_gradients, []
 
-    def broken(*args):
+    def broken(*args, **options):
         calls.append(1)
-        result = real(*args)
+        result = real(*args, **options)
         if len(calls) < 13:
             return result
         return replace(result, loss=torch.tensor(torch.nan))
 
-    monkeypatch.setattr(loop, "losses_and_gradients", broken)
+    monkeypatch.setattr(Engine, "losses_and_gradients", broken)
     known = set(workspace.runs.iterdir())
     with pytest.raises(TrainingError, match=r"step 12: the loss is nan"):
         run(checkpoint_every=5)

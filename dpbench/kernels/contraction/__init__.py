@@ -12,6 +12,6 @@ Each is the adjoint of the others, so forces and their derivatives need nothing 
 """
 
 from dpbench.kernels.contraction.edges import EdgeRange
-from dpbench.kernels.contraction.products import moments, row_gradient
+from dpbench.kernels.contraction.products import moments, row_gradient, spread
 
-__all__ = ["EdgeRange", "moments", "row_gradient"]
+__all__ = ["EdgeRange", "moments", "row_gradient", "spread"]

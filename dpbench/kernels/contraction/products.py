@@ -53,7 +53,7 @@ class _Moments(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Any, ...]:
         (rows,) = ctx.saved_tensors
-        return None, _spread(rows, grads[0], ctx.edges), None
+        return None, spread(rows, grads[0], ctx.edges), None
 
 
 class _RowGradient(torch.autograd.Function):
@@ -106,7 +106,10 @@ def _moments(rows: Tensor, features: Tensor, edges: EdgeRange) -> Tensor:
     return out
 
 
-def _spread(rows: Tensor, moment: Tensor, edges: EdgeRange) -> Tensor:
+def spread(
+    rows: Float[Tensor, "edge 4"], moment: Float[Tensor, "atom 4 M"], edges: EdgeRange
+) -> Float[Tensor, "edge M"]:
+    """Return R[e] . X[a] of each edge; not differentiable."""
     if rows.device.type != "cpu":
         return reference.spread(rows, moment, edges)
     out = rows.new_empty(len(rows), moment.shape[2])

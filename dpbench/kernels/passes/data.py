@@ -59,7 +59,7 @@ class Edges(NamedTuple):
     radial: Float[Tensor, "edge 3"]
     """h, f'/r and h'/r: what the Jacobian of R needs; zero for masked pairs."""
     interval: Int32[Tensor, " edge"]
-    """Row of the tables' coefficients for s = R[0]: a piece, or a line beyond an end."""
+    """Row of the tables' coefficients for s = R[0]: a piece, or a line beyond."""
     x: Float[Tensor, " edge"]
     """Place of s within that row, in steps; in [0, 1] inside a piece."""
     extended: int

@@ -1,0 +1,43 @@
+"""The loops between moments and descriptor, compiled by numba."""
+
+from numba import njit
+
+_FAST = {"reassoc", "contract", "nsz"}
+
+
+@njit(cache=True, nogil=True, fastmath=_FAST)
+def gram(x, y, axis, out):  # type: ignore[no-untyped-def]
+    """Write sum_i x[i, c] y[i, k] of each row to ``out`` (row, channels * axis)."""
+    channels = out.shape[1] // axis
+    for a in range(len(x)):
+        y0, y1, y2, y3 = y[a, 0], y[a, 1], y[a, 2], y[a, 3]
+        for c in range(channels):
+            x0, x1, x2, x3 = x[a, 0, c], x[a, 1, c], x[a, 2, c], x[a, 3, c]
+            target = out[a, c * axis : (c + 1) * axis]
+            for k in range(axis):
+                target[k] = x0 * y0[k] + x1 * y1[k] + x2 * y2[k] + x3 * y3[k]
+
+
+@njit(cache=True, nogil=True, fastmath=_FAST)
+def gram_adjoint(grad, x, axis, out):  # type: ignore[no-untyped-def]
+    """Write the gradient by X of sum grad * gram(X, X) to ``out`` (row, 4, width)."""
+    channels = grad.shape[1] // axis
+    for a in range(len(x)):
+        x0, x1, x2, x3 = x[a, 0], x[a, 1], x[a, 2], x[a, 3]
+        z0, z1, z2, z3 = out[a, 0], out[a, 1], out[a, 2], out[a, 3]
+        out[a] = 0
+        for c in range(channels):
+            to_d = grad[a, c * axis : (c + 1) * axis]
+            s0, s1, s2, s3 = z0[c], z1[c], z2[c], z3[c]
+            for k in range(axis):
+                s0 += to_d[k] * x0[k]
+                s1 += to_d[k] * x1[k]
+                s2 += to_d[k] * x2[k]
+                s3 += to_d[k] * x3[k]
+            z0[c], z1[c], z2[c], z3[c] = s0, s1, s2, s3
+            v0, v1, v2, v3 = x0[c], x1[c], x2[c], x3[c]
+            for k in range(axis):
+                z0[k] += to_d[k] * v0
+                z1[k] += to_d[k] * v1
+                z2[k] += to_d[k] * v2
+                z3[k] += to_d[k] * v3

@@ -1,0 +1,307 @@
+"""Edges, tables and padding of a batch: what the four passes need besides the nets."""
+
+import math
+from dataclasses import dataclass
+from typing import final
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor
+
+from dpbench.kernels.batch import Batch
+from dpbench.kernels.choice import choose
+from dpbench.kernels.passes import Edges, Layout, Normal
+from dpbench.kernels.switch import switch_weight
+from dpbench.kernels.tables import Grid, Tables, grid_for
+from dpbench.models.config import SeE2AConfig
+from dpbench.models.parameters import FlatParameters, embedding_nets
+from dpbench.models.potential import DeepPotential
+from dpbench.models.statistics import pair_mask
+from dpbench.shapes import Float, Float64, Int64
+
+INTERVALS = 1024
+"""Pieces of each table: forces within about 2e-6 eV/Å of the exact net."""
+
+DISTANCE_STEP = 0.05
+"""Å; the shortest distance of a pair of types is rounded down to a multiple of this, so
+that a table's range depends on the batch alone and few ranges occur."""
+
+UNUSED_DISTANCE = 0.98
+"""Share of the cutoff down to which a table reaches for pairs that do not occur."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Constants:
+    """What a model contributes beside its parameters, on its device."""
+
+    normal: Normal
+    """davg, 1 / dstd, mask and cutoffs."""
+    net: Int64[Tensor, "type type"]
+    """Embedding net of each pair (centre type, neighbour type)."""
+    empty_rows: Float[Tensor, "type 4"] | None
+    """R0 = -davg / dstd by centre type; None where davg is zero."""
+    sel: Float[Tensor, " type"]
+    """Neighbour slots."""
+    scale: float
+    """1 / sum(sel)."""
+    bias: Float64[Tensor, " type"]
+    """Energy bias, eV."""
+
+
+_CONSTANTS: WeakKeyDictionary[DeepPotential, Constants] = WeakKeyDictionary()
+_LAYOUTS: WeakKeyDictionary[Batch, Layout] = WeakKeyDictionary()
+
+
+def constants_of(model: DeepPotential) -> Constants:
+    """Return a model's constants, made once."""
+    found = _CONSTANTS.get(model)
+    if found is None:
+        found = _CONSTANTS[model] = _make_constants(model)
+    return found
+
+
+def layout_of(batch: Batch, net: Int64[Tensor, "type type"]) -> Layout:
+    """Return the batch's layout, made once as long as the batch lives."""
+    found = _LAYOUTS.get(batch)
+    if found is None:
+        found = _LAYOUTS[batch] = Layout(
+            row_offset=batch.row_offset,
+            row_type=batch.atype[batch.atom_order],
+            edge_i=batch.edge_i,
+            edge_j=batch.edge_j,
+            edge_row=batch.edge_row,
+            frame_idx=batch.frame_idx,
+            nframes=batch.nframes,
+            net=net,
+        )
+    return found
+
+
+def grid_of(model: DeepPotential, batch: Batch, *, intervals: int = INTERVALS) -> Grid:
+    """Choose the range of each table so that every edge of the batch lies inside.
+
+    It depends on model and batch alone, not on what came before, so that a run can be
+    gone on with bit for bit.
+    """
+    config = model.config.descriptor
+    davg, dstd = model.statistics.davg[:, 0], model.statistics.dstd[:, 0]
+    net = constants_of(model).net.tolist()
+    count = 1 + max(max(row) for row in net)
+    low, high = [math.inf] * count, [-math.inf] * count
+    for centre, row in enumerate(net):
+        for neighbour, index in enumerate(row):
+            r = _shortest(batch, centre, neighbour, config)
+            w = float(
+                switch_weight(
+                    torch.tensor(r, dtype=torch.float64),
+                    rcut_smth=config.rcut_smth,
+                    rcut=config.rcut,
+                )
+            )
+            f = w / (r + config.env_protection)
+            ends = [(x - davg[centre]) / dstd[centre] for x in (0.0, f)]
+            # A masked pair has s = 0 whatever its distance.
+            low[index] = min(low[index], *ends, 0.0)
+            high[index] = max(high[index], *ends, 0.0)
+    both = torch.tensor([low, high], dtype=torch.float64)
+    return grid_for(both[0], both[1], intervals)
+
+
+def _shortest(batch: Batch, centre: int, neighbour: int, config: SeE2AConfig) -> float:
+    """Return a bound below all distances of a pair of types, Å."""
+    offset = batch.pair_offset[neighbour]
+    vec = batch.edge_vec[offset[centre] : offset[centre + 1]]
+    unused = UNUSED_DISTANCE * config.rcut
+    if not len(vec):
+        return unused
+    shortest = float(torch.linalg.vector_norm(vec, dim=1).min())
+    if not math.isfinite(shortest):
+        return unused
+    steps = math.floor(min(shortest, unused) / DISTANCE_STEP)
+    return max(steps, 1) * DISTANCE_STEP
+
+
+def _make_constants(model: DeepPotential) -> Constants:
+    config, statistics = model.config.descriptor, model.statistics
+    device, dtype = model.device, model.dtype
+    davg = torch.as_tensor(statistics.davg, device=device, dtype=dtype)
+    dstd = torch.as_tensor(statistics.dstd, device=device, dtype=dtype)
+    types = torch.arange(model.config.ntypes, device=device)
+    net = types.expand(len(types), -1)
+    if not config.type_one_side:
+        net = types[:, None] + types * len(types)
+    mask = None
+    if config.exclude_types:
+        mask = torch.as_tensor(pair_mask(model.config), device=device, dtype=dtype)
+    has_padding = bool((statistics.davg != 0).any())
+    return Constants(
+        normal=Normal(
+            davg=davg,
+            inverse_std=1 / dstd,
+            mask=mask,
+            rcut=config.rcut,
+            rcut_smth=config.rcut_smth,
+            protection=config.env_protection,
+        ),
+        net=net.contiguous(),
+        empty_rows=-davg / dstd if has_padding else None,
+        sel=torch.tensor(config.sel, device=device, dtype=dtype),
+        scale=1 / sum(config.sel),
+        bias=torch.as_tensor(statistics.energy_bias, device=device),
+    )
+
+
+@final
+class TableFeatures:
+    """The moments of a batch, their tangent and their adjoints, by tables."""
+
+    def __init__(
+        self, model: DeepPotential, batch: Batch, *, intervals: int = INTERVALS
+    ) -> None:
+        """Tabulate the embedding nets and place the batch's edges in the tables."""
+        self._constants = constants_of(model)
+        self._layout = layout_of(batch, self._constants.net)
+        self._batch = batch
+        self._activation = model.config.descriptor.activation_function
+        self._nets = embedding_nets(model.config)
+        device, dtype = model.device, model.dtype
+        self._passes = choose("passes", device, dtype)
+        self._makers = choose("tables", device, dtype)
+        self._layers = [net.layers(model.parameters.views) for net in self._nets]
+        self._grid = grid_of(model, batch, intervals=intervals)
+        self._tables: Tables = self._makers.make_tables(
+            self._layers, self._activation, self._grid, dtype
+        )
+        self.channels: int = self._tables.width
+        self._edges: Edges = self._passes.prepare(
+            batch.edge_vec, self._layout, self._constants.normal, self._tables
+        )
+        self._padding = None
+        if self._constants.empty_rows is not None:
+            self._padding = _Padding(batch, self._constants, self._tables)
+        self._rows_dot: Tensor | None = None
+
+    def moments(self) -> Float[Tensor, "row 4 width"]:
+        """Return X of each row."""
+        x: Tensor = self._passes.moments(self._edges, self._layout, self._tables)
+        if self._padding is not None:
+            self._padding.add_to(x)
+        return x.mul_(self._constants.scale)
+
+    def edge_gradient(
+        self, grad_x: Float[Tensor, "row 4 width"]
+    ) -> Float[Tensor, "edge 3"]:
+        """Return dE/dd of each edge from dE/dX, eV/Å."""
+        found: Tensor = self._passes.edge_gradient(
+            grad_x * self._constants.scale,
+            self._edges,
+            self._layout,
+            self._constants.normal,
+            self._tables,
+        )
+        return found
+
+    def assemble(
+        self, grad: Float[Tensor, "edge 3"], *, with_virial: bool
+    ) -> tuple[Float64[Tensor, "atom 3"], Float64[Tensor, "frame 3 3"]]:
+        """Return forces and virials."""
+        force, virial = self._passes.assemble(
+            grad, self._edges, self._layout, with_virial=with_virial
+        )
+        return force, virial
+
+    def tangent(
+        self,
+        atom_dot: Float64[Tensor, "atom 3"],
+        strain: Float64[Tensor, "frame 3 3"] | None,
+    ) -> Float[Tensor, "row 4 width"]:
+        """Return X' along a tangent of positions and cells."""
+        self._rows_dot = self._passes.tangent_rows(
+            self._edges, self._layout, self._constants.normal, atom_dot, strain
+        )
+        x: Tensor = self._passes.tangent_moments(
+            self._rows_dot, self._edges, self._layout, self._tables
+        )
+        return x.mul_(self._constants.scale)
+
+    def adjoint(
+        self,
+        grad_x: Float[Tensor, "row 4 width"],
+        grad_dot: Float[Tensor, "row 4 width"],
+        gradient: FlatParameters,
+    ) -> None:
+        """Write the gradient by the embedding nets into ``gradient``.
+
+        Args:
+            grad_x: Gradient by X.
+            grad_dot: Gradient by X' of the last ``tangent``.
+            gradient: Buffer laid out like the parameters.
+        """
+        if self._rows_dot is None:
+            raise RuntimeError("adjoint needs a tangent first")
+        scale = self._constants.scale
+        scaled = grad_x * scale
+        by_piece: Tensor = self._passes.adjoint(
+            (scaled, grad_dot * scale),
+            self._rows_dot,
+            self._edges,
+            self._layout,
+            self._tables,
+        )
+        if self._padding is not None:
+            self._padding.add_adjoint(scaled, by_piece)
+        found = self._makers.tables_adjoint(
+            self._layers, self._activation, self._grid, by_piece
+        )
+        for net, layers in zip(self._nets, found, strict=True):
+            for target, layer in zip(net.layers(gradient.views), layers, strict=True):
+                for place, value in zip(target, layer, strict=True):
+                    if place is not None:
+                        place.copy_(value)
+
+
+@final
+class _Padding:
+    """Empty slots: (sel_t - n_it) R0 (x) G_t(s0) of each atom and neighbour type."""
+
+    def __init__(self, batch: Batch, constants: Constants, tables: Tables) -> None:
+        if constants.empty_rows is None:
+            raise RuntimeError("a model without mean has no padding")
+        offset = batch.row_offset
+        counts = (offset[:, 1:] - offset[:, :-1]).T.to(constants.sel.dtype)
+        self._empty = constants.sel - counts
+        self._rows = constants.empty_rows
+        self._type_offset = batch.atom_type_offset
+        s = self._rows[:, :1].double().expand(constants.net.shape)
+        net = constants.net.cpu()
+        at = (s.cpu() - tables.lower[net]) / tables.step[net]
+        # s0 may lie on the upper end of a table whose pairs do not occur.
+        last = tables.first[net + 1] - tables.first[net] - 1
+        piece = torch.minimum(at.floor().long().clamp(min=0), last)
+        self._piece = (tables.first[net] + piece).to(s.device)
+        x = (at - piece).to(self._rows)
+        self._powers = x.unsqueeze(2) ** torch.arange(6, device=x.device)
+        pieces = tables.coefficients[self._piece]
+        features = (self._powers.unsqueeze(2) @ pieces)[:, :, 0]
+        self._moments = self._rows[:, None, :, None] * features[:, :, None, :]
+
+    def add_to(self, x: Float[Tensor, "row 4 width"]) -> None:
+        """Add to the unscaled moments."""
+        flat = x.view(len(x), -1)
+        for centre, moment in enumerate(self._moments):
+            rows = slice(*self._type_offset[centre : centre + 2])
+            flat[rows].addmm_(self._empty[rows], moment.flatten(1))
+
+    def add_adjoint(
+        self,
+        grad_x: Float[Tensor, "row 4 width"],
+        by_piece: Float[Tensor, "piece 6 width"],
+    ) -> None:
+        """Add to the gradient by the tables' coefficients."""
+        flat = grad_x.view(len(grad_x), -1)
+        for centre, row in enumerate(self._rows):
+            rows = slice(*self._type_offset[centre : centre + 2])
+            total = (self._empty[rows].T @ flat[rows]).unflatten(1, (4, -1))
+            to_value = (row[None, :, None] * total).sum(dim=1)
+            parts = self._powers[centre].unsqueeze(2) * to_value.unsqueeze(1)
+            by_piece.index_add_(0, self._piece[centre], parts)
