@@ -5,12 +5,14 @@ from typing import final
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from dpbench.errors import ModelError
 from dpbench.kernels.batch import Batch
-from dpbench.kernels.inference import PotentialState
-from dpbench.kernels.inference.batched import BatchEvaluator
+from dpbench.kernels.inference import (
+    AbstractBatchEvaluator,
+    PotentialState,
+    make_batch_evaluator,
+)
 from dpbench.kernels.inference.packed import pack_layers
 from dpbench.kernels.layers import Layer
 from dpbench.kernels.switch import radial_terms
@@ -57,7 +59,7 @@ class CompressedPotential:
         """Put a potential together; ``fitting`` takes the packed descriptor."""
         self.config = config
         self.statistics = statistics
-        descriptor = config.descriptor
+        descriptor = tabulable(config)
         self.state = PotentialState(
             dtype=tables.coefficients.dtype,
             rcut=descriptor.rcut,
@@ -74,7 +76,7 @@ class CompressedPotential:
             activation=config.fitting.activation_function,
             energy_bias=statistics.energy_bias,
         )
-        self._evaluator: BatchEvaluator | None = None
+        self._evaluator: AbstractBatchEvaluator | None = None
 
     @property
     def type_map(self) -> tuple[str, ...]:
@@ -101,7 +103,6 @@ class CompressedPotential:
     ) -> "CompressedPotential":
         """Return a copy on ``device``, in ``dtype`` where one is given."""
         dtype = self.dtype if dtype is None else dtype
-        precision = "float64" if dtype == torch.float64 else "float32"
         tables = self.state.tables
         moved = replace(
             tables,
@@ -111,16 +112,19 @@ class CompressedPotential:
             coefficients=tables.coefficients.to(device, dtype),
         )
         fitting = tuple(
-            tuple(Layer(*(_to(t, device, dtype) for t in layer)) for layer in layers)
+            tuple(_moved(layer, device, dtype) for layer in layers)
             for layers in self.state.fitting
         )
-        config = replace(self.config, precision=precision)
+        config = replace(
+            self.config,
+            precision="float64" if dtype == torch.float64 else "float32",
+        )
         return CompressedPotential(config, moved, fitting, self.statistics)
 
     def energy_and_forces(self, batch: Batch) -> Prediction:
         """Evaluate a batch; nothing is recorded for differentiation."""
         if self._evaluator is None:
-            self._evaluator = BatchEvaluator(self.state)
+            self._evaluator = make_batch_evaluator(self)
         found = self._evaluator.evaluate(batch)
         return Prediction(
             energy=found.energy,
@@ -145,14 +149,17 @@ def compress(
     """
     settings = settings or TableSettings()
     config = model.config
+    descriptor = tabulable(config)
     views = model.parameters.views
     nets = [net.layers(views) for net in embedding_nets(config)]
     grid = table_grid(model, settings)
-    name = config.descriptor.activation_function
-    tables = make_tables(nets, name, grid, model.dtype)
-    axis = config.descriptor.axis_neuron
+    tables = make_tables(nets, descriptor.activation_function, grid, model.dtype)
+    axis = descriptor.axis_neuron
     fitting = tuple(
-        pack_layers([_detached(x) for x in net.layers(views)], tables.width, axis)
+        pack_layers(
+            [_moved(x, model.device, model.dtype) for x in net.layers(views)],
+            *(tables.width, axis),
+        )
         for net in fitting_nets(config)
     )
     return CompressedPotential(config, tables, fitting, model.statistics)
@@ -165,12 +172,7 @@ def table_grid(model: DeepPotential, settings: TableSettings) -> Grid:
         ModelError: If the descriptor is none that can be tabulated, or the settings do
             not fit the model.
     """
-    descriptor = model.config.descriptor
-    if not isinstance(descriptor, SeE2AConfig):
-        raise ModelError(
-            f"descriptor {type(descriptor).__name__}: cannot be tabulated; expected "
-            "se_e2_a. Use the model as it is."
-        )
+    descriptor = tabulable(model.config)
     if settings.intervals < 1:
         raise ModelError(f"intervals = {settings.intervals}; expected at least 1.")
     if not 0 < settings.shortest < descriptor.rcut:
@@ -203,21 +205,33 @@ def table_grid(model: DeepPotential, settings: TableSettings) -> Grid:
     )
 
 
+def tabulable(config: ModelConfig) -> SeE2AConfig:
+    """Return the descriptor, of the one kind that tables serve.
+
+    Raises:
+        ModelError: If it is of another kind.
+    """
+    descriptor = config.descriptor
+    if isinstance(descriptor, SeE2AConfig):
+        return descriptor
+    raise ModelError(
+        f"descriptor '{descriptor.type}': cannot be tabulated for inference; expected "
+        "se_e2_a. Use the model as it is."
+    )
+
+
 def _net_of_pair(config: ModelConfig) -> np.ndarray:
     """Return the embedding net of each pair, (centre type, neighbour type)."""
     ntypes = config.ntypes
     centre, neighbour = np.indices((ntypes, ntypes))
-    if config.descriptor.type_one_side:
+    if tabulable(config).type_one_side:
         return np.ascontiguousarray(neighbour)
     pairs: np.ndarray = centre + neighbour * ntypes
     return pairs
 
 
-def _detached(layer: Layer) -> Layer:
-    return Layer(*(None if t is None else t.detach().clone() for t in layer))
-
-
-def _to(
-    tensor: Tensor | None, device: torch.device | str, dtype: torch.dtype
-) -> Tensor | None:
-    return None if tensor is None else tensor.to(device, dtype, copy=True)
+def _moved(layer: Layer, device: torch.device | str, dtype: torch.dtype) -> Layer:
+    """Return a copy of a layer, detached from what it was a view of."""
+    w, b = (t.detach().to(device, dtype, copy=True) for t in (layer.w, layer.b))
+    idt = None if layer.idt is None else layer.idt.detach().to(device, dtype, copy=True)
+    return Layer(w, b, idt)

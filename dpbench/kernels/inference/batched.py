@@ -8,11 +8,15 @@ import torch
 from dpbench.kernels.batch import Batch
 from dpbench.kernels.inference.blocks import BlockRunner, Given
 from dpbench.kernels.inference.packed import pack
-from dpbench.kernels.inference.state import Forces, PotentialState
+from dpbench.kernels.inference.state import (
+    AbstractBatchEvaluator,
+    Forces,
+    PotentialState,
+)
 
 
 @final
-class BatchEvaluator:
+class BatchEvaluator(AbstractBatchEvaluator):
     """Energies and forces of batches of any frames, on the CPU."""
 
     def __init__(self, state: PotentialState) -> None:

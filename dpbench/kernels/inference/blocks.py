@@ -1,5 +1,6 @@
 """Blocks of atoms through the compiled kernels: forward, fitting nets, back."""
 
+import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, final
 
@@ -61,9 +62,7 @@ class Outcome(NamedTuple):
 
 def blocks_of(type_offset: Sequence[int]) -> Iterator[Block]:
     """Cut the slots into blocks of one centre type each, of about equal size."""
-    for centre, (first, end) in enumerate(
-        zip(type_offset[:-1], type_offset[1:], strict=True)
-    ):
+    for centre, (first, end) in enumerate(itertools.pairwise(type_offset)):
         count = -(-(end - first) // ATOMS_PER_BLOCK)
         for n in range(count):
             low = first + (end - first) * n // count
@@ -95,12 +94,12 @@ class BlockRunner:
         self._descriptor = torch.zeros(n, model.components, dtype=model.dtype)
         self._edges = self._room(0)
 
-    def listed(
-        self, view: Listed, type_offset: Sequence[int], nframes: int
-    ) -> Outcome:
+    def listed(self, view: Listed, type_offset: Sequence[int], nframes: int) -> Outcome:
         """Work through all atoms of a neighbour list."""
         blocks = list(blocks_of(type_offset))
-        room = max((int(view.start[b.high] - view.start[b.low]) for b in blocks), default=0)
+        room = max(
+            (int(view.start[b.high] - view.start[b.low]) for b in blocks), default=0
+        )
         return self._run(view, blocks, room, (view.frame, nframes))
 
     def given(

@@ -369,7 +369,11 @@ def backward_parallel(slots, model, edges, state, out):  # type: ignore[no-untyp
         end = low + (high - low) * (w + 1) // nworkers
         mine = (first, moment, grad, channels, x[w])
         backward(
-            (block, begin, end, centre), model, edges, mine, (force[w], virial[w], frame)
+            (block, begin, end, centre),
+            model,
+            edges,
+            mine,
+            (force[w], virial[w], frame),
         )
 
 

@@ -1,6 +1,6 @@
 """Forces of moving atoms: a neighbour list with skin in front of the kernels."""
 
-from typing import Protocol, final
+from typing import final
 
 import numpy as np
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor
 from dpbench.errors import ModelError
 from dpbench.kernels.inference.blocks import BlockRunner, Listed
 from dpbench.kernels.inference.packed import pack
-from dpbench.kernels.inference.state import Forces, PotentialState
+from dpbench.kernels.inference.state import AbstractEvaluator, Forces, HasState
 from dpbench.kernels.neighbours.cell import complete_box
 from dpbench.kernels.neighbours.verlet import VerletList, build_list, check_finite
 from dpbench.kernels.threads import use_threads
@@ -23,21 +23,9 @@ PARALLEL_ATOMS = 64
 """Atoms from which a step is spread over threads."""
 
 
-class HasState(Protocol):
-    """What can be evaluated: a model with tabulated embedding."""
-
-    @property
-    def state(self) -> PotentialState:
-        """The model as the kernels take it."""
-
-
 @final
-class ListedEvaluator:
-    """Energies and forces of replicas of one system on the CPU.
-
-    Invariant after ``build``: the list holds every pair closer than the cutoff for as
-    long as ``needs_build`` says no.
-    """
+class ListedEvaluator(AbstractEvaluator):
+    """Energies and forces of replicas of one system on the CPU."""
 
     def __init__(
         self,
@@ -79,17 +67,7 @@ class ListedEvaluator:
         box: Float64[Tensor, "replica 3 3"],
         pbc: Bool[Tensor, "3"],
     ) -> None:
-        """Make a new neighbour list.
-
-        Args:
-            coord: Å, atoms of all replicas, one replica after the other.
-            box: Å, rows are cell vectors; rows of open directions do not matter.
-            pbc: Periodic along each cell vector, for all replicas.
-
-        Raises:
-            ModelError: If a position is not finite; names the atom.
-            ValueError: If the cell is degenerate.
-        """
+        """Make a new neighbour list."""
         self.builds += 1
         self._pbc = np.asarray(pbc, dtype=np.bool_)
         found = build_list(
@@ -109,12 +87,7 @@ class ListedEvaluator:
         coord: Float64[Tensor, "atom 3"],
         box: Float64[Tensor, "replica 3 3"] | None = None,
     ) -> bool:
-        """Say whether a pair within the cutoff may be missing from the list.
-
-        Args:
-            coord: Å, the atoms now; not wrapped since ``build``.
-            box: Å, the cells now; None if they are those of ``build``.
-        """
+        """Say whether a pair within the cutoff may be missing from the list."""
         if self._list is None:
             return True
         cells = None if box is None else self._complete(box)
@@ -125,16 +98,7 @@ class ListedEvaluator:
         coord: Float64[Tensor, "atom 3"],
         box: Float64[Tensor, "replica 3 3"],
     ) -> Forces:
-        """Evaluate all replicas with the present list.
-
-        Args:
-            coord: Å, as in ``build``, and not wrapped since.
-            box: Å, as in ``build``, or a little changed.
-
-        Raises:
-            ModelError: If a position is not finite, two atoms coincide, or there is no
-                list yet.
-        """
+        """Evaluate all replicas with the present list."""
         # numba takes half a second to import: pay only where it works.
         from dpbench.kernels.inference import cpu
 
@@ -202,14 +166,3 @@ class ListedEvaluator:
             "energy: is not finite though all positions are; expected a number. The "
             "model's weights may not be finite, or atoms are far too close."
         )
-
-
-def make_evaluator(
-    potential: HasState,
-    atype: Int[Tensor, " atom"],
-    *,
-    nreplicas: int = 1,
-    skin: float = DEFAULT_SKIN,
-) -> ListedEvaluator:
-    """Make an evaluator for replicas of one system; see ``ListedEvaluator``."""
-    return ListedEvaluator(potential, atype, nreplicas=nreplicas, skin=skin)

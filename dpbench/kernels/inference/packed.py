@@ -66,9 +66,7 @@ def pack(state: PotentialState) -> PackedModel:
             )
             for c in range(state.ntypes)
         ),
-        fitting=tuple(
-            layers for layers in state.fitting
-        ),
+        fitting=tuple(layers for layers in state.fitting),
         activation=state.activation,
         energy_bias=state.energy_bias,
         channels=tables.width,
@@ -89,9 +87,7 @@ def packed_columns(channels: int, axis: int) -> Int64[Tensor, " component"]:
     return torch.cat(rows)
 
 
-def pack_layers(
-    layers: Sequence[Layer], channels: int, axis: int
-) -> tuple[Layer, ...]:
+def pack_layers(layers: Sequence[Layer], channels: int, axis: int) -> tuple[Layer, ...]:
     """Let the first layer take the packed descriptor: rows of twins are summed."""
     w = layers[0].w.detach()
     columns = packed_columns(channels, axis)

@@ -1,15 +1,18 @@
 """What the inference kernels need of a model, and what they answer."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from dpbench.kernels.batch import Batch
 from dpbench.kernels.layers import Layer
 from dpbench.kernels.tables import Tables
-from dpbench.shapes import Float64
+from dpbench.shapes import Bool, Float64
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,6 +65,14 @@ class PotentialState:
         return rows
 
 
+class HasState(Protocol):
+    """What can be evaluated: a model with tabulated embedding."""
+
+    @property
+    def state(self) -> PotentialState:
+        """The model as the kernels take it."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Forces:
     """Energy, forces and virial of replicas of one system; float64 always."""
@@ -78,3 +89,71 @@ class Forces:
     """Pairs closer than the table reaches: its straight continuation served them."""
     crowded: int
     """Atoms that have more neighbours of a type than ``sel``."""
+
+
+class AbstractEvaluator(ABC):
+    """Energies and forces of replicas of one system that move.
+
+    After ``build`` the neighbour list holds every pair closer than the cutoff for as
+    long as ``needs_build`` says no.
+    """
+
+    builds: int
+    """Neighbour lists made so far."""
+
+    @abstractmethod
+    def build(
+        self,
+        coord: Float64[Tensor, "atom 3"],
+        box: Float64[Tensor, "replica 3 3"],
+        pbc: Bool[Tensor, "3"],
+    ) -> None:
+        """Make a new neighbour list.
+
+        Args:
+            coord: Å, atoms of all replicas, one replica after the other.
+            box: Å, rows are cell vectors; rows of open directions do not matter.
+            pbc: Periodic along each cell vector, for all replicas.
+
+        Raises:
+            ModelError: If a position is not finite; names the atom.
+            ValueError: If the cell is degenerate.
+        """
+
+    @abstractmethod
+    def needs_build(
+        self,
+        coord: Float64[Tensor, "atom 3"],
+        box: Float64[Tensor, "replica 3 3"] | None = None,
+    ) -> bool:
+        """Say whether a pair within the cutoff may be missing from the list.
+
+        Args:
+            coord: Å, the atoms now; not wrapped since ``build``.
+            box: Å, the cells now; None if they are those of ``build``.
+        """
+
+    @abstractmethod
+    def evaluate(
+        self,
+        coord: Float64[Tensor, "atom 3"],
+        box: Float64[Tensor, "replica 3 3"],
+    ) -> Forces:
+        """Evaluate all replicas with the present list.
+
+        Args:
+            coord: Å, as in ``build``, and not wrapped since.
+            box: Å, as in ``build``, or a little changed.
+
+        Raises:
+            ModelError: If a position is not finite, two atoms coincide, or there is no
+                list yet.
+        """
+
+
+class AbstractBatchEvaluator(ABC):
+    """Energies and forces of batches whose edges are known."""
+
+    @abstractmethod
+    def evaluate(self, batch: Batch) -> Forces:
+        """Evaluate the frames of a batch; ``replica`` means frame here."""

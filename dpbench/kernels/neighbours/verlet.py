@@ -69,14 +69,14 @@ class VerletList:
         from dpbench.kernels.neighbours.verlet_cpu import largest_move
 
         nreplicas = len(self.box)
-        affine = np.broadcast_to(np.eye(3), (nreplicas, 3, 3))
+        affine = np.zeros((nreplicas, 3, 3)) + np.eye(3)
         stretch = 1.0
         if box is not None and not np.array_equal(box, self.box):
-            affine = np.linalg.solve(self.box, box)
+            affine[:] = np.linalg.solve(self.box, box)
             inverse = np.linalg.solve(box, self.box)
             stretch = float(np.linalg.norm(inverse, ord=2, axis=(1, 2)).max())
         natoms = max(len(coord) // nreplicas, 1)
-        moved2 = largest_move(coord, self.coord, np.ascontiguousarray(affine), natoms)
+        moved2 = largest_move(coord, self.coord, affine, natoms)
         farthest = stretch * (rcut + 2 * float(np.sqrt(moved2)))
         return bool(farthest <= self.radius)
 
