@@ -1,5 +1,7 @@
 """Structures and small models that the tests of models, engine and md share."""
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 
@@ -74,7 +76,12 @@ def neighbours_of(frames: Frames, rcut: float) -> list:
 
 def batch_of(frames: Frames, potential: DeepPotential):
     found = neighbours_of(frames, potential.rcut)
-    return make_batch(frames, found, potential.type_map, dtype=potential.dtype)
+    batch = make_batch(frames, found, potential.type_map, dtype=potential.dtype)
+    if potential.config.fitting.numb_aparam:
+        # A number that goes where its atom goes.
+        aparam = torch.from_numpy(np.sqrt(frames.z.astype(np.float64)) / 5)
+        batch = replace(batch, aparam=aparam.unsqueeze(1))
+    return batch
 
 
 def predict(frames: Frames, potential: DeepPotential):

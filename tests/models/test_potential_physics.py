@@ -8,6 +8,8 @@ from scipy.spatial.transform import Rotation
 from dpbench.errors import ModelError
 from dpbench.frames import uniform
 from dpbench.models.se_e2_a import descriptor_forward
+from tests.models import family
+from tests.models.conftest import KINDS
 from tests.models.structures import (
     BOX,
     batch_of,
@@ -18,6 +20,14 @@ from tests.models.structures import (
     predict,
     water,
 )
+
+
+@pytest.fixture(params=[*KINDS, *family.FAMILY])
+def potential(request):
+    """A model of every kind."""
+    if request.param in KINDS:
+        return model(**KINDS[request.param])
+    return family.model(request.param)
 
 
 def energy(frames, potential):
