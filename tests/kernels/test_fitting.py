@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from dpbench.kernels.activations import ACTIVATIONS
-from dpbench.kernels.fitting import reference
+from dpbench.kernels.fitting import compiled, reference
 from dpbench.kernels.layers import Layer, fit
 
 EXACT = {"rtol": 1e-11, "atol": 1e-12}
@@ -72,7 +72,7 @@ def by_passes(module, layers, name, descriptor, change, eps):
     return [done.energy, grad, energy_dot, grad_dot, *weights]
 
 
-@pytest.mark.parametrize("module", [reference])
+@pytest.mark.parametrize("module", [reference, compiled])
 @pytest.mark.parametrize("name", ACTIVATIONS)
 @pytest.mark.parametrize("resnet_dt", [False, True])
 @pytest.mark.parametrize("widths", SHAPES)
@@ -85,3 +85,72 @@ def test_passes_equal_autograd(module, name, resnet_dt, widths):
         assert len(found) == len(expected)
         for one, other in zip(found, expected, strict=True):
             torch.testing.assert_close(one, other, **EXACT)
+
+
+@pytest.mark.parametrize("module", [reference, compiled])
+@pytest.mark.parametrize("name", ["tanh", "gelu"])
+@pytest.mark.parametrize("resnet_dt", [False, True])
+def test_inference_equals_the_passes(module, name, resnet_dt):
+    for widths in SHAPES:
+        layers = net(widths, resnet_dt=resnet_dt)
+        for natoms in (0, 1, 11):
+            descriptor = problem(natoms, widths[0])[0]
+            energy, grad = module.infer(descriptor, layers, name)
+            done = reference.forward(descriptor, layers, name)
+            torch.testing.assert_close(energy, done.energy, **EXACT)
+            torch.testing.assert_close(grad, reference.backward(done), **EXACT)
+
+
+@pytest.mark.parametrize("module", [reference, compiled])
+def test_gradients_are_written_where_they_are_wanted(module):
+    layers = net(SHAPES[0], resnet_dt=True)
+    descriptor, change, eps = problem(11, 6)
+    sizes = [t.numel() for t in parameters(layers)]
+    flat = torch.full((sum(sizes),), torch.nan, dtype=torch.float64)
+    parts = iter(torch.split(flat, sizes))
+    views = [
+        Layer(*(None if t is None else next(parts).view(t.shape) for t in layer))
+        for layer in layers
+    ]
+    done = module.forward(descriptor, layers, "tanh")
+    _, along = module.tangent(done, change)
+    found = module.weight_gradients(done, along, eps, out=views)
+    assert all(a.w is b.w for a, b in zip(found, views, strict=True))
+    expected = by_autograd(layers, "tanh", descriptor, change, eps)[4:]
+    flat_expected = torch.cat([t.reshape(-1) for t in expected])
+    torch.testing.assert_close(flat, flat_expected, **EXACT)
+
+
+def test_one_pass_serves_several_tangents():
+    """Kalman filters ask for many products with one forward pass."""
+    layers = net(SHAPES[0], resnet_dt=True)
+    descriptor, change, eps = problem(11, 6)
+    done = compiled.forward(descriptor, layers, "tanh")
+    alongs = [compiled.tangent(done, sign * change)[1] for sign in (1, -3)]
+    for sign, along in zip((1, -3), alongs, strict=True):
+        expected = by_autograd(layers, "tanh", descriptor, sign * change, eps)[4:]
+        found = parameters(compiled.weight_gradients(done, along, eps))
+        for one, other in zip(found, expected, strict=True):
+            torch.testing.assert_close(one, other, **EXACT)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "limit"), [(torch.float64, 1e-13), (torch.float32, 1e-5)]
+)
+def test_compiled_passes_its_own_check(dtype, limit):
+    assert 0 < compiled.check(dtype) < limit
+
+
+def test_check_finds_a_fault(monkeypatch):
+    monkeypatch.setattr(compiled, "_idt", lambda layer: layer.b)
+    assert compiled.check(torch.float64) > 1e-2
+
+
+def test_nan_of_one_atom_stays_with_it():
+    layers = net(SHAPES[0], resnet_dt=False)
+    descriptor = problem(5, 6)[0]
+    descriptor[2, 3] = torch.nan
+    energy, grad = compiled.infer(descriptor, layers, "tanh")
+    expected = [False, False, True, False, False]
+    assert torch.isnan(energy).tolist() == expected
+    assert torch.isnan(grad).any(1).tolist() == expected
