@@ -1,6 +1,6 @@
 """Batches merged from frames, against batches made of all frames at once."""
 
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -149,3 +149,24 @@ def test_an_edge_takes_at_most_40_bytes():
     nedges = len(part.edge_vec)
     taken = sum(v.element_size() * v[0].numel() for v in per_edge if len(v) == nedges)
     assert taken <= 40
+
+
+def test_parameters_of_frames_and_atoms_go_along():
+    parts = [
+        replace(
+            part,
+            fparam=torch.full((1, 2), float(index), dtype=torch.float64),
+            aparam=torch.full((len(part.atype), 1), -float(index)).double(),
+        )
+        for index, part in enumerate(
+            parts_of(concatenate([frame([0] * n, n, 4.0, (True,) * 3) for n in (2, 3)]))
+        )
+    ]
+    merged = merge(parts)
+    assert merged.fparam.tolist() == [[0.0, 0.0], [1.0, 1.0]]
+    assert merged.aparam.ravel().tolist() == [0, 0, -1, -1, -1]
+    taken = select_frames(merged, 1, 2)
+    assert taken.fparam.tolist() == [[1.0, 1.0]]
+    assert taken.aparam.ravel().tolist() == [-1, -1, -1]
+    with pytest.raises(ValueError, match="fparam: given in 1 of 2"):
+        merge([parts[0], replace(parts[1], fparam=None)])

@@ -6,6 +6,6 @@ slice of each, so that the merged batch is a list of slices. On the CPU numba co
 them in one pass (``cpu``); ``reference`` gathers them with torch, on any device.
 """
 
-from dpbench.kernels.assembly.merging import merge, select_frames
+from dpbench.kernels.assembly.merging import keep_edges, merge, select_frames
 
-__all__ = ["merge", "select_frames"]
+__all__ = ["keep_edges", "merge", "select_frames"]

@@ -10,6 +10,7 @@ from torch import Tensor
 from dpbench.kernels.assembly.plan import MergePlan, plan_merge
 from dpbench.kernels.assembly.reference import merged_edges
 from dpbench.kernels.batch import Batch
+from dpbench.shapes import Bool
 
 _JOINED = (
     "atype",
@@ -41,7 +42,8 @@ def merge(parts: Sequence[Batch]) -> Batch:
     is_on_host = parts[0].edge_vec.device.type == "cpu"
     edges = _copied(parts, plan) if is_on_host else merged_edges(parts, plan)
     joined = {
-        name: torch.cat([getattr(part, name) for part in parts]) for name in _JOINED
+        name: torch.cat([getattr(part, name) for part in parts])
+        for name in (*_JOINED, *_given(parts))
     }
     device = joined["energy"].device
     frame_offset = torch.cat(
@@ -65,6 +67,21 @@ def merge(parts: Sequence[Batch]) -> Batch:
         most_neighbours=plan.most_neighbours,
         **rest,
     )
+
+
+def _given(parts: Sequence[Batch]) -> list[str]:
+    """Return the optional fields that every part has.
+
+    Raises:
+        ValueError: If only some have one.
+    """
+    given = []
+    for name in ("fparam", "aparam"):
+        has = [getattr(part, name) is not None for part in parts]
+        if any(has) and not all(has):
+            raise ValueError(f"{name}: given in {sum(has)} of {len(has)} batches")
+        given += [name] if all(has) else []
+    return given
 
 
 def _copied(parts: Sequence[Batch], plan: MergePlan) -> dict[str, Tensor]:
@@ -124,7 +141,7 @@ def select_frames(batch: Batch, first: int, stop: int) -> Batch:
     for field in fields(batch):
         array = getattr(batch, field.name)
         if isinstance(array, Tensor) and field.name not in taken:
-            is_per_atom = field.name in ("atype", "force")
+            is_per_atom = field.name in ("atype", "force", "aparam")
             taken[field.name] = array[atoms if is_per_atom else frames]
     rest: dict[str, Any] = taken
     return replace(
@@ -132,4 +149,29 @@ def select_frames(batch: Batch, first: int, stop: int) -> Batch:
         atom_type_offset=type_offset,
         pair_offset=tuple(map(tuple, row_offset[:, list(type_offset)].tolist())),
         **rest,
+    )
+
+
+def keep_edges(batch: Batch, is_kept: Bool[Tensor, " edge"]) -> Batch:
+    """Drop edges of a batch; those that stay keep their order.
+
+    Args:
+        batch: Any batch.
+        is_kept: Which edges stay.
+    """
+    before = torch.zeros(len(is_kept) + 1, dtype=torch.int64, device=is_kept.device)
+    torch.cumsum(is_kept, 0, out=before[1:])
+    row_offset = before[batch.row_offset]
+    pairs = row_offset[:, list(batch.atom_type_offset)]
+    counts = row_offset.diff(dim=1)
+    most = counts.max(dim=1).values if counts.numel() else counts.new_zeros(len(counts))
+    return replace(
+        batch,
+        edge_i=batch.edge_i[is_kept],
+        edge_j=batch.edge_j[is_kept],
+        edge_row=batch.edge_row[is_kept],
+        edge_vec=batch.edge_vec[is_kept],
+        row_offset=row_offset,
+        pair_offset=tuple(map(tuple, pairs.tolist())),
+        most_neighbours=tuple(most.tolist()),
     )

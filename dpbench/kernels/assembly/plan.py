@@ -56,7 +56,8 @@ def plan_merge(parts: Sequence[Batch]) -> MergePlan:
         )
     first = np.array([part.atom_type_offset for part in parts], dtype=np.int64)
     rows = np.diff(first, axis=1)
-    lengths = np.diff(np.array([p.pair_offset for p in parts], dtype=np.int64), axis=2)
+    pair_ends = np.array([part.pair_offset for part in parts], dtype=np.int64)
+    lengths = pair_ends[:, :, 1:] - pair_ends[:, :, :-1]
     row_start = _starts(rows.T).T
     block = np.moveaxis(_starts(np.moveaxis(lengths, 0, -1)), -1, 0)
     natoms = rows.sum(axis=1)
