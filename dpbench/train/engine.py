@@ -138,6 +138,8 @@ def unsupported(config: ModelConfig) -> str | None:
     fitting = config.fitting
     if fitting.numb_fparam or fitting.numb_aparam:
         return "frame or atom parameters have no analytic passes yet"
+    if config.pair_table is not None:
+        return "a pair table that is mixed in has no analytic passes yet"
     return None
 
 
