@@ -1,7 +1,7 @@
 """Edges, tables and padding of a batch: what the four passes need besides the nets."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import final
 from weakref import WeakKeyDictionary
 
@@ -13,7 +13,6 @@ from dpbench.kernels.choice import choose
 from dpbench.kernels.passes import Edges, Layout, Normal
 from dpbench.kernels.switch import switch_weight
 from dpbench.kernels.tables import Grid, Tables, grid_for
-from dpbench.models.config import SeE2AConfig
 from dpbench.models.parameters import FlatParameters, embedding_nets
 from dpbench.models.potential import DeepPotential
 from dpbench.models.statistics import pair_mask
@@ -28,6 +27,10 @@ that a table's range depends on the batch alone and few ranges occur."""
 
 UNUSED_DISTANCE = 0.98
 """Share of the cutoff down to which a table reaches for pairs that do not occur."""
+
+
+MOST_GRIDS = 256
+"""Grids that are kept."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,6 +49,8 @@ class Constants:
     """1 / sum(sel)."""
     bias: Float64[Tensor, " type"]
     """Energy bias, eV."""
+    grids: dict[tuple[bytes, int], Grid] = field(default_factory=dict)
+    """Grids by the distances that they reach down to, made once."""
 
 
 _CONSTANTS: WeakKeyDictionary[DeepPotential, Constants] = WeakKeyDictionary()
@@ -77,48 +82,58 @@ def layout_of(batch: Batch, net: Int64[Tensor, "type type"]) -> Layout:
     return found
 
 
-def grid_of(model: DeepPotential, batch: Batch, *, intervals: int = INTERVALS) -> Grid:
-    """Choose the range of each table so that every edge of the batch lies inside.
+def grid_of(
+    model: DeepPotential,
+    shortest: Float64[Tensor, "type type"],
+    *,
+    intervals: int = INTERVALS,
+) -> Grid:
+    """Choose the range of each table so that no pair of atoms is closer.
 
     It depends on model and batch alone, not on what came before, so that a run can be
     gone on with bit for bit.
+
+    Args:
+        model: The model.
+        shortest: Shortest distance of each pair (centre type, neighbour type), Å, on
+            the host; infinite for pairs that do not occur.
+        intervals: Pieces of each table.
     """
     config = model.config.descriptor
-    davg, dstd = model.statistics.davg[:, 0], model.statistics.dstd[:, 0]
-    net = constants_of(model).net.tolist()
-    count = 1 + max(max(row) for row in net)
-    low, high = [math.inf] * count, [-math.inf] * count
-    for centre, row in enumerate(net):
-        for neighbour, index in enumerate(row):
-            r = _shortest(batch, centre, neighbour, config)
-            w = float(
-                switch_weight(
-                    torch.tensor(r, dtype=torch.float64),
-                    rcut_smth=config.rcut_smth,
-                    rcut=config.rcut,
-                )
-            )
-            f = w / (r + config.env_protection)
-            ends = [(x - davg[centre]) / dstd[centre] for x in (0.0, f)]
-            # A masked pair has s = 0 whatever its distance.
-            low[index] = min(low[index], *ends, 0.0)
-            high[index] = max(high[index], *ends, 0.0)
-    both = torch.tensor([low, high], dtype=torch.float64)
-    return grid_for(both[0], both[1], intervals)
-
-
-def _shortest(batch: Batch, centre: int, neighbour: int, config: SeE2AConfig) -> float:
-    """Return a bound below all distances of a pair of types, Å."""
-    offset = batch.pair_offset[neighbour]
-    vec = batch.edge_vec[offset[centre] : offset[centre + 1]]
     unused = UNUSED_DISTANCE * config.rcut
-    if not len(vec):
-        return unused
-    shortest = float(torch.linalg.vector_norm(vec, dim=1).min())
-    if not math.isfinite(shortest):
-        return unused
-    steps = math.floor(min(shortest, unused) / DISTANCE_STEP)
-    return max(steps, 1) * DISTANCE_STEP
+    # Rounded down to a multiple, so that few ranges occur; a NaN counts as unused.
+    r = torch.nan_to_num(shortest, nan=unused).clamp(max=unused)
+    r = (r / DISTANCE_STEP).floor().clamp(min=1) * DISTANCE_STEP
+    constants = constants_of(model)
+    key = (r.numpy().tobytes(), intervals)
+    found = constants.grids.get(key)
+    if found is None:
+        if len(constants.grids) >= MOST_GRIDS:
+            constants.grids.clear()
+        found = constants.grids[key] = _make_grid(model, r, intervals)
+    return found
+
+
+def _make_grid(
+    model: DeepPotential, r: Float64[Tensor, "type type"], intervals: int
+) -> Grid:
+    """Span each table from the cutoff down to the distance ``r`` of its pairs."""
+    config = model.config.descriptor
+    mean, deviation = (
+        torch.from_numpy(t[:, :1])
+        for t in (model.statistics.davg, model.statistics.dstd)
+    )
+    w = switch_weight(r, rcut_smth=config.rcut_smth, rcut=config.rcut)
+    nearest = (w / (r + config.env_protection) - mean) / deviation
+    farthest = (-mean / deviation).expand_as(nearest)
+    # A masked pair has s = 0 whatever its distance.
+    ends = torch.stack([nearest, farthest, torch.zeros_like(nearest)]).flatten(1)
+    net = constants_of(model).net.cpu().flatten()
+    low = ends.new_full((int(net.max()) + 1,), math.inf)
+    low.scatter_reduce_(0, net, ends.amin(dim=0), "amin")
+    high = torch.full_like(low, -math.inf)
+    high.scatter_reduce_(0, net, ends.amax(dim=0), "amax")
+    return grid_for(low, high, intervals)
 
 
 def _make_constants(model: DeepPotential) -> Constants:
@@ -168,7 +183,8 @@ class TableFeatures:
         self._passes = choose("passes", device, dtype)
         self._makers = choose("tables", device, dtype)
         self._layers = [net.layers(model.parameters.views) for net in self._nets]
-        self._grid = grid_of(model, batch, intervals=intervals)
+        shortest = self._passes.shortest(batch.edge_vec, self._layout).cpu()
+        self._grid = grid_of(model, shortest, intervals=intervals)
         self._tables: Tables = self._makers.make_tables(
             self._layers, self._activation, self._grid, dtype
         )

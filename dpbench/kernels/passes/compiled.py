@@ -13,6 +13,13 @@ BLOCK_ROWS = 128
 """Rows whose moments stay in a core's cache while P4 walks over the tables."""
 
 
+def shortest(edge_vec: Tensor, layout: Layout) -> Tensor:
+    """Return the shortest distance of each pair of types, Å; infinite for none."""
+    out = torch.full(layout.net.shape, torch.inf, dtype=torch.float64)
+    loops.shortest(*_arrays(edge_vec, layout.row_offset, layout.row_type, out))
+    return out.sqrt_()
+
+
 def prepare(edge_vec: Tensor, layout: Layout, normal: Normal, tables: Tables) -> Edges:
     """Form environment rows and find each edge's place in its table."""
     n = len(edge_vec)

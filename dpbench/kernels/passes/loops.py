@@ -65,6 +65,18 @@ def prepare(edges, layout, normal, cutoffs, tables):  # type: ignore[no-untyped-
     return outside
 
 
+@njit(cache=True, nogil=True)
+def shortest(vec, row_offset, row_type, out):  # type: ignore[no-untyped-def]
+    """Lower ``out`` (centre type, neighbour type) to the shortest squared distances."""
+    for t in range(row_offset.shape[0]):
+        for a in range(row_offset.shape[1] - 1):
+            least = out[row_type[a], t]
+            for e in range(row_offset[t, a], row_offset[t, a + 1]):
+                x, y, z = float(vec[e, 0]), float(vec[e, 1]), float(vec[e, 2])
+                least = min(least, x * x + y * y + z * z)
+            out[row_type[a], t] = least
+
+
 @njit(cache=True, nogil=True, fastmath=_FAST)
 def _value(piece, x, g):  # type: ignore[no-untyped-def]
     """Write G."""

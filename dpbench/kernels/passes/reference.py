@@ -9,6 +9,17 @@ from dpbench.kernels.tables import Tables
 from dpbench.shapes import Float, Float64
 
 
+def shortest(
+    edge_vec: Float[Tensor, "edge 3"], layout: Layout
+) -> Float64[Tensor, "type type"]:
+    """Return the shortest distance of each pair of types, Å; infinite for none."""
+    r = torch.linalg.vector_norm(edge_vec.double(), dim=1)
+    out = torch.full(layout.net.shape, torch.inf, dtype=r.dtype, device=r.device)
+    pair = layout.row_type[layout.edge_row] * len(out) + _neighbour_types(layout)
+    flat = out.flatten().scatter_reduce_(0, pair, r, "amin")
+    return flat.view_as(out)
+
+
 def prepare(
     edge_vec: Float[Tensor, "edge 3"], layout: Layout, normal: Normal, tables: Tables
 ) -> Edges:

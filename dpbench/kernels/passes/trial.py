@@ -89,6 +89,7 @@ def run_trial(module: ModuleType, trial: Trial) -> dict[str, Tensor]:
     dot = module.tangent_rows(edges, layout, normal, trial.atom_dot, trial.strain)
     grads = (trial.grad_x, trial.grad_dot)
     return {
+        "shortest": module.shortest(trial.edge_vec, layout),
         "rows": edges.rows,
         "moments": module.moments(edges, layout, tables),
         "edge_gradient": grad,
