@@ -20,6 +20,7 @@ from dpbench.train.engine import Engine, Prefactors, StepResult, choose_engine
 from dpbench.train.history import CurveRow, Errors
 from dpbench.train.monitor import TableMonitor
 from dpbench.train.optimisers.protocol import Optimiser
+from dpbench.train.optimisers.stepping import stepper
 from dpbench.train.schedule import Schedule
 from dpbench.train.validation import RunningErrors
 
@@ -115,6 +116,7 @@ def run_loop(
     """
     engine = choose_engine(model.config) if engine is None else engine
     monitor = TableMonitor(engine, steps=plan.steps)
+    take_step = stepper(optimiser, engine, model)
     is_on_host = model.parameters.flat.device.type == "cpu"
     began = time.perf_counter() - state.seconds
     state.began_at = state.seconds
@@ -133,7 +135,7 @@ def run_loop(
             loss = None
             if step % look_every == 0 or is_row or is_checkpoint:
                 loss = _finite_loss(result, step)
-            optimiser.step(result.gradient, learning_rate=learning_rate)
+            take_step(batch, result.gradient, learning_rate)
             state.running.add((result.mse_energy, result.mse_force, result.mse_virial))
             state.step = step + 1
             if monitor.is_due(state.step, plan.steps):

@@ -45,7 +45,7 @@ class KalmanFilter:
         Raises:
             ConfigError: If the covariance would take more than ``MOST_BYTES``.
         """
-        self._parameters, self._config = parameters, config
+        self._parameters, self.config = parameters, config
         block = min(config.kalman_block, len(parameters))
         self._blocks = math.ceil(len(parameters) / block)
         size = self._blocks * block**2 * parameters.element_size()
@@ -60,7 +60,7 @@ class KalmanFilter:
         unit = torch.eye(block, dtype=parameters.dtype, device=parameters.device)
         self._covariance = unit.repeat(self._blocks, 1, 1)
         self._padded = parameters.new_zeros(self._blocks * block)
-        self._lambda, self._count = config.kalman_lambda, 0
+        self._lambda, self.count = config.kalman_lambda, 0
 
     @torch.no_grad()
     def update(
@@ -80,8 +80,8 @@ class KalmanFilter:
         step = (gain * (scale * error)).flatten()
         self._parameters.add_(step[: len(jacobian)])
         covariance.baddbmm_(gain * -scale, gain.transpose(1, 2)).div_(forget)
-        self._lambda = self._config.kalman_nu * forget + 1 - self._config.kalman_nu
-        self._count += 1
+        self._lambda = self.config.kalman_nu * forget + 1 - self.config.kalman_nu
+        self.count += 1
 
     def step(
         self, gradient: Float[Tensor, " parameter"], *, learning_rate: float
@@ -98,7 +98,7 @@ class KalmanFilter:
 
     def state(self) -> OptimiserState:
         """Covariance, forgetting factor and the number of measurements."""
-        plain = {"name": self.name, "count": self._count, "lambda": self._lambda}
+        plain = {"name": self.name, "count": self.count, "lambda": self._lambda}
         return plain | stored({"covariance": self._covariance})
 
     def restore(self, state: OptimiserState) -> None:
@@ -106,4 +106,4 @@ class KalmanFilter:
         count = stored_number(state, "count", int)
         forget = stored_number(state, "lambda", float)
         take_over({"covariance": self._covariance}, state, name=self.name)
-        self._lambda, self._count = forget, count
+        self._lambda, self.count = forget, count
