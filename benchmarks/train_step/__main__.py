@@ -11,23 +11,40 @@ DeePMD-kit's best is sought among its TensorFlow trainer (plain, with XLA, witho
 oneDNN) and its PyTorch trainers (eager, compiled).
 
 Example:
-    python benchmarks/train_step --data deepmd_water/data --cores 0 \
+    python -m benchmarks.train_step --data deepmd_water/data --cores 0 \
         --dp-python .cache/deepmd/bin/python --out benchmarks/records/train_step.json
 """
 
 import argparse
 import json
 import os
-import platform
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sides import FLOORS, OURS, PEERS, Side, interleave, own_python, script
+
+from benchmarks.turns.process import Command, Side, interleave, machine, ratio
 
 SETTINGS = Path(__file__).resolve().parents[1] / "water_parity" / "input.json"
 KNOTS = 1024
+
+PEERS: dict[str, tuple[str, dict[str, str]]] = {
+    "deepmd-tf": ("tf", {}),
+    "deepmd-tf-xla": ("tf", {"DP_JIT": "1"}),
+    "deepmd-tf-no-onednn": ("tf", {"TF_ENABLE_ONEDNN_OPTS": "0"}),
+    "deepmd-pt": ("pt", {}),
+    "deepmd-pt-compile": ("pt-expt", {}),
+}
+"""Name -> backend of DeePMD-kit and the flags in its environment; the last one
+compiles for minutes before it starts."""
+
+OURS = ("dpbench-table", "dpbench-exact", "dpbench-autograd", "dpbench")
+"""Engines of dpbench; ``dpbench`` alone takes whichever it chooses."""
+
+FLOORS = ("gemm-floor", "gemm-floor-with-nets")
+"""The products of the fitting nets alone; with those of the embedding nets at knots."""
 
 
 def main() -> None:
@@ -38,9 +55,7 @@ def main() -> None:
         "cores": args.cores,
         "steps_a_round": args.steps,
         "rounds": args.rounds,
-        "hardware": {"cpu": cpu_name(), "cores": os.cpu_count()},
-        "python": platform.python_version(),
-        "load_average_before": os.getloadavg()[0],
+        "machine": machine(),
         "cases": [],
     }
     with tempfile.TemporaryDirectory(prefix="train-step-") as folder:
@@ -96,13 +111,7 @@ def compare(
     floors = [name for name in found if name in FLOORS]
     pairs = [(a, b) for b in ours for a in peers]
     pairs += [(a, b) for a in ours for b in floors]
-    ratios = {
-        f"{a} / {b}": {
-            clock: found[a][clock]["median_ms"] / found[b][clock]["median_ms"]
-            for clock in ("wall", "cpu")
-        }
-        for a, b in pairs
-    }
+    ratios = {f"{a} / {b}": ratio(found, a, b) for a, b in pairs}
     best = min(peers, key=lambda name: found[name]["wall"]["median_ms"], default=None)
     return {
         "precision": precision,
@@ -143,20 +152,29 @@ def start(
 ) -> Side:
     """Start a side."""
     told = {"input": str(settings), "steps": args.steps, "threads": threads}
-    flags: dict[str, str] = {}
+    module, python, flags = "ours", sys.executable, {}
     if name in PEERS:
         backend, flags = PEERS[name]
+        module, python = "peer", args.dp_python
         told |= {"backend": backend, "flags": flags}
-        command = script(args.dp_python, "peer", told, args.cores)
     elif name in FLOORS:
+        module = "floor"
         told |= floor_sizes(args, settings, precision, batch)
         told["knots"] = KNOTS if name.endswith("with-nets") else 0
-        command = script(own_python(), "floor", told, args.cores)
     else:
-        _, _, engine = name.partition("-")
-        told |= {"engine": engine or None}
-        command = script(own_python(), "ours", told, args.cores)
-    return Side(name, [*command, str(settings)], threads=threads, extra=flags)
+        told["engine"] = name.partition("-")[2] or None
+    return Side(
+        Command(
+            name=name,
+            module=f"train_step.{module}",
+            arguments=told,
+            folder=settings.parent,
+            python=python,
+            threads=threads,
+            cores=args.cores,
+            flags=flags,
+        )
+    )
 
 
 def floor_sizes(
@@ -189,16 +207,6 @@ def line(case: dict[str, Any]) -> str:
         for name, value in case["ratios"].items()
     ]
     return "\n".join([head, *rows, *ratios])
-
-
-def cpu_name() -> str:
-    """Return the processor's name as the kernel tells it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    names = [line.split(":", 1)[1].strip() for line in lines if "model name" in line]
-    return names[0] if names else platform.processor()
 
 
 if __name__ == "__main__":

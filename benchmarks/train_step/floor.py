@@ -10,7 +10,8 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor
-from turns import Turns, argument
+
+from benchmarks.turns.side import Turns, argument
 
 
 def main() -> None:

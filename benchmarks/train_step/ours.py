@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from turns import Turns, argument
+from benchmarks.turns.side import Turns, argument
 
 WARM_UP = 6
 STEPS = 10**7

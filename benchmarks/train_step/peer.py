@@ -9,7 +9,7 @@ import os
 import sys
 from pathlib import Path
 
-from turns import Turns, argument
+from benchmarks.turns.side import Turns, argument
 
 WARM_UP = 6
 

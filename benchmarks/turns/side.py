@@ -17,16 +17,19 @@ from typing import Any
 class Turns:
     """Counts and times steps, and waits between turns."""
 
-    def __init__(self, steps: int, *, warm_up: int, told: dict[str, Any]) -> None:
+    def __init__(
+        self, steps: int, *, warm_up: int, told: dict[str, Any], is_mean: bool = False
+    ) -> None:
         """Take stdout away from whatever else may print.
 
         Args:
             steps: Steps of a turn.
             warm_up: Steps before the first turn.
             told: What the side says of itself.
+            is_mean: Whether a turn is one figure, the mean of its steps.
         """
         self._steps, self._warm_up, self._told = steps, warm_up, told
-        self._seen = 0
+        self._is_mean, self._seen = is_mean, 0
         self._times: list[tuple[float, float]] = []
         self._started = (0.0, 0.0)
         # What a trainer prints must not get among the figures.
@@ -46,7 +49,7 @@ class Turns:
             began = self._started
             self._times.append((1e3 * (wall - began[0]), 1e3 * (cpu - began[1])))
             if len(self._times) == self._steps:
-                self._say(self._times)
+                self._say([self._mean()] if self._is_mean else self._times)
                 self._times = []
                 self._wait()
         self._started = (time.perf_counter(), time.process_time())
@@ -56,6 +59,10 @@ class Turns:
         while True:
             self.tick()
             step()
+
+    def _mean(self) -> tuple[float, float]:
+        wall, cpu = (sum(clock) for clock in zip(*self._times, strict=True))
+        return wall / self._steps, cpu / self._steps
 
     def _say(self, value: Any) -> None:
         self._out.write(json.dumps(value) + "\n")

@@ -1,0 +1,1 @@
+"""A training step, beside DeePMD-kit and a floor of matrix products."""

@@ -1,0 +1,1 @@
+"""Sides of a benchmark that take turns, each in a process of its own."""
