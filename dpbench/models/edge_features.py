@@ -13,6 +13,7 @@ from dpbench.kernels.choice import choose
 from dpbench.kernels.passes import Edges, Layout, Normal
 from dpbench.kernels.switch import switch_weight
 from dpbench.kernels.tables import Grid, Tables, grid_for
+from dpbench.models.config import se_e2_a_options
 from dpbench.models.parameters import FlatParameters, embedding_nets
 from dpbench.models.potential import DeepPotential
 from dpbench.models.statistics import pair_mask
@@ -99,7 +100,7 @@ def grid_of(
             the host; infinite for pairs that do not occur.
         intervals: Pieces of each table.
     """
-    config = model.config.descriptor
+    config = se_e2_a_options(model.config)
     unused = UNUSED_DISTANCE * config.rcut
     # Rounded down to a multiple, so that few ranges occur; a NaN counts as unused.
     r = torch.nan_to_num(shortest, nan=unused).clamp(max=unused)
@@ -118,7 +119,7 @@ def _make_grid(
     model: DeepPotential, r: Float64[Tensor, "type type"], intervals: int
 ) -> Grid:
     """Span each table from the cutoff down to the distance ``r`` of its pairs."""
-    config = model.config.descriptor
+    config = se_e2_a_options(model.config)
     mean, deviation = (
         torch.from_numpy(t[:, :1])
         for t in (model.statistics.davg, model.statistics.dstd)
@@ -137,7 +138,7 @@ def _make_grid(
 
 
 def _make_constants(model: DeepPotential) -> Constants:
-    config, statistics = model.config.descriptor, model.statistics
+    config, statistics = se_e2_a_options(model.config), model.statistics
     device, dtype = model.device, model.dtype
     davg = torch.as_tensor(statistics.davg, device=device, dtype=dtype)
     dstd = torch.as_tensor(statistics.dstd, device=device, dtype=dtype)
@@ -177,7 +178,7 @@ class TableFeatures:
         self._constants = constants_of(model)
         self._layout = layout_of(batch, self._constants.net)
         self._batch = batch
-        self._activation = model.config.descriptor.activation_function
+        self._activation = se_e2_a_options(model.config).activation_function
         self._nets = embedding_nets(model.config)
         device, dtype = model.device, model.dtype
         self._passes = choose("passes", device, dtype)
@@ -317,7 +318,7 @@ class _Padding:
         flat = grad_x.view(len(grad_x), -1)
         for centre, row in enumerate(self._rows):
             rows = slice(*self._type_offset[centre : centre + 2])
-            total = (self._empty[rows].T @ flat[rows]).unflatten(1, (4, -1))
+            total = (self._empty[rows].T @ flat[rows]).view(len(self._powers), 4, -1)
             to_value = (row[None, :, None] * total).sum(dim=1)
             parts = self._powers[centre].unsqueeze(2) * to_value.unsqueeze(1)
             by_piece.index_add_(0, self._piece[centre], parts)

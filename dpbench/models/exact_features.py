@@ -12,6 +12,7 @@ from dpbench.kernels.embedding import embed
 from dpbench.kernels.layers import Layer, embed_value
 from dpbench.kernels.passes import Edges
 from dpbench.kernels.tables import Tables
+from dpbench.models.config import se_e2_a_options
 from dpbench.models.edge_features import constants_of, layout_of
 from dpbench.models.edge_groups import Group, groups_by_neighbour, groups_by_pair
 from dpbench.models.parameters import FlatParameters, embedding_nets
@@ -39,7 +40,7 @@ class ExactFeatures:
             self._constants.normal,
             _no_tables(int(self._constants.net.max()) + 1, model.parameters.flat),
         )
-        config = model.config.descriptor
+        config = se_e2_a_options(model.config)
         self.channels: int = config.neuron[-1]
         self._activation = config.activation_function
         self._nets = embedding_nets(model.config)
@@ -131,7 +132,8 @@ class ExactFeatures:
             raise RuntimeError("adjoint needs a tangent first")
         scale = self._constants.scale
         to_x, to_dot = grad_x * scale, grad_dot * scale
-        outputs, grads = [], []
+        outputs: list[Tensor] = []
+        grads: list[Tensor] = []
         for group, features in zip(self._groups, self._features, strict=True):
             rows, dot = self._edges.rows[group.edges], self._rows_dot[group.edges]
             ranges = group.edge_range

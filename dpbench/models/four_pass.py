@@ -20,6 +20,7 @@ from dpbench.kernels.batch import Batch
 from dpbench.kernels.choice import choose
 from dpbench.kernels.fitting import Pass
 from dpbench.kernels.passes.gram import gram, gram_adjoint
+from dpbench.models.config import se_e2_a_options
 from dpbench.models.edge_features import constants_of
 from dpbench.models.parameters import FlatParameters, fitting_nets
 from dpbench.models.potential import DeepPotential, Prediction
@@ -84,7 +85,7 @@ class FourPass:
         """
         self._model, self._batch, self._features = model, batch, features
         self._fitting = choose("fitting", model.device, model.dtype)
-        self._axis = model.config.descriptor.axis_neuron
+        self._axis = se_e2_a_options(model.config).axis_neuron
         self._x = features.moments()
         descriptor = gram(self._x, self._x, channels=features.channels, axis=self._axis)
         self._passes, self._grad_d = self._fit(descriptor)

@@ -1,13 +1,18 @@
 """The passes over edges on the CPU: checks and allocation around ``loops`` (numba)."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
-from dpbench.kernels.passes import loops, reference
+from dpbench.kernels.passes import loops as typed_loops
+from dpbench.kernels.passes import reference
 from dpbench.kernels.passes.data import Edges, Layout, Normal
 from dpbench.kernels.passes.trial import largest_error
 from dpbench.kernels.tables import Tables
 from dpbench.kernels.threads import use_threads
+
+loops: Any = typed_loops  # numba tells no signatures
 
 BLOCK_ROWS = 128
 """Rows whose moments stay in a core's cache while P4 walks over the tables."""

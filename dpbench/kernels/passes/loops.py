@@ -128,9 +128,9 @@ def moments(rows, interval, place, row_offset, coefficients, out, workers):  # t
 
 
 @njit(cache=True, nogil=True, fastmath=_FAST, parallel=True)
-def edge_gradient(
+def edge_gradient(  # type: ignore[no-untyped-def]
     edges, layout, inverse_std, inverse, coefficients, grad_x, out, workers
-):  # type: ignore[no-untyped-def]
+):
     """P2: write J^T (dX . G + e_0 (R . dX) . G') of each edge to ``out`` (edge, 3)."""
     vec, rows, radial, interval, place = edges
     row_offset, row_type, nets = layout
