@@ -177,7 +177,8 @@ def _steps_anew(restart: Path, given: dict[str, Any]) -> int | None:
             f"{names[0]} cannot be changed by --restart: the run goes on as it began."
         )
     if "time" not in given:
-        return _steps(given, 1.0)
+        steps: int | None = given.get("steps")
+        return steps
     baths = read_restart(restart / RESTART_FILE).header["config"]["baths"]
     return _steps(given, float(baths["timestep"]))
 
@@ -209,10 +210,10 @@ def _config(context: Context, given: dict[str, Any]) -> "MDConfig":
 
 def _steps(given: dict[str, Any], timestep: float) -> int | None:
     """Take --steps, or --time in steps."""
+    steps: int | None = given.get("steps")
     if "time" not in given:
-        steps: int | None = given.get("steps")
         return steps
-    if "steps" in given:
+    if steps is not None:
         raise click.UsageError("give --steps or --time, not both.")
     if not given["time"] > 0 or not timestep > 0:
         raise click.UsageError("--time and --timestep must be positive.")

@@ -28,6 +28,8 @@ from dpbench.md.velocities import draw_velocities, remove_momentum, scale_to
 from dpbench.store.workspace import Workspace
 
 RESTART_FILE, RECORD_FILE = "restart.npz", "md.json"
+RUN_FILES = (RECORD_FILE, RESTART_FILE, "observables.*", "trajectory*")
+"""What the folder of a run holds."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -93,12 +95,12 @@ def start_run(
         DpbenchError: If model, structure or folder cannot be used; if the run fails.
             What was written until then is kept.
     """
-    for name in (RECORD_FILE, RESTART_FILE):
-        if (out / name).exists():
-            raise SimulationError(
-                f"{out}: holds a run already ({name}); expected a folder without one. "
-                f"Go on with --restart {out}, or choose another --out."
-            )
+    held = [path.name for pattern in RUN_FILES for path in out.glob(pattern)]
+    if held:
+        raise SimulationError(
+            f"{out}: holds a run already ({held[0]}); expected a folder without one. "
+            f"Go on with --restart {out}, or choose another --out."
+        )
     structure = repeated(
         read_structure(config.structure, workspace=workspace), config.repeat
     )

@@ -58,7 +58,7 @@ class GrowingGroup:
                 )
         self._arrays: dict[str, Any] = {name: group[name] for name in columns}
         self._held: dict[str, list[Any]] = {name: [] for name in columns}
-        self._written = min(len(array) for array in self._arrays.values())
+        self._written: int = min(array.shape[0] for array in self._arrays.values())
 
     def append(self, **row: Any) -> None:
         """Take one row."""
