@@ -46,11 +46,13 @@ _BOTH = ("cpu", "cuda")
 
 FAMILIES: dict[str, tuple[Variant, ...]] = {
     "tables": (
+        Variant(name="triton", module="dpbench.kernels.gpu.tables", devices=("cuda",)),
         Variant(
             name="reference", module="dpbench.kernels.tables.reference", devices=_BOTH
         ),
     ),
     "fitting": (
+        Variant(name="triton", module="dpbench.kernels.gpu.fitting", devices=("cuda",)),
         Variant(
             name="reference", module="dpbench.kernels.fitting.reference", devices=_BOTH
         ),
@@ -69,6 +71,7 @@ FAMILIES: dict[str, tuple[Variant, ...]] = {
         Variant(
             name="numba", module="dpbench.kernels.passes.compiled", devices=("cpu",)
         ),
+        Variant(name="triton", module="dpbench.kernels.gpu.passes", devices=("cuda",)),
         Variant(
             name="reference", module="dpbench.kernels.passes.reference", devices=_BOTH
         ),

@@ -7,12 +7,20 @@ from torch import Tensor
 
 from dpbench.kernels.gpu import launch
 from dpbench.kernels.gpu.plan import Incidence, Runs, incidence, make_runs
+from dpbench.kernels.passes import reference
 from dpbench.kernels.passes.data import Edges, Layout, Normal
 from dpbench.kernels.tables import Tables
 from dpbench.shapes import Float, Float64, Int64
 
 PARTS = 16
 """Runs into which a frame's atoms are cut when its sums are formed."""
+
+
+def shortest(
+    edge_vec: Float[Tensor, "edge 3"], layout: Layout
+) -> Float64[Tensor, "type type"]:
+    """Return the shortest distance of each pair of types, Å; infinite for none."""
+    return reference.shortest(edge_vec, layout)
 
 
 def prepare(
@@ -48,7 +56,7 @@ def prepare_on_device(
             *(vec, edges.rows, edges.radial, edges.interval, edges.x, outside),
             *_csr(layout),
             *_dense(normal.davg, normal.inverse_std, mask),
-            *_dense(tables.lower, tables.step, tables.first),
+            *_near(vec, tables.lower, tables.step, tables.first),
             nrows=nrows,
             NTYPES=len(layout.row_offset),
             NETS=len(tables.step),
@@ -87,7 +95,11 @@ def edge_gradient(
     if len(layout.row_type):
         _programs("descriptor").edge_gradient[(len(layout.row_type),)](
             *(grad_x.contiguous(), edges.vec, edges.rows, edges.radial),
-            *(edges.interval, edges.x, *_dense(tables.coefficients, tables.step)),
+            *(
+                edges.interval,
+                edges.x,
+                *_near(edges.x, tables.coefficients, tables.step),
+            ),
             *(*_csr(layout), normal.inverse_std.contiguous(), out),
             **_sizes(layout, tables),
         )
@@ -184,7 +196,7 @@ def adjoint(
     """P4: return the gradient by the tables' coefficients."""
     runs = make_runs(
         edges.interval,
-        *_dense(tables.step, tables.first),
+        *_near(edges.x, tables.step, tables.first),
         intervals=len(tables.coefficients),
     )
     return adjoint_along(grads, rows_dot, edges, layout, runs)
@@ -237,7 +249,7 @@ def _moments(
     if len(out):
         _programs("descriptor").moments[(len(out),)](
             *(edges.rows, edges.rows if rows_dot is None else rows_dot),
-            *(edges.interval, edges.x, *_dense(coefficients, tables.step)),
+            *(edges.interval, edges.x, *_near(edges.x, coefficients, tables.step)),
             *(*_csr(layout), out),
             **_sizes(layout, tables),
             TANGENT=rows_dot is not None,
@@ -262,6 +274,11 @@ def _csr(layout: Layout) -> tuple[Tensor, ...]:
 
 def _dense(*tensors: Tensor) -> tuple[Tensor, ...]:
     return tuple(tensor.detach().contiguous() for tensor in tensors)
+
+
+def _near(where: Tensor, *tensors: Tensor) -> tuple[Tensor, ...]:
+    """Bring small tensors to the edges' device: a grid is kept on the host."""
+    return _dense(*(tensor.to(where.device) for tensor in tensors))
 
 
 def _programs(name: str) -> Any:
