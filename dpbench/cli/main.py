@@ -31,6 +31,10 @@ COMMANDS = {
         "dpbench.cli.train:train_command",
         "Train a Deep Potential model on a dataset; write m.pth.",
     ),
+    "compress": (
+        "dpbench.cli.compress:compress_command",
+        "Tabulate a model's embedding for fast molecular dynamics.",
+    ),
     "md": (
         "dpbench.cli.md:md_command",
         "Run molecular dynamics with a model.",

@@ -205,19 +205,29 @@ def table_grid(model: DeepPotential, settings: TableSettings) -> Grid:
     )
 
 
+def untabulable(config: ModelConfig) -> str | None:
+    """Say why a model cannot be compressed; None if it can."""
+    if not isinstance(config.descriptor, SeE2AConfig):
+        return (
+            f"its descriptor is {config.descriptor.type}, and se_e2_a alone is served"
+        )
+    if config.fitting.numb_fparam or config.fitting.numb_aparam:
+        return "it takes frame or atom parameters"
+    if config.pair_table is not None:
+        return "a pair table is mixed in"
+    return None
+
+
 def tabulable(config: ModelConfig) -> SeE2AConfig:
-    """Return the descriptor, of the one kind that tables serve.
+    """Return the descriptor of a model that can be compressed.
 
     Raises:
-        ModelError: If it is of another kind.
+        ModelError: If it cannot; says why.
     """
-    descriptor = config.descriptor
-    if isinstance(descriptor, SeE2AConfig):
-        return descriptor
-    raise ModelError(
-        f"descriptor '{descriptor.type}': cannot be tabulated for inference; expected "
-        "se_e2_a. Use the model as it is."
-    )
+    descriptor, reason = config.descriptor, untabulable(config)
+    if reason is not None or not isinstance(descriptor, SeE2AConfig):
+        raise ModelError(f"the model cannot be compressed: {reason}. Use it as it is.")
+    return descriptor
 
 
 def _net_of_pair(config: ModelConfig) -> np.ndarray:
