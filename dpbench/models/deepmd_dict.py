@@ -1,7 +1,7 @@
 """Between a model and the nested dict of DeePMD-kit's portable file."""
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -9,40 +9,41 @@ from numpy.typing import NDArray
 
 from dpbench.config import from_mapping
 from dpbench.errors import ConfigError, ModelError
-from dpbench.models.config import EnergyFittingConfig, ModelConfig, SeE2AConfig
+from dpbench.models.config import (
+    EnergyFittingConfig,
+    ModelConfig,
+    PairTableConfig,
+    config_mapping,
+    part_configs,
+)
+from dpbench.models.deepmd_descriptor import (
+    descriptor_arrays,
+    descriptor_dict,
+    precision_of,
+    read_descriptor,
+    script_of,
+)
+from dpbench.models.deepmd_nets import as_array, collection_dict, net_dict, read_nets
+from dpbench.models.deepmd_table import MIX_KEYS, mixed_dict, split_mixed
 from dpbench.models.parameters import (
     FlatParameters,
-    Net,
-    embedding_nets,
     fitting_nets,
     parameter_shapes,
+    part_views,
 )
 from dpbench.models.potential import DeepPotential
 from dpbench.models.statistics import ModelStatistics
 
-DESCRIPTOR_KEYS = (
-    "rcut",
-    "rcut_smth",
-    "neuron",
-    "axis_neuron",
-    "resnet_dt",
-    "type_one_side",
-    "env_protection",
-    "set_davg_zero",
-    "activation_function",
-)
-"""Descriptor options whose name and value are the same on both sides."""
+FITTING_KEYS = ("neuron", "resnet_dt", "activation_function", "rcond")
+"""Options of the fitting net whose name and value are the same on both sides."""
 
 _UNSUPPORTED: dict[str, dict[str, Any]] = {
     "model": {"atom_exclude_types": [], "pair_exclude_types": []},
-    "descriptor": {"spin": None},
     "fitting": {
-        "numb_fparam": 0,
-        "numb_aparam": 0,
         "dim_case_embd": 0,
-        "mixed_types": False,
         "exclude_types": [],
         "atom_ener": None,
+        "use_aparam_as_mask": False,
     },
 }
 """Options that must have these values, because dpbench's model has no such part."""
@@ -52,41 +53,31 @@ def model_to_dict(
     model: DeepPotential, *, min_distance: float | None = None
 ) -> dict[str, Any]:
     """Return the nested dict of a model, arrays included."""
-    config, descriptor = model.config, model.config.descriptor
-    ntypes = config.ntypes
-    bias = model.statistics.energy_bias.reshape(1, ntypes, 1)
-    plain = _plain_descriptor(descriptor)
-    script = {
-        "type_map": list(config.type_map),
-        "descriptor": {"type": "se_e2_a", "precision": config.precision, **plain},
-        "fitting_net": {
-            "type": "ener",
-            "neuron": list(config.fitting.neuron),
-            "resnet_dt": config.fitting.resnet_dt,
-            "activation_function": config.fitting.activation_function,
-            "precision": config.precision,
-        },
+    config = model.config
+    bias = model.statistics.energy_bias.reshape(1, config.ntypes, 1)
+    plain = {
+        "@class": "Model",
+        "type": "standard",
+        "@version": 2,
+        "descriptor": _descriptor(model),
+        "fitting": _fitting_dict(model),
+        **base_dict(config, bias),
     }
+    if config.pair_table is not None and model.statistics.pair_table is not None:
+        plain = mixed_dict(
+            plain | base_dict(config, np.zeros_like(bias)),
+            config,
+            model.statistics.pair_table,
+            base=base_dict(config, bias),
+        )
     variables = {}
     if min_distance is not None:
         variables["min_nbor_dist"] = np.asarray(min_distance)
     return {
         "software": "dpbench",
         "backend": "dpbench",
-        "model": {
-            "@class": "Model",
-            "type": "standard",
-            "@version": 2,
-            "type_map": list(config.type_map),
-            "atom_exclude_types": [],
-            "pair_exclude_types": [],
-            "rcond": config.fitting.rcond,
-            "preset_out_bias": None,
-            "descriptor": _descriptor_dict(model, plain),
-            "fitting": _fitting_dict(model),
-            "@variables": {"out_bias": bias, "out_std": np.ones_like(bias)},
-        },
-        "model_def_script": script,
+        "model": plain,
+        "model_def_script": _script(config),
         "@variables": variables,
     }
 
@@ -103,79 +94,102 @@ def model_from_dict(data: Mapping[str, Any], *, where: str) -> DeepPotential:
             not have; nothing is ignored.
     """
     try:
-        model = data["model"]
-        descriptor, fitting = model["descriptor"], model["fitting"]
-        _check_supported(model, where)
-        config = _config(model)
-        bias = _array(model["@variables"]["out_bias"])
-        bias = bias.reshape(config.ntypes) + _array(
-            fitting["@variables"]["bias_atom_e"]
-        ).reshape(config.ntypes)
-        statistics = ModelStatistics(
-            davg=_per_type(descriptor["@variables"]["davg"], where),
-            dstd=_per_type(descriptor["@variables"]["dstd"], where),
-            energy_bias=bias,
-        )
-        arrays = _read_nets(embedding_nets(config), descriptor["embeddings"])
-        arrays |= _read_nets(fitting_nets(config), fitting["nets"])
+        whole = data["model"]
+        model, pair_table, table = split_mixed(whole, where)
+        _check_supported(whole, model, where)
+        config = _config(model, pair_table, where)
+        bias = as_array(whole["@variables"]["out_bias"]).reshape(config.ntypes)
+        own = as_array(model["fitting"]["@variables"]["bias_atom_e"])
+        statistics, arrays = _descriptor_state(config, model["descriptor"], where)
+        statistics |= _number_scales(config, model["fitting"]["@variables"])
+        arrays |= read_nets(fitting_nets(config), model["fitting"]["nets"]["networks"])
         shapes = parameter_shapes(config)
         flat = np.concatenate([_fitted(arrays, n, s) for n, s in shapes.items()])
+        kind = np.dtype(config.precision)
+        parameters = FlatParameters(torch.from_numpy(flat.astype(kind)), shapes)
+        found = ModelStatistics(
+            energy_bias=bias + own.reshape(config.ntypes),
+            pair_table=table,
+            **statistics,
+        )
+        return DeepPotential(config, parameters, found)
     except (KeyError, TypeError, ValueError, IndexError, ConfigError) as error:
         raise ModelError(
             f"{where}: is damaged or of an unknown kind: {' '.join(str(error).split())}"
         ) from error
-    kind = np.dtype(config.precision)
-    parameters = FlatParameters(torch.from_numpy(flat.astype(kind)), shapes)
-    return DeepPotential(config, parameters, statistics)
 
 
-def _plain_descriptor(descriptor: SeE2AConfig) -> dict[str, Any]:
-    plain = {key: getattr(descriptor, key) for key in DESCRIPTOR_KEYS}
-    plain["neuron"] = list(descriptor.neuron)
-    plain["sel"] = list(descriptor.sel)
-    plain["exclude_types"] = [list(pair) for pair in descriptor.exclude_types]
-    return plain
-
-
-def _descriptor_dict(model: DeepPotential, plain: dict[str, Any]) -> dict[str, Any]:
-    config, descriptor = model.config, model.config.descriptor
-    slots = (1, sum(descriptor.sel), 1)
+def base_dict(config: ModelConfig, bias: NDArray[np.float64]) -> dict[str, Any]:
+    """Return what every (part of a) model has."""
     return {
-        "@class": "Descriptor",
-        "type": "se_e2_a",
-        "@version": 2,
-        **plain,
-        "trainable": True,
-        "precision": config.precision,
-        "spin": None,
-        "env_mat": {
-            "rcut": descriptor.rcut,
-            "rcut_smth": descriptor.rcut_smth,
-            "protection": descriptor.env_protection,
-            "use_exp_switch": False,
-        },
-        "embeddings": {
-            "@class": "NetworkCollection",
-            "@version": 1,
-            "ndim": 1 if descriptor.type_one_side else 2,
-            "ntypes": config.ntypes,
-            "network_type": "embedding_network",
-            "networks": [_net_dict(net, model) for net in embedding_nets(config)],
-        },
-        "@variables": {
-            "davg": np.tile(model.statistics.davg[:, np.newaxis], slots),
-            "dstd": np.tile(model.statistics.dstd[:, np.newaxis], slots),
-        },
         "type_map": list(config.type_map),
+        "atom_exclude_types": [],
+        "pair_exclude_types": [],
+        "rcond": config.fitting.rcond,
+        "preset_out_bias": None,
+        "@variables": {"out_bias": bias, "out_std": np.ones_like(bias)},
     }
+
+
+def _script(config: ModelConfig) -> dict[str, Any]:
+    """Return the section ``model`` of an input.json."""
+    fitting = config.fitting
+    script = {
+        "type_map": list(config.type_map),
+        "descriptor": script_of(config.descriptor, config.precision),
+        "fitting_net": {
+            "type": "ener",
+            "neuron": list(fitting.neuron),
+            "resnet_dt": fitting.resnet_dt,
+            "activation_function": fitting.activation_function,
+            "precision": config.precision,
+        },
+    }
+    if fitting.numb_fparam:
+        script["fitting_net"]["numb_fparam"] = fitting.numb_fparam
+        if fitting.default_fparam is not None:
+            script["fitting_net"]["default_fparam"] = list(fitting.default_fparam)
+    if fitting.numb_aparam:
+        script["fitting_net"]["numb_aparam"] = fitting.numb_aparam
+    if config.pair_table is not None:
+        plain = config_mapping(config)["pair_table"]
+        script |= {key: plain[key] for key in MIX_KEYS}
+    return script
+
+
+def _descriptor(model: DeepPotential) -> dict[str, Any]:
+    config, statistics = model.config, model.statistics
+    shape = (-1, config.ntypes, 4)
+    davg, dstd = statistics.davg.reshape(shape), statistics.dstd.reshape(shape)
+    dicts = [
+        descriptor_dict(
+            part,
+            part_views(model.parameters.views, prefix),
+            davg=davg[index],
+            dstd=dstd[index],
+        )
+        for index, (prefix, part) in enumerate(part_configs(config))
+    ]
+    if config.descriptor.type == "hybrid":
+        return {"@class": "Descriptor", "type": "hybrid", "@version": 1, "list": dicts}
+    return dicts[0]
 
 
 def _fitting_dict(model: DeepPotential) -> dict[str, Any]:
     config, fitting = model.config, model.config.fitting
-    empty = dict.fromkeys(
-        ("fparam_avg", "fparam_inv_std", "aparam_avg", "aparam_inv_std")
-    )
-    return {
+    is_mixed = config.descriptor.mixed_types
+    nets = [
+        net_dict(
+            net,
+            model.parameters.views,
+            activation=fitting.activation_function,
+            precision=config.precision,
+        )
+        for net in fitting_nets(config)
+    ]
+    # The energy bias stands in out_bias; DeePMD-kit adds both.
+    variables = {"bias_atom_e": np.zeros((config.ntypes, 1))}
+    found = {
         "@class": "Fitting",
         "type": "ener",
         "@version": 2,
@@ -184,23 +198,17 @@ def _fitting_dict(model: DeepPotential) -> dict[str, Any]:
         "dim_descrpt": config.descriptor.dim_descriptor,
         "neuron": list(fitting.neuron),
         "resnet_dt": fitting.resnet_dt,
-        "numb_fparam": 0,
-        "numb_aparam": 0,
+        "numb_fparam": fitting.numb_fparam,
+        "numb_aparam": fitting.numb_aparam,
         "rcond": fitting.rcond,
         "activation_function": fitting.activation_function,
         "precision": config.precision,
-        "mixed_types": False,
+        "mixed_types": is_mixed,
         "exclude_types": [],
-        "nets": {
-            "@class": "NetworkCollection",
-            "@version": 1,
-            "ndim": 1,
-            "ntypes": config.ntypes,
-            "network_type": "fitting_network",
-            "networks": [_net_dict(net, model) for net in fitting_nets(config)],
-        },
-        # The energy bias stands in out_bias; DeePMD-kit adds both.
-        "@variables": {"bias_atom_e": np.zeros((config.ntypes, 1)), **empty},
+        "nets": collection_dict(
+            nets, ndim=0 if is_mixed else 1, ntypes=config.ntypes, kind="fitting"
+        ),
+        "@variables": variables | _number_variables(model.statistics),
         "type_map": list(config.type_map),
         "tot_ener_zero": False,
         "trainable": [True] * (len(fitting.neuron) + 1),
@@ -210,114 +218,98 @@ def _fitting_dict(model: DeepPotential) -> dict[str, Any]:
         "dim_out": 1,
         "atom_ener": None,
     }
+    if fitting.default_fparam is None:
+        return found
+    # Only the newest flavour knows a default; it is read from 3.1.3 on.
+    found |= {"@version": 4, "dim_case_embd": 0}
+    found["default_fparam"] = list(fitting.default_fparam)
+    found["@variables"]["case_embd"] = None
+    return found
 
 
-def _net_dict(net: Net, model: DeepPotential) -> dict[str, Any]:
-    config = model.config
-    is_fitting = net.has_linear_output
-    part = config.fitting if is_fitting else config.descriptor
-    layers = net.layers(model.parameters.views)
-    last = len(layers) - 1
-    dicts = []
-    for index, layer in enumerate(layers):
-        is_output = is_fitting and index == last
-        arrays = {
-            key: None if view is None else view.detach().cpu().numpy()
-            for key, view in zip(("w", "b", "idt"), layer, strict=True)
-        }
-        dicts.append(
-            {
-                "@class": "Layer",
-                "@version": 1,
-                "bias": True,
-                "use_timestep": layer.idt is not None,
-                "activation_function": "none"
-                if is_output
-                else part.activation_function,
-                "resnet": not is_output,
-                "precision": config.precision,
-                "@variables": arrays,
-            }
-        )
-    net_dict: dict[str, Any] = {
-        "@class": "FittingNetwork" if is_fitting else "EmbeddingNetwork",
-        "@version": 1 if is_fitting else 2,
-        "in_dim": net.widths[0],
-        "neuron": list(part.neuron),
-        "activation_function": part.activation_function,
-        "resnet_dt": net.resnet_dt,
-        "precision": config.precision,
-        "layers": dicts,
+def _number_variables(statistics: ModelStatistics) -> dict[str, Any]:
+    """Return mean and inverse deviation of the numbers of frames and atoms."""
+    found: dict[str, Any] = {}
+    for name in ("fparam", "aparam"):
+        scale = getattr(statistics, name)
+        found[f"{name}_avg"] = None if scale is None else scale[0]
+        found[f"{name}_inv_std"] = None if scale is None else 1 / scale[1]
+    return found
+
+
+def _number_scales(
+    config: ModelConfig, variables: Mapping[str, Any]
+) -> dict[str, NDArray[np.float64]]:
+    """Return mean and deviation of the numbers of frames and atoms."""
+    found = {}
+    counts = {
+        "fparam": config.fitting.numb_fparam,
+        "aparam": config.fitting.numb_aparam,
     }
-    return net_dict | (
-        {"out_dim": 1, "bias_out": True} if is_fitting else {"bias": True}
-    )
+    for name, count in counts.items():
+        if count:
+            mean = as_array(variables[f"{name}_avg"]).reshape(count)
+            inverse = as_array(variables[f"{name}_inv_std"]).reshape(count)
+            found[name] = np.stack([mean, 1 / inverse])
+    return found
 
 
-def _check_supported(model: Mapping[str, Any], where: str) -> None:
+def _descriptor_state(
+    config: ModelConfig, data: Mapping[str, Any], where: str
+) -> tuple[dict[str, Any], dict[str, NDArray[np.float64]]]:
+    """Return davg and dstd, and the parameters by name."""
+    parts = data["list"] if data["type"] == "hybrid" else [data]
+    arrays, davg, dstd = {}, [], []
+    for (prefix, part), stored in zip(part_configs(config), parts, strict=True):
+        own, mean, deviation = descriptor_arrays(part, stored, where)
+        arrays |= {prefix + name: array for name, array in own.items()}
+        davg.append(mean)
+        dstd.append(deviation)
+    if data["type"] == "hybrid":
+        return {"davg": np.stack(davg), "dstd": np.stack(dstd)}, arrays
+    return {"davg": davg[0], "dstd": dstd[0]}, arrays
+
+
+def _check_supported(
+    whole: Mapping[str, Any], model: Mapping[str, Any], where: str
+) -> None:
     """Raise ModelError on any option that dpbench's model does not have."""
-    kinds = (("descriptor", "se_e2_a", "se_a"), ("fitting", "ener", "ener"))
-    for part, *names in kinds:
-        if model[part]["type"] not in names:
-            raise ModelError(
-                f"{where}: {part} is of type '{model[part]['type']}'; dpbench reads "
-                f"'{names[0]}'."
-            )
-    if "compress" in model["descriptor"]:
+    if model["fitting"]["type"] != "ener":
         raise ModelError(
-            f"{where}: is compressed; give the model before `dp compress`."
+            f"{where}: fitting is of type '{model['fitting']['type']}'; dpbench reads "
+            "'ener'."
         )
-    parts = {"model": model, "descriptor": model["descriptor"]}
-    parts["fitting"] = model["fitting"]
-    for part, options in _UNSUPPORTED.items():
-        for key, plain in options.items():
-            if (parts[part].get(key, plain) or plain) != plain:
+    parts = (("model", whole), ("model", model), ("fitting", model["fitting"]))
+    for part, options in parts:
+        for key, plain in _UNSUPPORTED[part].items():
+            if (options.get(key, plain) or plain) != plain:
                 raise ModelError(
-                    f"{where}: {part} has {key} = {parts[part][key]}, which dpbench "
+                    f"{where}: {part} has {key} = {options[key]}, which dpbench "
                     "does not support."
                 )
 
 
-def _config(model: Mapping[str, Any]) -> ModelConfig:
+def _config(
+    model: Mapping[str, Any], pair_table: PairTableConfig | None, where: str
+) -> ModelConfig:
     descriptor, fitting = model["descriptor"], model["fitting"]
-    options = {key: descriptor[key] for key in DESCRIPTOR_KEYS}
-    options |= {key: descriptor[key] for key in ("sel", "exclude_types")}
-    keys = ("neuron", "resnet_dt", "activation_function", "rcond")
-    precision: Literal["float64", "float32"] = descriptor["precision"]
+    found = read_descriptor(descriptor, where)
+    precision: Any = precision_of(descriptor)
     if fitting["precision"] != precision:
         raise ConfigError("descriptor and fitting differ in precision")
+    if bool(fitting.get("mixed_types", False)) != found.mixed_types:
+        raise ConfigError("the fitting nets are not those of the descriptor")
+    options = {key: fitting.get(key) for key in FITTING_KEYS}
+    options |= {key: fitting.get(key, 0) for key in ("numb_fparam", "numb_aparam")}
+    if options["numb_fparam"]:
+        options["default_fparam"] = fitting.get("default_fparam")
     return ModelConfig(
         type_map=tuple(model["type_map"]),
-        descriptor=from_mapping(SeE2AConfig, options, where="descriptor"),
-        fitting=from_mapping(
-            EnergyFittingConfig,
-            {key: fitting.get(key) for key in keys},
-            where="fitting",
-        ),
+        descriptor=found,
+        fitting=from_mapping(EnergyFittingConfig, options, where="fitting"),
         precision=precision,
+        pair_table=pair_table,
     )
-
-
-def _per_type(array: Any, where: str) -> NDArray[np.float64]:
-    """Return (type, 4) of statistics that DeePMD-kit repeats for every slot."""
-    slots = _array(array)
-    if (slots != slots[:, :1]).any():
-        raise ModelError(
-            f"{where}: davg or dstd differ between the slots of a type; dpbench keeps "
-            "one value per type."
-        )
-    return slots[:, 0].copy()
-
-
-def _read_nets(nets: list[Net], collection: Mapping[str, Any]) -> dict[str, Any]:
-    """Return all arrays of a collection by dpbench's parameter names."""
-    found = {}
-    for net, stored in zip(nets, collection["networks"], strict=True):
-        for index, layer in enumerate(stored["layers"]):
-            for key, value in layer["@variables"].items():
-                if value is not None:
-                    found[f"{net.name}.{index}.{key}"] = _array(value)
-    return found
 
 
 def _fitted(
@@ -327,7 +319,3 @@ def _fitted(
     if array.shape != shape:
         raise ValueError(f"{name} has shape {array.shape}; expected {shape}")
     return array.ravel()
-
-
-def _array(value: Any) -> NDArray[np.float64]:
-    return np.asarray(value, dtype=np.float64)

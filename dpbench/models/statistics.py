@@ -5,7 +5,7 @@ follow DeePMD-kit to the letter, because they change the model.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ from dpbench.errors import ModelError
 from dpbench.frames import Frames
 from dpbench.kernels.neighbours import Neighbours
 from dpbench.kernels.switch import switch_weight
-from dpbench.models.config import ModelConfig
+from dpbench.models.config import ModelConfig, part_configs
 from dpbench.models.geometry import atom_types, edge_vectors
 
 SMALLEST_STD = 1e-2
@@ -85,7 +85,8 @@ class EnvironmentMoments:
     """Partial sums over environment rows, per centre type."""
 
     count: NDArray[np.int64]
-    """(type), slots: atoms of the type times sum(sel), empty ones included."""
+    """(type), slots: atoms of the type times sum(sel), empty ones included; as all
+    here (part, type) where the descriptor is a hybrid."""
     total: NDArray[np.float64]
     """(type, 2), sums of the radial column and of the three angular columns."""
     squares: NDArray[np.float64]
@@ -108,15 +109,41 @@ class EnvironmentMoments:
             DeePMD-kit, ``deepmd/utils/env_mat_stat.py``.
         """
         # Three angular columns are pooled, hence three times as many numbers.
-        number = np.maximum(self.count[:, np.newaxis] * np.array([1, 3]), 1)
+        number = np.maximum(self.count[..., np.newaxis] * np.array([1, 3]), 1)
         mean = self.total / number
         variance = np.maximum(self.squares / number - mean**2, 0)
         std = np.maximum(np.sqrt(variance), SMALLEST_STD)
         std[self.count == 0] = ABSENT_STD
-        davg = np.zeros((len(mean), 4))
+        davg = np.zeros((*mean.shape[:-1], 4))
         if not set_davg_zero:
-            davg[:, 0] = mean[:, 0]
-        return davg, std[:, [0, 1, 1, 1]]
+            davg[..., 0] = mean[..., 0]
+        return davg, std[..., [0, 1, 1, 1]]
+
+
+def descriptor_statistics(
+    moments: EnvironmentMoments, config: ModelConfig, *, counts_atoms: bool = False
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return davg and dstd of a model, as its descriptor wants them.
+
+    Args:
+        moments: Of all frames.
+        config: The model.
+        counts_atoms: Whether ``moments`` counted atoms, because the slots of each were
+            not known yet.
+    """
+    parts = config.descriptor.parts
+    if counts_atoms:
+        slots = np.array([part.slots for part in parts])
+        count = moments.count * (slots[:, np.newaxis] if len(parts) > 1 else slots[0])
+        moments = replace(moments, count=count)
+    shape = moments.total.shape[:-1]
+    davg, dstd = (array.reshape(-1, *shape[-1:], 4) for array in moments.finish())
+    for index, part in enumerate(parts):
+        if part.set_davg_zero:
+            davg[index] = 0
+        if part.type == "se_e2_r":
+            dstd[index, :, 1:] = 1
+    return davg.reshape(*shape, 4), dstd.reshape(*shape, 4)
 
 
 def environment_moments(
@@ -132,7 +159,17 @@ def environment_moments(
         neighbours: One per frame, found with the model's cutoff.
         config: The model.
     """
-    descriptor = config.descriptor
+    if config.descriptor.type == "hybrid":
+        parts = [
+            environment_moments(frames, neighbours, part)
+            for _, part in part_configs(config)
+        ]
+        stacked = {
+            field.name: np.stack([getattr(part, field.name) for part in parts])
+            for field in fields(EnvironmentMoments)
+        }
+        return EnvironmentMoments(**stacked)
+    (descriptor,) = config.descriptor.parts
     ntypes = config.ntypes
     types = atom_types(frames.z, config.type_map)
     total, squares = np.zeros((ntypes, 2)), np.zeros((ntypes, 2))
@@ -149,7 +186,7 @@ def environment_moments(
             squares[:, column] += np.bincount(centre, values * keep, minlength=ntypes)
     atoms = np.bincount(types, minlength=ntypes)
     return EnvironmentMoments(
-        count=atoms * sum(descriptor.sel), total=total, squares=squares
+        count=atoms * descriptor.slots, total=total, squares=squares
     )
 
 
@@ -223,39 +260,21 @@ def energy_normal(frames: Frames, type_map: Sequence[str]) -> EnergyNormal:
     )
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class NeighbourCounts:
-    """What sizes ``sel`` and bounds the distances a model has seen."""
+def number_scale(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return mean and deviation of the numbers of all frames, or of all atoms.
 
-    most: NDArray[np.int64]
-    """(type), largest number of neighbours of that type around any atom."""
-    min_distance: float
-    """Å, shortest distance; infinity where no atom has a neighbour."""
+    Args:
+        values: (item, number).
 
-    def __add__(self, other: "NeighbourCounts") -> "NeighbourCounts":
-        """Merge two shards."""
-        return NeighbourCounts(
-            most=np.maximum(self.most, other.most),
-            min_distance=min(self.min_distance, other.min_distance),
-        )
+    Returns:
+        (2, number); deviations below ``SMALLEST_STD`` are raised to it.
 
-
-def neighbour_counts(
-    frames: Frames, neighbours: Sequence[Neighbours], type_map: Sequence[str]
-) -> NeighbourCounts:
-    """Count the neighbours per type of all atoms of ``frames``."""
-    types, ntypes = atom_types(frames.z, type_map), len(type_map)
-    most, shortest = np.zeros(ntypes, dtype=np.int64), float("inf")
-    for index, found in enumerate(neighbours):
-        rows = frames.atoms_of(index)
-        atype = types[rows]
-        bucket = found.edge_i.astype(np.int64) * ntypes + atype[found.edge_j]
-        counts = np.bincount(bucket, minlength=len(atype) * ntypes)
-        most = np.maximum(most, counts.reshape(-1, ntypes).max(axis=0, initial=0))
-        vector = edge_vectors(frames.coord[rows], frames.box[index], found)
-        if len(vector):
-            shortest = min(shortest, float(np.linalg.norm(vector, axis=1).min()))
-    return NeighbourCounts(most=most, min_distance=shortest)
+    Source:
+        DeePMD-kit, ``deepmd/dpmodel/fitting/general_fitting.py``.
+    """
+    mean = values.mean(axis=0)
+    variance = np.maximum((values**2).mean(axis=0) - mean**2, 0)
+    return np.stack([mean, np.maximum(np.sqrt(variance), SMALLEST_STD)])
 
 
 def _raw_rows(

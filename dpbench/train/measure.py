@@ -7,7 +7,6 @@ in this process, which leaves their neighbour lists in the cache.
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import reduce
-from math import ceil
 from pathlib import Path
 
 import numpy as np
@@ -16,14 +15,14 @@ from dask.delayed import delayed
 from numpy.typing import NDArray
 
 from dpbench.models.config import ModelConfig
+from dpbench.models.neighbour_counts import NeighbourCounts, neighbour_counts
 from dpbench.models.statistics import (
     EnergyNormal,
     EnvironmentMoments,
     ModelStatistics,
-    NeighbourCounts,
+    descriptor_statistics,
     energy_normal,
     environment_moments,
-    neighbour_counts,
 )
 from dpbench.store.dataset import open_dataset
 from dpbench.store.workspace import Workspace
@@ -59,21 +58,9 @@ class Measured:
             labelled=self.labelled + other.labelled,
         )
 
-    def choose_sel(self, factor: float) -> tuple[int, ...]:
-        """Size ``sel``: most neighbours times ``factor``, up to a multiple of 4."""
-        return tuple(
-            max(4, 4 * ceil(int(most) * factor / 4)) for most in self.neighbours.most
-        )
-
     def finish(self, config: ModelConfig) -> ModelStatistics:
         """Return what the model keeps."""
-        descriptor = config.descriptor
-        moments = EnvironmentMoments(
-            count=self.moments.count * sum(descriptor.sel),
-            total=self.moments.total,
-            squares=self.moments.squares,
-        )
-        davg, dstd = moments.finish(set_davg_zero=descriptor.set_davg_zero)
+        davg, dstd = descriptor_statistics(self.moments, config, counts_atoms=True)
         bias, _, _ = self.energies.solve(rcond=config.fitting.rcond)
         return ModelStatistics(davg=davg, dstd=dstd, energy_bias=bias)
 
@@ -125,11 +112,12 @@ def measure_positions(
     """Measure some frames of a cache."""
     frames, neighbours = cache.read(positions)
     # One slot an atom; the count is multiplied by the slots once they are known.
-    one_slot = (1, *(0,) * (len(type_map) - 1))
-    config = settings.resolve(type_map=type_map, sel=one_slot, precision="float64")
+    config = settings.with_one_slot(type_map)
     flags = (frames.has_energy, frames.has_force, frames.has_virial)
     return Measured(
-        neighbours=neighbour_counts(frames, neighbours, type_map),
+        neighbours=neighbour_counts(
+            frames, neighbours, type_map, cutoffs=settings.descriptor.cutoffs
+        ),
         moments=environment_moments(frames, neighbours, config),
         energies=energy_normal(frames, type_map),
         labelled=np.array([int(flag.sum()) for flag in flags], dtype=np.int64),

@@ -39,16 +39,28 @@ DESCRIPTORS = {
 }
 """Descriptors beside plain se_e2_a."""
 
-FAMILY = (*DESCRIPTORS, "radial_pairs", "pair_table", "frame_numbers", "atom_numbers")
+_NOT_THERE = ("radial_pairs", "pair_table")
+"""Kinds that DeePMD-kit does not have in its PyTorch backend."""
+
+FAMILY = (
+    *DESCRIPTORS,
+    *_NOT_THERE,
+    "pair_table_strip",
+    "frame_numbers",
+    "atom_numbers",
+)
 """Names of the models that ``model`` makes."""
 
-PEER_KINDS = tuple(name for name in FAMILY if name != "radial_pairs")
+PEER_KINDS = tuple(name for name in FAMILY if name not in _NOT_THERE)
 """Those that DeePMD-kit has in its PyTorch backend."""
 
 
 def config(kind: str) -> ModelConfig:
     """Return the configuration of a kind."""
     descriptor = DESCRIPTORS.get(kind, SE_E2_A)
+    has_table = kind.startswith("pair_table")
+    if kind == "pair_table_strip":
+        descriptor = STRIP
     fitting = EnergyFittingConfig(neuron=(10, 10, 20))
     if kind == "radial_pairs":
         descriptor = replace(SE_E2_R, type_one_side=False)
@@ -60,9 +72,7 @@ def config(kind: str) -> ModelConfig:
         type_map=("O", "H"),
         descriptor=descriptor,
         fitting=fitting,
-        pair_table=PairTableConfig(sw_rmin=0.9, sw_rmax=1.6)
-        if kind == "pair_table"
-        else None,
+        pair_table=PairTableConfig(sw_rmin=0.9, sw_rmax=1.6) if has_table else None,
     )
 
 

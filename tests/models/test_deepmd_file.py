@@ -10,7 +10,16 @@ import torch
 from dpbench.errors import ModelError
 from dpbench.models.deepmd_dict import model_from_dict, model_to_dict
 from dpbench.models.deepmd_file import read_deepmd, write_deepmd
-from tests.models import structures
+from tests.models import family, structures
+from tests.models.conftest import KINDS
+
+
+@pytest.fixture(params=[*KINDS, *family.FAMILY])
+def potential(request):
+    """A model of every kind."""
+    if request.param in KINDS:
+        return structures.model(**KINDS[request.param])
+    return family.model(request.param)
 
 
 def test_round_trip_keeps_every_bit(tmp_path, potential):
@@ -43,9 +52,11 @@ def test_bias_of_the_fitting_net_is_added():
 @pytest.mark.parametrize(
     ("part", "key", "value", "message"),
     [
-        ("descriptor", "type", "dpa1", "of type 'dpa1'"),
+        ("descriptor", "type", "dpa2", "of type 'dpa2'"),
+        ("descriptor", "lmax", 2, "lmax"),
         ("fitting", "type", "dipole", "of type 'dipole'"),
-        ("fitting", "numb_fparam", 2, "numb_fparam"),
+        ("fitting", "numb_fparam", 2, "damaged"),
+        ("fitting", "dim_case_embd", 2, "dim_case_embd"),
         ("descriptor", "compress", {}, "compressed"),
         ("fitting", "atom_ener", [1.0, 2.0], "atom_ener"),
         ("descriptor", "sel", [1], "one per type"),

@@ -1,16 +1,32 @@
 """Statistics against independent sums, and their merging."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from dpbench.errors import ModelError
 from dpbench.frames import concatenate, uniform
+from dpbench.models.neighbour_counts import (
+    neighbour_counts,
+    occurring_nets,
+    occurring_pairs,
+)
 from dpbench.models.statistics import (
+    descriptor_statistics,
     energy_normal,
     environment_moments,
-    neighbour_counts,
+    number_scale,
 )
-from tests.models.structures import config, mixed, neighbours_of, water
+from tests.models import family
+from tests.models.structures import (
+    batch_of,
+    config,
+    mixed,
+    model,
+    neighbours_of,
+    water,
+)
 
 
 def padded_rows(frames, cfg):
@@ -137,3 +153,74 @@ def test_neighbour_counts_are_the_largest():
 def test_unknown_element_is_an_error():
     with pytest.raises(ModelError, match="element H"):
         energy_normal(water(), ("O",))
+
+
+def test_neighbours_are_counted_within_each_cutoff():
+    frames, found = mixed(), neighbours_of(mixed(), 4.0)
+    counts = neighbour_counts(frames, found, ("O", "H"), cutoffs=(4.0, 2.5))
+    assert counts.within[0, :2].tolist() == counts.most.tolist()
+    near = neighbour_counts(frames, neighbours_of(frames, 2.5), ("O", "H"))
+    assert counts.within[1, :2].tolist() == near.most.tolist()
+    total = max(
+        int(np.bincount(one.edge_i, minlength=1).max(initial=0)) for one in found
+    )
+    assert counts.within[0, 2] == total
+    assert counts.within[0, 2] <= counts.within[0, :2].sum()
+
+
+def test_pairs_that_occur_are_those_of_the_edges():
+    """H far from everything but one O: no pair of two H, or of two O."""
+    coord = np.array([[[0.0, 0, 0], [0.9, 0, 0]]])
+    frames = uniform(z=[8, 1], coord=coord)
+    counts = neighbour_counts(frames, neighbours_of(frames, 4.0), ("O", "H"))
+    expected = [[False, True], [True, False]]
+    assert counts.pairs.tolist() == expected
+    batch = batch_of(frames, model())
+    assert occurring_pairs(batch).tolist() == expected
+    one_way = np.array([[False, True], [False, False]])  # an O that sees H alone
+    assert occurring_nets(one_way, type_one_side=True).tolist() == [False, True]
+    assert occurring_nets(one_way, type_one_side=False).tolist() == [
+        False,
+        False,
+        True,  # centre 0 + neighbour 1 * 2 types
+        False,
+    ]
+
+
+@pytest.mark.parametrize("kind", family.DESCRIPTORS)
+def test_statistics_of_a_kind_are_those_of_its_parts(kind):
+    cfg, frames = family.config(kind), mixed()
+    moments = environment_moments(frames, neighbours_of(frames, 4.0), cfg)
+    davg, dstd = descriptor_statistics(moments, cfg)
+    parts = cfg.descriptor.parts
+    davg, dstd = (array.reshape(len(parts), 2, 4) for array in (davg, dstd))
+    for index, part in enumerate(parts):
+        plain = config(
+            sel=(part.slots, 0), rcut=part.rcut, exclude_types=part.exclude_types
+        )
+        found = neighbours_of(frames, part.rcut)
+        mean, deviation = environment_moments(frames, found, plain).finish(
+            set_davg_zero=part.set_davg_zero
+        )
+        if part.type == "se_e2_r":
+            deviation[:, 1:] = 1
+        np.testing.assert_allclose(davg[index], mean, rtol=1e-12)
+        np.testing.assert_allclose(dstd[index], deviation, rtol=1e-12)
+
+
+@pytest.mark.parametrize("kind", ["radial", "hybrid"])
+def test_slots_can_be_known_later(kind):
+    cfg, frames = family.config(kind), mixed()
+    found = neighbours_of(frames, 4.0)
+    whole = environment_moments(frames, found, cfg)
+    slots = [part.slots for part in cfg.descriptor.parts]
+    divisor = np.array(slots)[:, np.newaxis] if len(slots) > 1 else slots[0]
+    atoms = replace(whole, count=whole.count // divisor)
+    before = descriptor_statistics(whole, cfg)
+    after = descriptor_statistics(atoms, cfg, counts_atoms=True)
+    np.testing.assert_array_equal(before, after)
+
+
+def test_numbers_of_frames_have_a_smallest_deviation():
+    values = np.array([[300.0, 1.0], [320.0, 1.0]])
+    assert number_scale(values).tolist() == [[310.0, 1.0], [10.0, 0.01]]

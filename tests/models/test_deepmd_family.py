@@ -1,0 +1,133 @@
+"""Every kind of model against DeePMD-kit, which runs in an environment of its own."""
+
+import json
+import os
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from dpbench.frames import Frames, concatenate
+from dpbench.models.deepmd_dict import model_to_dict
+from dpbench.models.deepmd_file import read_deepmd, write_deepmd
+from dpbench.models.statistics import (
+    descriptor_statistics,
+    energy_normal,
+    environment_moments,
+)
+from tests.models import family
+from tests.models.structures import batch_of, neighbours_of, water
+
+pytestmark = [pytest.mark.deepmd, pytest.mark.slow]
+
+PEER = Path(__file__).with_name("deepmd_family_peer.py")
+FORCE, ENERGY = 1e-10, 1e-10
+
+
+def frames_of(count: int) -> Frames:
+    return concatenate([water(seed) for seed in range(count)])
+
+
+def numbers(frames: Frames) -> tuple[np.ndarray, np.ndarray]:
+    """Numbers of the frames and of their atoms."""
+    rng = np.random.default_rng(8)
+    fparam = rng.normal([0.2, 300.0], [0.1, 40.0], (frames.nframes, 2))
+    return fparam, (np.sqrt(frames.z.astype(np.float64)) / 5)[:, np.newaxis]
+
+
+def write_frames(folder: Path, frames: Frames) -> None:
+    count = frames.nframes
+    fparam, aparam = numbers(frames)
+    np.savez(
+        folder / "frames.npz",
+        coord=frames.coord.reshape(count, -1),
+        box=frames.box.reshape(count, 9),
+        atype=np.where(frames.z == 8, 0, 1)[: len(frames.z) // count],
+        energy=frames.energy,
+        fparam=fparam,
+        aparam=aparam.reshape(count, -1),
+    )
+
+
+def ask(python: str, task: str, folder: Path) -> None:
+    done = subprocess.run(
+        [python, str(PEER), task, str(folder)],
+        env=os.environ | {"OMP_NUM_THREADS": "1", "DP_INTERFACE_PREC": "high"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+def predicted(frames: Frames, potential):
+    batch = batch_of(frames, potential)
+    if potential.config.fitting.numb_fparam:
+        batch = replace(batch, fparam=torch.from_numpy(numbers(frames)[0]))
+    return potential.energy_and_forces(batch)
+
+
+def assert_same(ours, theirs) -> None:
+    energy = ours.energy.numpy()
+    allowed = 1e-12 * np.abs(energy) + ENERGY
+    assert (np.abs(energy - theirs["energy"].ravel()) <= allowed).all()
+    np.testing.assert_allclose(ours.force, theirs["force"].reshape(-1, 3), 0, FORCE)
+    virial = theirs["virial"].reshape(-1, 3, 3)
+    tolerance = 1e-10 * (np.abs(virial).max() + 1)
+    np.testing.assert_allclose(ours.virial, virial, 0, tolerance)
+
+
+def test_predictions_are_those_of_deeppot_and_files_go_both_ways(
+    deepmd_python, tmp_path
+):
+    frames = frames_of(3)
+    write_frames(tmp_path, frames)
+    for kind in family.PEER_KINDS:
+        write_deepmd(tmp_path / f"{kind}.dp", family.model(kind))
+    ask(deepmd_python, "predict", tmp_path)
+    for kind in family.PEER_KINDS:
+        potential = family.model(kind)
+        theirs = np.load(tmp_path / f"{kind}.npz")
+        assert_same(predicted(frames, potential), theirs)
+        back = read_deepmd(tmp_path / f"{kind}.back.dp")
+        assert torch.equal(back.parameters.flat, potential.parameters.flat), kind
+        assert_same(predicted(frames, back), theirs)
+
+
+def scripts() -> dict[str, dict]:
+    """Sections ``model`` of an input.json, one per kind."""
+    found = {}
+    for kind in family.PEER_KINDS:
+        script = model_to_dict(family.model(kind))["model_def_script"]
+        if kind.startswith("pair_table"):
+            script["use_srtab"] = "zbl.txt"
+        found[kind] = script
+    return found
+
+
+def test_models_that_deepmd_kit_made_are_read_and_have_our_statistics(
+    deepmd_python, tmp_path
+):
+    frames = frames_of(6)
+    write_frames(tmp_path, frames)
+    np.savetxt(tmp_path / "zbl.txt", family.table(), fmt="%.18e")
+    for kind, script in scripts().items():
+        if "use_srtab" in script:
+            script["use_srtab"] = str(tmp_path / "zbl.txt")
+        (tmp_path / f"{kind}.json").write_text(json.dumps(script))
+    ask(deepmd_python, "fresh", tmp_path)
+    for kind in family.PEER_KINDS:
+        theirs = read_deepmd(tmp_path / f"{kind}.fresh.dp")
+        assert_same(predicted(frames, theirs), np.load(tmp_path / f"{kind}.npz"))
+        cfg = theirs.config
+        found = neighbours_of(frames, cfg.descriptor.rcut)
+        moments = environment_moments(frames, found, cfg)
+        davg, dstd = descriptor_statistics(moments, cfg)
+        bias, _, _ = energy_normal(frames, cfg.type_map).solve()
+        known = theirs.statistics
+        np.testing.assert_allclose(davg, known.davg, 1e-11, 1e-14, err_msg=kind)
+        np.testing.assert_allclose(dstd, known.dstd, 1e-11, 1e-14, err_msg=kind)
+        np.testing.assert_allclose(bias, known.energy_bias, 1e-11, err_msg=kind)
