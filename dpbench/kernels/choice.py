@@ -52,6 +52,9 @@ FAMILIES: dict[str, tuple[Variant, ...]] = {
         ),
     ),
     "fitting": (
+        Variant(
+            name="numba", module="dpbench.kernels.fitting.compiled", devices=("cpu",)
+        ),
         Variant(name="triton", module="dpbench.kernels.gpu.fitting", devices=("cuda",)),
         Variant(
             name="reference", module="dpbench.kernels.fitting.reference", devices=_BOTH
