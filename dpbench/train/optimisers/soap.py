@@ -54,6 +54,9 @@ class Soap:
         self._config, self._flat = config, parameters
         self._mean = torch.zeros_like(parameters.flat)
         self._square = torch.zeros_like(parameters.flat)
+        # Kept, because memory that is given back and taken anew costs as much as Adam.
+        self._turned = torch.zeros_like(parameters.flat)
+        self._direction = torch.zeros_like(parameters.flat)
         self._means = parameters.unflatten(self._mean)
         self._squares = parameters.unflatten(self._square)
         self._sides = {
@@ -61,6 +64,7 @@ class Soap:
             for name, shape in parameters.shapes.items()
             if len(shape) == 2 and any(map(self._has_basis, shape))
         }
+        self._plain = [name for name in parameters.shapes if name not in self._sides]
         self._count = 0
 
     @torch.no_grad()
@@ -75,25 +79,25 @@ class Soap:
         if self._sides and self._count == 1:
             self._start(plain)
             return
-        steps = self._count - bool(self._sides)
-        turned = gradient.clone() if self._sides else gradient
-        views = self._flat.unflatten(turned)
+        turned = self._flat.unflatten(self._turned)
+        for name in self._plain:
+            turned[name].copy_(plain[name])
         for name, sides in self._sides.items():
-            _into(plain[name], sides, out=views[name])
-        direction = torch.zeros_like(turned)
+            _turn(plain[name], sides, out=turned[name])
         fused_adam(
-            direction,
-            turned,
+            self._direction.zero_(),
+            self._turned,
             (self._mean, self._square),
-            count=steps,
+            count=self._count - bool(self._sides),
             learning_rate=learning_rate,
             betas=(config.beta1, config.beta2),
             epsilon=config.epsilon,
         )
-        views = self._flat.unflatten(direction)
+        directions = self._flat.unflatten(self._direction)
+        for name in self._plain:
+            self._flat.views[name].add_(directions[name])
         for name, sides in self._sides.items():
-            _out_of(views[name], sides, out=views[name])
-        self._flat.flat.add_(direction)
+            _add_turned_back(directions[name], sides, to=self._flat.views[name])
         if self._count % config.soap_accumulate == 0:
             for name, sides in self._sides.items():
                 _accumulate(plain[name], sides, 1 - config.soap_decay)
@@ -138,8 +142,8 @@ class Soap:
     def _refresh(self, name: str) -> None:
         """Turn the bases of a weight towards the eigenvectors; moments follow."""
         sides, mean, square = self._sides[name], self._means[name], self._squares[name]
-        plain = torch.empty_like(mean)
-        _out_of(mean, sides, out=plain)
+        plain = torch.zeros_like(mean)
+        _add_turned_back(mean, sides, to=plain)
         for axis, side in enumerate(sides):
             if side is None:
                 continue
@@ -149,7 +153,7 @@ class Soap:
             square.copy_(square.index_select(axis, order))
             basis, _ = torch.linalg.qr(image[:, order])
             side.basis.copy_(basis)
-        _into(plain, sides, out=mean)
+        _turn(plain, sides, out=mean)
 
     def _tensors(self) -> dict[str, Tensor]:
         tensors = {"mean": self._mean, "square": self._square}
@@ -164,24 +168,26 @@ class Soap:
 _Sides = tuple[_Side | None, ...]
 
 
-def _into(matrix: Tensor, sides: _Sides, *, out: Tensor) -> None:
+def _turn(matrix: Tensor, sides: _Sides, *, out: Tensor) -> None:
     """Write Q_L^T M Q_R into ``out``."""
     left, right = sides
-    if left is not None:
-        matrix = left.basis.T @ matrix
-    if right is not None:
-        matrix = matrix @ right.basis
-    out.copy_(matrix)
+    if left is not None and right is not None:
+        torch.mm(left.basis.T @ matrix, right.basis, out=out)
+    elif left is not None:
+        torch.mm(left.basis.T, matrix, out=out)
+    elif right is not None:
+        torch.mm(matrix, right.basis, out=out)
 
 
-def _out_of(matrix: Tensor, sides: _Sides, *, out: Tensor) -> None:
-    """Write Q_L M Q_R^T into ``out``."""
+def _add_turned_back(matrix: Tensor, sides: _Sides, *, to: Tensor) -> None:
+    """Add Q_L M Q_R^T to ``to``."""
     left, right = sides
-    if left is not None:
-        matrix = left.basis @ matrix
-    if right is not None:
-        matrix = matrix @ right.basis.T
-    out.copy_(matrix)
+    if left is not None and right is not None:
+        to.addmm_(left.basis @ matrix, right.basis.T)
+    elif left is not None:
+        to.addmm_(left.basis, matrix)
+    elif right is not None:
+        to.addmm_(matrix, right.basis.T)
 
 
 def _accumulate(gradient: Tensor, sides: _Sides, weight: float) -> None:
