@@ -44,19 +44,62 @@ def with_(name: str, **options) -> OptimiserConfig:
     return replace(OptimiserConfig(type=name), **options)
 
 
+SOAP = OptimiserConfig(type="soap", beta1=0.95, beta2=0.95)
+"""With the decays of its paper."""
+
+FORCE_LOSS = LossConfig(
+    course="geometric",
+    start_pref_e=0.02,
+    limit_pref_e=20.0,
+    start_pref_f=1000.0,
+    limit_pref_f=1000.0,
+    start_pref_v=0.02,
+    limit_pref_v=20.0,
+)
+"""Forces weigh the same throughout, and energies come late."""
+
 CANDIDATES = {
     "adam-exp": Candidate(),
     "adam-exp-average": Candidate(optimiser=with_("adam", average=0.999)),
     "adam-cosine-1e-3": Candidate(learning_rate=cosine(1e-3)),
     "adam-cosine-2e-3": Candidate(learning_rate=cosine(2e-3)),
     "adam-cosine-4e-3": Candidate(learning_rate=cosine(4e-3)),
-    "soap-cosine-1e-3": Candidate(
-        optimiser=with_("soap", beta1=0.95, beta2=0.95), learning_rate=cosine(1e-3)
+    "soap-cosine-1e-3": Candidate(optimiser=SOAP, learning_rate=cosine(1e-3)),
+    "soap-cosine-3e-3": Candidate(optimiser=SOAP, learning_rate=cosine(3e-3)),
+    "soap-cosine-1e-2": Candidate(optimiser=SOAP, learning_rate=cosine(1e-2)),
+    "soap-refresh-10": Candidate(
+        optimiser=replace(SOAP, soap_refresh=10), learning_rate=cosine(3e-3)
     ),
-    "soap-cosine-3e-3": Candidate(
-        optimiser=with_("soap", beta1=0.95, beta2=0.95), learning_rate=cosine(3e-3)
+    "soap-refresh-50": Candidate(
+        optimiser=replace(SOAP, soap_refresh=50), learning_rate=cosine(3e-3)
+    ),
+    "soap-beta2-0.99": Candidate(
+        optimiser=replace(SOAP, beta2=0.99), learning_rate=cosine(3e-3)
+    ),
+    "soap-beta1-0.9": Candidate(
+        optimiser=replace(SOAP, beta1=0.9), learning_rate=cosine(3e-3)
+    ),
+    "soap-average": Candidate(
+        optimiser=replace(SOAP, average=0.99), learning_rate=cosine(3e-3)
+    ),
+    "soap-batch-2": Candidate(optimiser=SOAP, learning_rate=cosine(3e-3), batch=2),
+    "soap-batch-4": Candidate(optimiser=SOAP, learning_rate=cosine(5e-3), batch=4),
+    "soap-force": Candidate(
+        optimiser=SOAP, learning_rate=cosine(3e-3), loss=FORCE_LOSS
+    ),
+    "soap-wsd": Candidate(
+        optimiser=SOAP,
+        learning_rate=LearningRateConfig(
+            type="wsd",
+            start_lr=3e-3,
+            stop_lr_ratio=1e-2,
+            warmup_ratio=0.02,
+            decay_phase_ratio=0.5,
+            decay_type="linear",
+        ),
     ),
     "muon-cosine-2e-3": Candidate(optimiser=with_("muon"), learning_rate=cosine(2e-3)),
+    "kalman": Candidate(optimiser=OptimiserConfig(type="kalman", kalman_block=64)),
     "schedule-free-2e-3": Candidate(
         optimiser=with_("schedule-free", beta1=0.95),
         learning_rate=LearningRateConfig(

@@ -30,6 +30,7 @@ from candidates import CANDIDATES, Candidate
 from tasks import Task, load_task
 
 from dpbench.frames import Frames
+from dpbench.kernels.choice import kernels_in_use
 from dpbench.kernels.neighbours import find_neighbours
 from dpbench.models.batching import make_batch
 from dpbench.models.potential import DeepPotential
@@ -38,8 +39,9 @@ from dpbench.models.statistics import (
     energy_normal,
     environment_moments,
 )
-from dpbench.train.engine import Prefactors, losses_and_gradients
+from dpbench.train.engine import Engine, Prefactors, choose_engine
 from dpbench.train.optimisers import make_optimiser
+from dpbench.train.optimisers.stepping import stepper
 from dpbench.train.order import BatchOrder
 from dpbench.train.schedule import Schedule
 from dpbench.train.validation import validate
@@ -55,6 +57,8 @@ def main() -> None:
     parser.add_argument("--candidate", required=True, choices=CANDIDATES)
     parser.add_argument("--seconds", type=float, default=180, help="CPU budget")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--engine", default="auto")
+    parser.add_argument("--intervals", type=int, default=1024, help="of its tables")
     parser.add_argument("--engine-ms", type=float, help="CPU time of a gradient")
     parser.add_argument("--optimiser-ms", type=float, help="CPU time of its use")
     parser.add_argument("--out", type=Path)
@@ -75,20 +79,22 @@ def race(task: Task, candidate: Candidate, args: argparse.Namespace) -> dict[str
     loss = candidate.loss
     if not task.has_virial:
         loss = replace(loss, start_pref_v=0.0, limit_pref_v=0.0)
-    costs = measure(model, candidate, batches, order)
-    costs["engine_ms"] = args.engine_ms or costs["engine_ms"]
+    engine = choose_engine(task.config, args.engine, intervals=args.intervals)
+    costs = measure(engine, model, candidate, batches, order, task.has_virial)
+    if args.engine_ms:
+        costs["engine_ms"] = args.engine_ms * candidate.batch
     costs["optimiser_ms"] = args.optimiser_ms or costs["optimiser_ms"]
     steps = int(1e3 * args.seconds / (costs["engine_ms"] + costs["optimiser_ms"]))
     schedule = Schedule(candidate.learning_rate, loss, steps=steps)
     optimiser = make_optimiser(model.parameters, candidate.optimiser)
+    take_step = stepper(optimiser, engine, model)
     began, trained = time.process_time(), np.zeros(0)
     curve = []
     for step in range(steps):
         rate, weights = schedule.learning_rate(step), schedule.prefactors(step)
-        found = losses_and_gradients(
-            model, batches(order.frames_of(step)), prefactors(weights)
-        )
-        optimiser.step(found.gradient, learning_rate=rate)
+        batch = batches(order.frames_of(step))
+        found = engine.losses_and_gradients(model, batch, prefactors(weights))
+        take_step(batch, found.gradient, rate)
         trained = np.append(trained, float(found.mse_force))
         if not np.isfinite(trained[-1]):
             break
@@ -109,6 +115,8 @@ def race(task: Task, candidate: Candidate, args: argparse.Namespace) -> dict[str
         "seed": args.seed,
         "budget_s": args.seconds,
         "steps": steps,
+        "engine": engine.name,
+        "kernels": kernels_in_use(),
         **{name: round(value, 2) for name, value in costs.items()},
         "cpu_s": round(used, 1),
         **score(model, task.test),
@@ -159,23 +167,32 @@ def neighbours_of(frames: Frames, rcut: float) -> list[Any]:
 
 
 def measure(
-    model: DeepPotential, candidate: Candidate, batches: Any, order: BatchOrder
+    engine: Engine,
+    model: DeepPotential,
+    candidate: Candidate,
+    batches: Any,
+    order: BatchOrder,
+    has_virial: bool,
 ) -> dict[str, float]:
     """Take the CPU time of some steps of a copy; medians, but means of optimisers."""
     scratch = model.to("cpu", model.dtype)
     optimiser = make_optimiser(scratch.parameters, candidate.optimiser)
-    engine, own = [], []
+    take_step = stepper(optimiser, engine, scratch)
+    spent, own = [], []
+    virial = 0.02 * has_virial
     for step in range(24):
         start = time.process_time()
         batch = batches(order.frames_of(step))
-        found = losses_and_gradients(scratch, batch, prefactors((0.02, 1000, 0.02)))
+        found = engine.losses_and_gradients(
+            scratch, batch, prefactors((0.02, 1000, virial))
+        )
         middle = time.process_time()
-        optimiser.step(found.gradient, learning_rate=1e-9)
-        engine.append(1e3 * (middle - start))
+        take_step(batch, found.gradient, 1e-9)
+        spent.append(1e3 * (middle - start))
         own.append(1e3 * (time.process_time() - middle))
     # The mean: what comes every 20 steps must be counted; the first steps warm up.
     return {
-        "engine_ms": statistics.median(engine[4:]),
+        "engine_ms": statistics.median(spent[4:]),
         "optimiser_ms": statistics.mean(own[4:]),
     }
 
