@@ -6,7 +6,6 @@ weights are written where they are wanted.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -14,45 +13,10 @@ from torch import Tensor
 
 from dpbench.kernels.activations import ACTIVATIONS
 from dpbench.kernels.fitting import reference
+from dpbench.kernels.fitting.states import Pass, Tangent
 from dpbench.kernels.fitting.trial import largest_error
 from dpbench.kernels.layers import Layer
 from dpbench.shapes import Float
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Pass:
-    """As ``states.Pass``, with slope and curvature in place of the arguments."""
-
-    layers: list[Layer]
-    """Hidden layers, and the linear output layer with one output."""
-    energy: Float[Tensor, " atom"]
-    """Output of the net, eV."""
-    inputs: list[Tensor]
-    """x of each layer, (atom, n_in)."""
-    values: list[Tensor]
-    """f(a) of each hidden layer, (atom, n_out)."""
-    slopes: list[Tensor]
-    """f'(a) of each hidden layer."""
-    bends: list[Tensor]
-    """f''(a) of each hidden layer."""
-    grads: list[Tensor] = field(default_factory=list)
-    """After ``backward``: g of each hidden layer, the gradient by its output."""
-    deltas: list[Tensor] = field(default_factory=list)
-    """After ``backward``: the gradient by a of each hidden layer."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Tangent:
-    """Derivatives of a pass along a change of the descriptor."""
-
-    inputs: list[Tensor]
-    """x' of each layer, (atom, n_in)."""
-    inner: list[Tensor]
-    """a' of each hidden layer."""
-    grads: list[Tensor] = field(default_factory=list)
-    """After ``tangent_backward``: g' of each hidden layer."""
-    deltas: list[Tensor] = field(default_factory=list)
-    """After ``tangent_backward``: delta' of each hidden layer."""
 
 
 def forward(
@@ -72,6 +36,7 @@ def forward(
         inputs.append(x)
     return Pass(
         layers=list(layers),
+        activation=activation,
         energy=_output(x, layers[-1]),
         inputs=inputs,
         values=values,
@@ -135,7 +100,7 @@ def tangent(
         inputs.append(x)
         inners.append(inner)
     energy = torch.mv(x, done.layers[-1].w[:, 0])
-    return energy, Tangent(inputs=inputs, inner=inners)
+    return energy, Tangent(inputs=inputs, arguments=inners)
 
 
 def tangent_backward(done: Pass, along: Tangent) -> Float[Tensor, "atom component"]:
@@ -146,7 +111,7 @@ def tangent_backward(done: Pass, along: Tangent) -> Float[Tensor, "atom componen
     grad = torch.zeros_like(along.inputs[-1])
     grads, deltas = [], []
     for index in range(len(done.slopes) - 1, -1, -1):
-        layer, inner = done.layers[index], along.inner[index]
+        layer, inner = done.layers[index], along.arguments[index]
         delta = torch.empty_like(inner)
         ends = _numpy(grad, done.slopes[index], done.bends[index])
         way = tuple(_numpy(done.grads[index], inner))
@@ -166,7 +131,7 @@ def weight_gradients(
     out: Sequence[Layer] | None = None,
 ) -> list[Layer]:
     """Return the gradient of sum_a (eps_a E_a + E'_a); see ``reference``."""
-    if len(along.deltas) != len(along.inner):
+    if len(along.deltas) != len(along.arguments):
         tangent_backward(done, along)
     if out is None:
         out = [_like(layer) for layer in done.layers]
@@ -180,7 +145,7 @@ def weight_gradients(
         if target.idt is not None:
             grads = tuple(_numpy(done.grads[index], along.grads[index]))
             values, slope = done.values[index], done.slopes[index]
-            rest = _numpy(values, slope, along.inner[index], eps, target.idt)
+            rest = _numpy(values, slope, along.arguments[index], eps, target.idt)
             _compiled().time_step(grads, *rest)
     last = out[-1]
     torch.sum(along.inputs[-1], 0, out=last.w[:, 0])

@@ -20,10 +20,14 @@ class Pass:
     """Output of the net, eV."""
     inputs: list[Tensor]
     """x of each layer, (atom, n_in)."""
-    arguments: list[Tensor]
-    """a of each hidden layer, (atom, n_out)."""
     values: list[Tensor]
-    """f(a) of each hidden layer."""
+    """f(a) of each hidden layer, (atom, n_out)."""
+    arguments: list[Tensor] = field(default_factory=list)
+    """a of each hidden layer, for variants that form slopes from it when needed."""
+    slopes: list[Tensor] = field(default_factory=list)
+    """f'(a) of each hidden layer, for variants that form it on the way forward."""
+    bends: list[Tensor] = field(default_factory=list)
+    """f''(a) of each hidden layer, likewise."""
     grads: list[Tensor] = field(default_factory=list)
     """After ``backward``: g of each hidden layer, the gradient by its output."""
     deltas: list[Tensor] = field(default_factory=list)
