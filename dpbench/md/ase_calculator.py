@@ -6,8 +6,10 @@ from typing import Any, ClassVar, final
 from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 
-from dpbench.md.skin import Geometry, SkinList
-from dpbench.models.potential import DeepPotential
+from dpbench.md.moving import MovingStructure
+from dpbench.md.skin import Geometry
+from dpbench.models.files import Potential
+from dpbench.models.sel import SelOverflow
 
 DEFAULT_SKIN = 1.0
 """Å; a list at room temperature lasts for some tens of steps."""
@@ -31,16 +33,30 @@ class DPCalculator(Calculator):
         "stress",
     ]
 
-    def __init__(self, model: DeepPotential, *, skin: float = DEFAULT_SKIN) -> None:
+    def __init__(
+        self,
+        model: Potential,
+        *,
+        skin: float = DEFAULT_SKIN,
+        is_exact: bool = False,
+        sel_overflow: SelOverflow = "error",
+    ) -> None:
         """Wrap a model.
 
+        A plain model on the CPU is tabulated first, which changes forces by less than
+        1e-5 eV/Å and makes them several times as fast.
+
         Args:
-            model: The potential; it keeps its device and precision.
+            model: The potential, plain or compressed; it keeps device and precision.
             skin: Extra radius of the neighbour list, Å; zero searches at every call.
+            is_exact: Evaluate the embedding nets of a plain model exactly.
+            sel_overflow: What to do with more neighbours than the model's ``sel``.
         """
         super().__init__()  # type: ignore[no-untyped-call]
         self.model = model
-        self.neighbours = SkinList(model.type_map, model.rcut, skin)
+        self.neighbours = MovingStructure(
+            model, skin=skin, is_exact=is_exact, sel_overflow=sel_overflow
+        )
 
     def calculate(
         self,
@@ -51,24 +67,21 @@ class DPCalculator(Calculator):
         """Evaluate the model; all properties come from one evaluation.
 
         Raises:
-            ModelError: If the model does not know an element.
+            ModelError: If the model does not know an element, an atom has more
+                neighbours than the model has slots, or positions are not finite.
         """
         super().calculate(  # type: ignore[no-untyped-call]
             atoms, properties, system_changes
         )
         current: Any = self.atoms
-        batch = self.neighbours.batch(
+        found = self.neighbours.evaluate(
             Geometry(
                 z=current.numbers,
                 coord=current.positions,
                 box=current.cell.array,
                 pbc=current.pbc,
-            ),
-            self.model.dtype,
+            )
         )
-        if self.model.device.type != "cpu":
-            batch = batch.to(self.model.device, self.model.dtype)
-        found = self.model.energy_and_forces(batch)
         energy = float(found.energy[0])
         self.results = {
             "energy": energy,

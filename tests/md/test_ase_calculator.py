@@ -96,6 +96,10 @@ def test_wrapping_cell_and_element_changes_are_noticed():
     check()
     atoms.pbc = [True, True, False]
     check()
+    # One per cent of strain is within the skin: no search is due for it.
+    assert atoms.calc.neighbours.searches == 4
+    atoms.set_cell(atoms.cell * 1.2, scale_atoms=True)
+    check()
     assert atoms.calc.neighbours.searches == 5
 
 
