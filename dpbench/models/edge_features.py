@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass, field
-from typing import final
+from typing import NamedTuple, final
 from weakref import WeakKeyDictionary
 
 import torch
@@ -34,6 +34,17 @@ MOST_GRIDS = 256
 """Grids that are kept."""
 
 
+class Reach(NamedTuple):
+    """A grid, and where empty slots lie in it."""
+
+    grid: Grid
+    """Ranges of the tables."""
+    piece: Int64[Tensor, "type type"]
+    """Piece that holds s0 of each pair (centre type, neighbour type)."""
+    powers: Float[Tensor, "type type 6"]
+    """Powers of s0's place in that piece."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Constants:
     """What a model contributes beside its parameters, on its device."""
@@ -50,7 +61,7 @@ class Constants:
     """1 / sum(sel)."""
     bias: Float64[Tensor, " type"]
     """Energy bias, eV."""
-    grids: dict[tuple[bytes, int], Grid] = field(default_factory=dict)
+    reaches: dict[tuple[bytes, int], "Reach"] = field(default_factory=dict)
     """Grids by the distances that they reach down to, made once."""
 
 
@@ -69,7 +80,7 @@ def constants_of(model: DeepPotential) -> Constants:
 def layout_of(batch: Batch, net: Int64[Tensor, "type type"]) -> Layout:
     """Return the batch's layout, made once as long as the batch lives."""
     found = _LAYOUTS.get(batch)
-    if found is None:
+    if found is None or found.net is not net:
         found = _LAYOUTS[batch] = Layout(
             row_offset=batch.row_offset,
             row_type=batch.atype[batch.atom_order],
@@ -83,12 +94,12 @@ def layout_of(batch: Batch, net: Int64[Tensor, "type type"]) -> Layout:
     return found
 
 
-def grid_of(
+def reach_of(
     model: DeepPotential,
     shortest: Float64[Tensor, "type type"],
     *,
     intervals: int = INTERVALS,
-) -> Grid:
+) -> Reach:
     """Choose the range of each table so that no pair of atoms is closer.
 
     It depends on model and batch alone, not on what came before, so that a run can be
@@ -107,12 +118,31 @@ def grid_of(
     r = (r / DISTANCE_STEP).floor().clamp(min=1) * DISTANCE_STEP
     constants = constants_of(model)
     key = (r.numpy().tobytes(), intervals)
-    found = constants.grids.get(key)
+    found = constants.reaches.get(key)
     if found is None:
-        if len(constants.grids) >= MOST_GRIDS:
-            constants.grids.clear()
-        found = constants.grids[key] = _make_grid(model, r, intervals)
+        if len(constants.reaches) >= MOST_GRIDS:
+            constants.reaches.clear()
+        grid = _make_grid(model, r, intervals)
+        found = constants.reaches[key] = _reach(grid, constants)
     return found
+
+
+def _reach(grid: Grid, constants: Constants) -> Reach:
+    """Find the place of empty slots, s0 = -davg / dstd, in each table."""
+    normal = constants.normal
+    s = (-normal.davg * normal.inverse_std)[:, :1].double().cpu()
+    net = constants.net.cpu()
+    at = (s.expand(net.shape) - grid.lower[net]) / grid.step[net]
+    # s0 may lie on the upper end of a table whose pairs do not occur.
+    last = grid.first[net + 1] - grid.first[net] - 1
+    piece = torch.minimum(at.floor().long().clamp(min=0), last)
+    powers = (at - piece).unsqueeze(2) ** torch.arange(6)
+    device, dtype = normal.davg.device, normal.davg.dtype
+    return Reach(
+        grid=grid,
+        piece=(grid.first[net] + piece).to(device),
+        powers=powers.to(device, dtype),
+    )
 
 
 def _make_grid(
@@ -185,7 +215,8 @@ class TableFeatures:
         self._makers = choose("tables", device, dtype)
         self._layers = [net.layers(model.parameters.views) for net in self._nets]
         shortest = self._passes.shortest(batch.edge_vec, self._layout).cpu()
-        self._grid = grid_of(model, shortest, intervals=intervals)
+        reach = reach_of(model, shortest, intervals=intervals)
+        self._grid = reach.grid
         self._tables: Tables = self._makers.make_tables(
             self._layers, self._activation, self._grid, dtype
         )
@@ -195,7 +226,7 @@ class TableFeatures:
         )
         self._padding = None
         if self._constants.empty_rows is not None:
-            self._padding = _Padding(batch, self._constants, self._tables)
+            self._padding = _Padding(batch, self._constants, reach, self._tables)
         self._rows_dot: Tensor | None = None
 
     def moments(self) -> Float[Tensor, "row 4 width"]:
@@ -281,23 +312,17 @@ class TableFeatures:
 class _Padding:
     """Empty slots: (sel_t - n_it) R0 (x) G_t(s0) of each atom and neighbour type."""
 
-    def __init__(self, batch: Batch, constants: Constants, tables: Tables) -> None:
+    def __init__(
+        self, batch: Batch, constants: Constants, reach: Reach, tables: Tables
+    ) -> None:
         if constants.empty_rows is None:
             raise RuntimeError("a model without mean has no padding")
         offset = batch.row_offset
-        counts = (offset[:, 1:] - offset[:, :-1]).T.to(constants.sel.dtype)
+        counts = (offset[:, 1:] - offset[:, :-1]).T
         self._empty = constants.sel - counts
         self._rows = constants.empty_rows
         self._type_offset = batch.atom_type_offset
-        s = self._rows[:, :1].double().expand(constants.net.shape)
-        net = constants.net.cpu()
-        at = (s.cpu() - tables.lower[net]) / tables.step[net]
-        # s0 may lie on the upper end of a table whose pairs do not occur.
-        last = tables.first[net + 1] - tables.first[net] - 1
-        piece = torch.minimum(at.floor().long().clamp(min=0), last)
-        self._piece = (tables.first[net] + piece).to(s.device)
-        x = (at - piece).to(self._rows)
-        self._powers = x.unsqueeze(2) ** torch.arange(6, device=x.device)
+        self._piece, self._powers = reach.piece, reach.powers
         pieces = tables.coefficients[self._piece]
         features = (self._powers.unsqueeze(2) @ pieces)[:, :, 0]
         self._moments = self._rows[:, None, :, None] * features[:, :, None, :]
