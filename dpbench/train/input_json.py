@@ -14,14 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dpbench.config import from_mapping, unknown_key
+from dpbench.config import from_mapping
 from dpbench.errors import ConfigError
 from dpbench.train import input_json_keys as keys
 from dpbench.train.config import TrainConfig
-from dpbench.train.input_json_keys import Alias, NoEffect, Only, Rule, Section, Taken
-
-_PRECISIONS = {"default": "float64", "float64": "float64", "double": "float64"}
-_PRECISIONS |= {"float32": "float32", "single": "float32", "float": "float32"}
+from dpbench.train.input_json_model import read_model
+from dpbench.train.input_json_reader import Reader
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,12 +64,12 @@ def from_input_json(data: Mapping[str, Any], *, where: str) -> InputJson:
         ConfigError: On an option that does not exist, is not supported, has a value
             of the wrong type, or is missing.
     """
-    reader = _Reader(where)
+    reader = Reader(where)
     top = reader.tables(data, keys.TOP, "")
     for name in ("model", "learning_rate", "training"):
         if name not in top:
             raise ConfigError(f"{where}: missing section '{name}'. Add it.")
-    model, precision = _model(reader, top["model"])
+    model, precision = read_model(reader, top["model"])
     training = dict(reader.values(top["training"], keys.TRAINING, "training"))
     clipping = training.pop("gradient_max_norm", None)
     data_sections = reader.tables(top["training"], keys.TRAINING, "training")
@@ -106,98 +104,7 @@ def from_input_json(data: Mapping[str, Any], *, where: str) -> InputJson:
     )
 
 
-class _Reader:
-    """Applies the tables, and gathers what had no effect."""
-
-    def __init__(self, where: str) -> None:
-        self.where = where
-        self.notes: list[str] = []
-
-    def tables(
-        self, data: Mapping[str, Any], rules: Mapping[str, Rule], section: str
-    ) -> dict[str, Any]:
-        """Return the options of ``data`` that are tables of their own."""
-        self._check(data, rules, section)
-        return {k: v for k, v in data.items() if isinstance(rules.get(k), Section)}
-
-    def values(
-        self, data: Mapping[str, Any], rules: Mapping[str, Rule], section: str
-    ) -> dict[str, Any]:
-        """Return fields and values of the options that are taken over."""
-        options = self._check(data, rules, section)
-        out = {}
-        for name, rule in rules.items():
-            value = options.get(name)
-            if isinstance(rule, Taken):
-                value = rule.default if value is None else value
-                if value is not None:
-                    out[rule.field] = value
-            elif isinstance(rule, NoEffect) and name in options:
-                self.notes.append(f"{section}.{name}: {rule.why}")
-        return out
-
-    def _check(
-        self, data: Mapping[str, Any], rules: Mapping[str, Rule], section: str
-    ) -> dict[str, Any]:
-        """Resolve aliases; refuse what does not exist or is not supported."""
-        where = f"{self.where}: {section}" if section else self.where
-        if not isinstance(data, Mapping):
-            raise ConfigError(f"{where}: expected a table of keys, found {data!r}.")
-        options: dict[str, Any] = {}
-        # The type comes first: other types have other options.
-        for name, value in sorted(data.items(), key=lambda item: item[0] != "type"):
-            if name.startswith("_"):  # DeePMD-kit's way of writing a comment
-                continue
-            if name not in rules:
-                raise ConfigError(f"{where}: {unknown_key(name, rules)}")
-            rule = rules[name]
-            target = rule.of if isinstance(rule, Alias) else name
-            if target in options:
-                raise ConfigError(f"{where}: {target} is given twice ({name}).")
-            options[target] = value
-            rule = rules[target]
-            if isinstance(rule, Only) and value not in rule.values:
-                raise ConfigError(
-                    f"{where}: {name} = {value!r} is an option of DeePMD-kit that "
-                    f"dpbench does not support yet; supported: {_listed(rule.values)}."
-                )
-        return options
-
-
-def _listed(values: tuple[Any, ...]) -> str:
-    """Word the supported values."""
-    if None in values and {} in values:
-        return "leaving it out"
-    return " or ".join(repr(value) for value in values)
-
-
-def _model(reader: _Reader, data: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
-    """Translate the model, and find the one precision of its nets."""
-    model = reader.values(data, keys.MODEL, "model")
-    tables = reader.tables(data, keys.MODEL, "model")
-    for name in ("descriptor", "fitting_net"):
-        if name not in tables:
-            raise ConfigError(f"{reader.where}: model: missing key '{name}'. Add it.")
-    if "type" not in tables["descriptor"]:
-        raise ConfigError(f"{reader.where}: model.descriptor: missing key 'type'.")
-    descriptor = reader.values(
-        tables["descriptor"], keys.DESCRIPTOR, "model.descriptor"
-    )
-    fitting = reader.values(tables["fitting_net"], keys.FITTING, "model.fitting_net")
-    precisions = {
-        name: _PRECISIONS.get(str(table.pop("precision")))
-        for name, table in (("descriptor", descriptor), ("fitting_net", fitting))
-    }
-    first, second = precisions.values()
-    if first is None or first != second:
-        raise ConfigError(
-            f"{reader.where}: model: precision of descriptor and fitting_net is "
-            f"{first} and {second}; dpbench supports float64 or float32 for both."
-        )
-    return model | {"descriptor": descriptor, "fitting": fitting}, first
-
-
-def _learning_rate(reader: _Reader, data: Mapping[str, Any]) -> dict[str, Any]:
+def _learning_rate(reader: Reader, data: Mapping[str, Any]) -> dict[str, Any]:
     """Translate the learning rate, with DeePMD-kit's required keys required."""
     rate = reader.values(data, keys.LEARNING_RATE, "learning_rate")
     if rate["type"] not in ("exp", "cosine"):

@@ -68,6 +68,9 @@ TOP: dict[str, Rule] = {
     "nvnmd": _ABSENT,
 }
 
+TABLE_KEYS = ("use_srtab", "smin_alpha", "sw_rmin", "sw_rmax")
+"""Options of the model that mix a tabulated pair potential in."""
+
 MODEL: dict[str, Rule] = {
     "type": Only(values=("standard",)),
     "type_map": Taken(field="type_map"),
@@ -78,10 +81,7 @@ MODEL: dict[str, Rule] = {
     "data_stat_protect": Only(values=(0.01,)),
     "srtab_add_bias": NoEffect(),
     "finetune_head": _ABSENT,
-    "use_srtab": _ABSENT,
-    "smin_alpha": _ABSENT,
-    "sw_rmin": _ABSENT,
-    "sw_rmax": _ABSENT,
+    **{name: Taken(field=name) for name in TABLE_KEYS},
     "pair_exclude_types": _ABSENT,
     "atom_exclude_types": _ABSENT,
     "preset_out_bias": _ABSENT,
@@ -93,14 +93,16 @@ MODEL: dict[str, Rule] = {
     "model_dict": _ABSENT,
 }
 
-DESCRIPTOR: dict[str, Rule] = {
-    "type": Only(values=("se_e2_a", "se_a")),
+_AXIS: dict[str, Rule] = {
+    "axis_neuron": Taken(field="axis_neuron", default=4),
+    "n_axis_neuron": Alias(of="axis_neuron"),
+}
+
+_EMBEDDING: dict[str, Rule] = {
     "sel": Taken(field="sel", default="auto"),
     "rcut": Taken(field="rcut", default=6.0),
     "rcut_smth": Taken(field="rcut_smth", default=0.5),
     "neuron": Taken(field="neuron", default=[10, 20, 40]),
-    "axis_neuron": Taken(field="axis_neuron", default=4),
-    "n_axis_neuron": Alias(of="axis_neuron"),
     "activation_function": Taken(field="activation_function", default="tanh"),
     "resnet_dt": Taken(field="resnet_dt", default=False),
     "type_one_side": Taken(field="type_one_side", default=False),
@@ -111,6 +113,69 @@ DESCRIPTOR: dict[str, Rule] = {
     "exclude_types": Taken(field="exclude_types"),
     "env_protection": Taken(field="env_protection", default=0.0),
 }
+
+DESCRIPTOR: dict[str, Rule] = {
+    "type": Only(values=("se_e2_a", "se_a")),
+    **_EMBEDDING,
+    **_AXIS,
+}
+
+SE_E2_R: dict[str, Rule] = {"type": Only(values=("se_e2_r", "se_r")), **_EMBEDDING}
+
+_NO_ATTENTION = NoEffect(why="there is no attention layer")
+
+SE_ATTEN_V2: dict[str, Rule] = {
+    "type": Only(values=("se_atten_v2",)),
+    **_EMBEDDING,
+    **_AXIS,
+    "attn_layer": Only(values=(0,)),
+    "tebd_dim": Taken(field="tebd_dim", default=8),
+    "concat_output_tebd": Taken(field="concat_output_tebd", default=True),
+    "use_tebd_bias": Taken(field="use_tebd_bias", default=False),
+    "use_econf_tebd": Only(values=(False,)),
+    "lmax": Only(values=(None, 1)),
+    "attn_mask": Only(values=(False,)),
+    **dict.fromkeys(
+        (
+            "attn",
+            "attn_dotr",
+            "scaling_factor",
+            "normalize",
+            "temperature",
+            "trainable_ln",
+            "ln_eps",
+        ),
+        _NO_ATTENTION,
+    ),
+}
+
+SE_ATTEN: dict[str, Rule] = SE_ATTEN_V2 | {
+    "type": Only(values=("se_atten", "dpa1")),
+    "set_davg_zero": Taken(field="set_davg_zero", default=True),
+    "tebd_input_mode": Only(values=("strip",)),
+    "smooth_type_embedding": Taken(field="smooth_type_embedding", default=False),
+    "smooth_type_embdding": Alias(of="smooth_type_embedding"),
+}
+
+HYBRID: dict[str, Rule] = {"type": Only(values=("hybrid",)), "list": Section()}
+
+DESCRIPTORS: dict[str, tuple[str, dict[str, Rule]]] = {
+    "se_e2_a": ("se_e2_a", DESCRIPTOR),
+    "se_a": ("se_e2_a", DESCRIPTOR),
+    "se_e2_r": ("se_e2_r", SE_E2_R),
+    "se_r": ("se_e2_r", SE_E2_R),
+    "se_atten_v2": ("se_atten_v2", SE_ATTEN_V2),
+    "se_atten": ("se_atten", SE_ATTEN),
+    "dpa1": ("dpa1", SE_ATTEN),
+}
+"""Descriptors that are not made of others: our name, and the options."""
+
+ATTENTION_DEFAULTS: dict[str, dict[str, Any]] = {
+    "se_atten_v2": {"attn_layer": 2},
+    "se_atten": {"attn_layer": 2, "tebd_input_mode": "concat"},
+    "dpa1": {"attn_layer": 2, "tebd_input_mode": "concat"},
+}
+"""What DeePMD-kit takes where an option is left out, and dpbench does not support."""
 
 FITTING: dict[str, Rule] = {
     "type": Only(values=("ener",)),

@@ -4,6 +4,13 @@ import json
 import pytest
 
 from dpbench.errors import ConfigError
+from dpbench.train.config import (
+    DescriptorSettings,
+    HybridSettings,
+    PairTableSettings,
+    SeAttenSettings,
+    SeE2RSettings,
+)
 from dpbench.train.input_json import from_input_json, read_input_json
 from dpbench.train.input_json_keys import DESCRIPTOR, LOSS, MODEL, TRAINING, Alias, Only
 
@@ -124,7 +131,7 @@ def test_misspelt_key_names_the_nearest(path, meant):
 @pytest.mark.parametrize(
     ("path", "value"),
     [
-        ("model/descriptor", {"type": "dpa1", "tebd_dim": 8}),
+        ("model/descriptor", {"type": "dpa2", "tebd_dim": 8}),
         ("model/descriptor/trainable", False),
         ("model/fitting_net/numb_fparam", 2),
         ("model/fitting_net/atom_ener", [1.0, 2.0]),
@@ -148,7 +155,111 @@ def test_misspelt_key_names_the_nearest(path, meant):
 def test_unsupported_option_is_named(path, value):
     message = refusal(path, value)
     assert "support" in message
-    assert path.split("/")[-1] in message or "type = 'dpa1'" in message
+    assert path.split("/")[-1] in message or "type = 'dpa2'" in message
+
+
+STRIP = {"attn_layer": 0, "tebd_input_mode": "strip"}
+
+
+@pytest.mark.parametrize(
+    ("descriptor", "expected"),
+    [
+        (
+            {"type": "se_r", "sel": [4, 8]},
+            SeE2RSettings(sel=(4, 8), neuron=(10, 20, 40), type_one_side=False),
+        ),
+        (
+            {"type": "se_atten_v2", "attn_layer": 0, "sel": 60},
+            SeAttenSettings(sel=60, neuron=(10, 20, 40), axis_neuron=4),
+        ),
+        (
+            {"type": "dpa1", **STRIP, "tebd_dim": 4, "attn": 64},
+            SeAttenSettings(
+                type="dpa1",
+                neuron=(10, 20, 40),
+                axis_neuron=4,
+                tebd_dim=4,
+                smooth_type_embedding=False,
+                set_davg_zero=True,
+            ),
+        ),
+        (
+            {"type": "se_atten", "attn_layer": 0, "stripped_type_embedding": True},
+            SeAttenSettings(
+                type="se_atten",
+                neuron=(10, 20, 40),
+                axis_neuron=4,
+                smooth_type_embedding=False,
+                set_davg_zero=True,
+            ),
+        ),
+        (
+            {
+                "type": "hybrid",
+                "list": [
+                    {"type": "se_e2_a", "rcut": 4.0},
+                    {"type": "se_e2_r", "seed": 3},
+                ],
+            },
+            HybridSettings(
+                list=(
+                    DescriptorSettings(
+                        rcut=4.0,
+                        neuron=(10, 20, 40),
+                        axis_neuron=4,
+                        type_one_side=False,
+                    ),
+                    SeE2RSettings(neuron=(10, 20, 40), type_one_side=False, seed=3),
+                )
+            ),
+        ),
+    ],
+)
+def test_every_kind_has_the_defaults_of_deepmd_kit(descriptor, expected):
+    found = from_input_json(changed("model/descriptor", descriptor), where="i.json")
+    assert found.config.model.descriptor == expected
+
+
+@pytest.mark.parametrize(
+    ("descriptor", "words"),
+    [
+        ({"type": "se_atten_v2"}, "attn_layer = 2"),
+        ({"type": "se_atten", "attn_layer": 0}, "tebd_input_mode = 'concat'"),
+        ({"type": "dpa1", "attn_layer": 0, "stripped_type_embedding": False}, "concat"),
+        ({"type": "dpa1", **STRIP, "use_econf_tebd": True}, "use_econf_tebd"),
+        ({"type": "dpa1", **STRIP, "lmax": 2}, "lmax"),
+        ({"type": "dpa1", **STRIP, "set_davg_zero": False}, "set_davg_zero = true"),
+        ({"type": "se_e2_r", "axis_neuron": 4}, "unknown key 'axis_neuron'"),
+        ({"type": "hybrid"}, "expected descriptors"),
+        ({"type": "hybrid", "list": []}, "empty"),
+        ({"type": "hybrid", "list": [{"type": "hybrid", "list": []}]}, "empty|hybrid"),
+        ({"type": "hybrid", "list": [{"sel": [1, 1]}]}, r"list\[0\]: missing key"),
+        (
+            {
+                "type": "hybrid",
+                "list": [
+                    {"type": "se_e2_a", "precision": "float32"},
+                    {"type": "se_e2_a"},
+                ],
+            },
+            "precision",
+        ),
+    ],
+)
+def test_what_a_kind_does_not_have_is_named(descriptor, words):
+    with pytest.raises(ConfigError, match=words):
+        from_input_json(changed("model/descriptor", descriptor), where="input.json")
+
+
+def test_a_pair_table_is_taken_over():
+    data = changed("model/use_srtab", "zbl.txt")
+    data["model"] |= {"smin_alpha": 0.2, "sw_rmin": 0.8, "sw_rmax": 1.2}
+    found = from_input_json(data, where="input.json").config.model.pair_table
+    assert found == PairTableSettings(
+        file="zbl.txt", smin_alpha=0.2, sw_rmin=0.8, sw_rmax=1.2
+    )
+    assert "without use_srtab" in refusal("model/sw_rmin", 0.8)
+    assert "sw_rmin" in refusal("model/use_srtab", "zbl.txt")
 
 
 def test_neutral_values_of_unsupported_options_are_accepted():
