@@ -105,7 +105,7 @@ def train(session: Session, args: argparse.Namespace, folder: Path) -> dict:
         session.model,
         session.optimiser,
         session.schedule,
-        prefetch(session.make_batch, 0, session.plan.steps),
+        prefetch(session.pipeline.make_batch, 0, session.plan.steps),
         plan=session.plan,
         state=LoopState(),
         hooks=Hooks(

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from dpbench.models.potential import DeepPotential
 from dpbench.models.statistics import EnergyNormal, energy_normal
-from dpbench.train.loader import BatchMaker, FrameCache
+from dpbench.train.loader import FrameCache
+from dpbench.train.resident import BatchMaker
 
 MOST_FRAMES = 4096
 """Most training frames that are evaluated for it, evenly taken."""
@@ -54,7 +55,7 @@ def _residuals(
     positions: NDArray[np.int64],
 ) -> EnergyNormal:
     """Sum up what the model leaves of the energies of some frames."""
-    frames, _ = cache.read(positions)
+    frames = cache.frames_at(positions)
     predicted = model.energy_and_forces(make_batch(positions)).energy
     residual = frames.energy - predicted.cpu().numpy()
     return energy_normal(replace(frames, energy=residual), model.type_map)

@@ -9,167 +9,44 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from dpbench.errors import ConfigError
-from dpbench.models.config import (
-    Activation,
-    EnergyFittingConfig,
-    ModelConfig,
-    SeE2AConfig,
+from dpbench.train.descriptor_settings import (
+    DescriptorSettings,
+    HybridSettings,
+    SeAttenSettings,
+    SeE2RSettings,
+)
+from dpbench.train.model_settings import (
+    FittingSettings,
+    ModelSettings,
+    PairTableSettings,
 )
 from dpbench.train.optimisers.config import OptimiserConfig
 from dpbench.train.schedule import LearningRateConfig, LossConfig
+
+__all__ = [
+    "DEFAULT_TIME_BUDGET",
+    "DescriptorSettings",
+    "FittingSettings",
+    "HybridSettings",
+    "LearningRateConfig",
+    "LossConfig",
+    "ModelSettings",
+    "OptimiserConfig",
+    "PairTableSettings",
+    "RunSettings",
+    "SeAttenSettings",
+    "SeE2RSettings",
+    "TrainConfig",
+    "parse_batch_size",
+    "parse_budget",
+    "parse_duration",
+    "resolved",
+]
 
 DEFAULT_TIME_BUDGET = "10m"
 """Training time that is aimed at when neither steps nor a budget is stated."""
 
 _SECONDS = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class DescriptorSettings:
-    """Descriptor ``se_e2_a``; field names follow DeePMD-kit's input.json."""
-
-    type: Literal["se_e2_a"] = "se_e2_a"
-    """The only descriptor so far."""
-
-    rcut: float = 6.0
-    """Cutoff radius, Å."""
-
-    rcut_smth: float = 0.5
-    """Where the switching function starts, Å."""
-
-    sel: tuple[int, ...] | str = "auto"
-    """Most neighbours per type in ``type_map`` order, or ``auto:FACTOR``: the most
-    that occur in the data, times FACTOR, rounded up to a multiple of 4."""
-
-    neuron: tuple[int, ...] = (16, 32, 64)
-    """Widths of the embedding net."""
-
-    axis_neuron: int = 8
-    """Columns of the embedding that form the second factor of the descriptor."""
-
-    type_one_side: bool = True
-    """One embedding net per neighbour type instead of per pair of types."""
-
-    activation_function: Activation = "tanh"
-    """Activation of the embedding net."""
-
-    resnet_dt: bool = False
-    """Whether skip connections carry a trained time step."""
-
-    set_davg_zero: bool = False
-    """Whether the environment matrix is scaled but not centred."""
-
-    exclude_types: tuple[tuple[int, int], ...] = ()
-    """Pairs of type indices that do not see each other."""
-
-    env_protection: float = 0.0
-    """Added to distances in denominators, Å."""
-
-    seed: int | None = None
-    """Seed of the embedding net's start values; None takes the run's seed."""
-
-    def __post_init__(self) -> None:
-        """Check all that can be checked without the data."""
-        if isinstance(self.sel, str) and self.sel_factor < 1:
-            raise ConfigError(f"sel = {self.sel!r}: the factor must be at least 1.")
-        ntypes = 1 + max((t for pair in self.exclude_types for t in pair), default=0)
-        self.resolve((1,) * ntypes if isinstance(self.sel, str) else self.sel)
-
-    def resolve(self, sel: tuple[int, ...]) -> SeE2AConfig:
-        """Return the descriptor's configuration with ``sel`` neighbour slots."""
-        return SeE2AConfig(
-            rcut=self.rcut,
-            rcut_smth=self.rcut_smth,
-            sel=sel,
-            neuron=self.neuron,
-            axis_neuron=self.axis_neuron,
-            resnet_dt=self.resnet_dt,
-            type_one_side=self.type_one_side,
-            activation_function=self.activation_function,
-            exclude_types=self.exclude_types,
-            env_protection=self.env_protection,
-            set_davg_zero=self.set_davg_zero,
-            seed=self.seed,
-        )
-
-    @property
-    def sel_factor(self) -> float:
-        """FACTOR of ``auto:FACTOR``; 1.1 where none is stated."""
-        name, _, factor = str(self.sel).partition(":")
-        try:
-            if name == "auto":
-                return float(factor or 1.1)
-        except ValueError:
-            pass
-        raise ConfigError(
-            f"sel = {self.sel!r}; expected a list of integers, 'auto' or 'auto:1.2'."
-        )
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class FittingSettings:
-    """Energy fitting net; field names follow DeePMD-kit's input.json."""
-
-    type: Literal["ener"] = "ener"
-    """The only fitting so far."""
-
-    neuron: tuple[int, ...] = (64, 64, 64)
-    """Widths of the hidden layers."""
-
-    activation_function: Activation = "tanh"
-    """Activation of the hidden layers."""
-
-    resnet_dt: bool = True
-    """Whether skip connections carry a trained time step."""
-
-    rcond: float | None = None
-    """Cut-off of small singular values in the least squares of the energy bias."""
-
-    seed: int | None = None
-    """Seed of the fitting net's start values; None takes the run's seed."""
-
-    def __post_init__(self) -> None:
-        """Check the widths."""
-        self.resolve()
-
-    def resolve(self) -> EnergyFittingConfig:
-        """Return the fitting net's configuration."""
-        return EnergyFittingConfig(
-            neuron=self.neuron,
-            resnet_dt=self.resnet_dt,
-            activation_function=self.activation_function,
-            rcond=self.rcond,
-            seed=self.seed,
-        )
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ModelSettings:
-    """The model, with everything that the data can decide left open."""
-
-    type_map: tuple[str, ...] | None = None
-    """Elements in the order of their types; by default those of the data, by Z."""
-
-    descriptor: DescriptorSettings = field(default_factory=DescriptorSettings)
-    """Local environment to features."""
-
-    fitting: FittingSettings = field(default_factory=FittingSettings)
-    """Features to atomic energy."""
-
-    def resolve(
-        self,
-        *,
-        type_map: tuple[str, ...],
-        sel: tuple[int, ...],
-        precision: Literal["float32", "float64"],
-    ) -> ModelConfig:
-        """Return the configuration of a model for known data."""
-        return ModelConfig(
-            type_map=type_map,
-            descriptor=self.descriptor.resolve(sel),
-            fitting=self.fitting.resolve(),
-            precision=precision,
-        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -219,6 +96,24 @@ class RunSettings:
     split: str | None = None
     """Digest, or the start of one, of the split; by default the dataset's own."""
 
+    engine: Literal["auto", "table", "exact", "autograd"] = "auto"
+    """What computes gradients. ``table``: analytic passes, embedding nets tabulated
+    anew each step. ``exact``: the same with exact embedding. ``autograd``: the
+    reference. ``auto`` takes the fastest that serves the model."""
+
+    table_intervals: int = 1024
+    """Pieces of each table of the engine ``table``."""
+
+    sel_overflow: Literal["error", "deepmd", "deepmd-tf"] = "error"
+    """What to do with an atom that has more neighbours than a stated ``sel``: stop
+    (``error``), or drop the farthest as DeePMD-kit does (``deepmd``), or as its
+    TensorFlow backend does (``deepmd-tf``)."""
+
+    memory_budget: str = "auto"
+    """Memory for frames that stay ready for the model, e.g. ``4GB``, of each process;
+    frames beyond it are made ready again whenever they come. ``auto``: half of what is
+    free, on CUDA of the device."""
+
     def __post_init__(self) -> None:
         """Check that the length is stated once, and every count is positive."""
         stated = [
@@ -244,6 +139,11 @@ class RunSettings:
         if self.seed < 0:
             raise ConfigError(f"seed = {self.seed} is negative.")
         parse_batch_size(self.batch_size)
+        parse_budget(self.memory_budget)
+        if self.table_intervals < 2:
+            raise ConfigError(
+                f"table_intervals = {self.table_intervals}; expected at least 2."
+            )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -312,3 +212,22 @@ def parse_batch_size(value: int | str) -> tuple[Literal["frames", "atoms"], int]
         f"batch_size = {value!r}; expected a positive number of frames, 'auto' "
         "or 'auto:N' with N atoms."
     )
+
+
+def parse_budget(text: str) -> int | None:
+    """Read ``auto`` as None, and ``0``, ``800MB``, ``4GB`` or ``1.5TB`` as bytes.
+
+    Raises:
+        ConfigError: If it is none of these.
+    """
+    word = text.strip().lower()
+    if word == "auto":
+        return None
+    match = re.fullmatch(r"([0-9]*\.?[0-9]+)\s*([kmgt]?)(b|ib)?", word)
+    if match is None:
+        raise ConfigError(
+            f"memory_budget = {text!r}; expected 'auto' or a size such as 800MB or 4GB."
+        )
+    base = 1024 if match[3] == "ib" else 1000
+    power = " kmgt".index(match[2] or " ")
+    return int(float(match[1]) * base**power)

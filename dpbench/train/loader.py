@@ -1,31 +1,27 @@
-"""Ready batches for the loop: cached neighbour lists and one prefetch thread.
+"""Frames for the loop, and one prefetch thread.
 
-Frames do not move while training, so that their neighbours are found once. Frames and
-neighbour lists stay in memory as far as the budget goes; beyond it they are read and
-found again, in the prefetch thread: frame by frame where files are mapped, in blocks
-where they are remote or compressed (``order.Shuffle``).
+Frames do not move while training, so that batches are made once and stay in memory as
+far as the budget goes (``resident``). What does not fit is read again and its
+neighbours are found again, in the prefetch thread: frame by frame where files are
+mapped, in blocks where they are remote or compressed (``order.Shuffle``).
 """
 
 import os
 import queue
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import fields, replace
-from typing import Any, Protocol, TypeVar, final
+from typing import Protocol, TypeVar, final
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from dpbench.frames import Frames, concatenate
-from dpbench.kernels.batch import Batch
 from dpbench.kernels.neighbours import Neighbours, find_neighbours
-from dpbench.models.batching import make_batch
 from dpbench.store.gather.buffer import FrameBuffer
 from dpbench.train.order import BLOCK_FRAMES
 
 MEMORY_BUDGET = 2 * 1024**3
-"""Bytes that frames and neighbour lists of one part may take."""
+"""Bytes that the frames of one part may take, unless it is stated."""
 
 PREFETCH = 4
 """Batches that wait ready for the loop."""
@@ -65,7 +61,7 @@ class FramesInMemory:
 
 @final
 class FrameCache:
-    """The frames of one part of a split, and their neighbours.
+    """The frames of one part of a split.
 
     A position counts within the part; it is ``indices[position]`` of the reader. Only
     frames named by ``indices`` are ever read.
@@ -88,19 +84,19 @@ class FrameCache:
             indices: (frame), frames of the part.
             natoms: (frame), their numbers of atoms.
             rcut: Cutoff radius, Å.
-            memory_budget: Bytes to stay within.
+            memory_budget: Bytes; frames that take no more than half of it are kept
+                as they were read, too.
             block_frames: Frames of a block that ``hold`` reads.
         """
         self._reader, self._indices, self._rcut = reader, indices, rcut
         self.natoms = natoms
-        self._budget = memory_budget
-        self._neighbours: dict[int, Neighbours] = {}
         self._frames: Frames | None = None
-        size = int(natoms.sum()) * _BYTES_PER_ATOM + len(indices) * _BYTES_PER_FRAME
-        self.keeps_frames = size <= memory_budget // 2
+        self.frame_bytes = (
+            int(natoms.sum()) * _BYTES_PER_ATOM + len(indices) * _BYTES_PER_FRAME
+        )
+        """Bytes of all frames as they are read."""
+        self.keeps_frames = self.frame_bytes <= memory_budget // 2
         """Whether all frames stay in memory: then any order is as fast."""
-        if self.keeps_frames:
-            self._budget -= size
         self._block_frames = block_frames
         self._blocks: dict[int, Frames] = {}
 
@@ -123,6 +119,10 @@ class FrameCache:
                 part = self._indices[block * size : (block + 1) * size]
                 self._blocks[block] = self._reader.read(part)
 
+    def name_of(self, position: int) -> str:
+        """Name a frame as its dataset numbers it, for errors."""
+        return f"frame {self._indices[position]} of the dataset"
+
     def read(
         self, positions: NDArray[np.int64], out: FrameBuffer | None = None
     ) -> tuple[Frames, tuple[Neighbours, ...]]:
@@ -133,22 +133,13 @@ class FrameCache:
             out: Where frames that are read from disk go; with it, the frames that are
                 returned hold until the next call.
         """
-        frames = self._frames_at(positions, out)
-        found = []
-        for row, position in enumerate(positions.tolist()):
-            neighbours = self._neighbours.get(position)
-            if neighbours is None:
-                neighbours = self._find(frames, row)
-                size = _bytes_of(neighbours)
-                if size <= self._budget:
-                    self._budget -= size
-                    self._neighbours[position] = neighbours
-            found.append(neighbours)
-        return frames, tuple(found)
+        frames = self.frames_at(positions, out)
+        return frames, tuple(self._find(frames, i) for i in range(frames.nframes))
 
-    def _frames_at(
-        self, positions: NDArray[np.int64], out: FrameBuffer | None
+    def frames_at(
+        self, positions: NDArray[np.int64], out: FrameBuffer | None = None
     ) -> Frames:
+        """Return frames alone; see ``read``."""
         if self.keeps_frames and self._frames is None:
             self._frames = self._reader.read(self._indices)
         if self._frames is not None:
@@ -166,45 +157,6 @@ class FrameCache:
     def _find(self, frames: Frames, row: int) -> Neighbours:
         coord = frames.coord[frames.atoms_of(row)]
         return find_neighbours(coord, frames.box[row], frames.pbc[row], self._rcut)
-
-
-@final
-class BatchMaker:
-    """Turns positions of a cache into batches for one model."""
-
-    def __init__(
-        self,
-        cache: FrameCache,
-        type_map: tuple[str, ...],
-        *,
-        device: torch.device,
-        dtype: torch.dtype,
-    ) -> None:
-        """Make batches of ``cache`` on ``device``, edges in ``dtype``."""
-        self._cache, self._type_map = cache, type_map
-        self._device, self._dtype = device, dtype
-        self._buffer = FrameBuffer()
-
-    def __call__(self, positions: NDArray[np.int64]) -> Batch:
-        """Return the batch of the frames at ``positions``."""
-        frames, neighbours = self._cache.read(positions, self._buffer)
-        batch = make_batch(frames, neighbours, self._type_map, dtype=self._dtype)
-        if self._device.type == "cpu":
-            return batch
-        if self._device.type == "cuda":
-            # Only from pinned memory is a copy to the device no wait for this thread.
-            batch = pinned(batch)
-        return batch.to(self._device, self._dtype)
-
-
-def pinned(batch: Batch) -> Batch:
-    """Copy a batch to pinned memory of the host, which torch keeps and gives again."""
-    tensors: dict[str, Any] = {
-        field.name: value.pin_memory()
-        for field in fields(batch)
-        if isinstance(value := getattr(batch, field.name), torch.Tensor)
-    }
-    return replace(batch, **tensors)
 
 
 def stays_cached(n_bytes: int) -> bool:
@@ -272,8 +224,3 @@ class _Failure:
 
     def __init__(self, error: BaseException) -> None:
         self.error = error
-
-
-def _bytes_of(neighbours: Neighbours) -> int:
-    arrays = (neighbours.edge_i, neighbours.edge_j, neighbours.shift)
-    return sum(array.nbytes for array in arrays)

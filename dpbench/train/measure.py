@@ -6,7 +6,7 @@ in this process, which leaves their neighbour lists in the cache.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import reduce
+from functools import partial, reduce
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from dpbench.models.config import ModelConfig
 from dpbench.models.neighbour_counts import NeighbourCounts, neighbour_counts
+from dpbench.models.sel import SelOverflow
 from dpbench.models.statistics import (
     EnergyNormal,
     EnvironmentMoments,
@@ -28,12 +29,18 @@ from dpbench.store.dataset import open_dataset
 from dpbench.store.workspace import Workspace
 from dpbench.train.config import ModelSettings
 from dpbench.train.loader import FrameCache
+from dpbench.train.ranks import Ranks
+from dpbench.train.resident import BatchMaker, limited_neighbours
 
 ATOMS_PER_TASK = 50_000
 """Atoms of one task: seconds of work, so that a task's overhead does not count."""
 
 ATOMS_IN_PROCESS = 200_000
 """Up to this many atoms, starting processes costs more than it saves."""
+
+
+Limit = tuple[ModelConfig, SelOverflow]
+"""A model whose ``sel`` bounds the neighbours, and how they are dropped."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,8 +80,11 @@ def measure(
     workspace: Workspace,
     label: str,
     indices: NDArray[np.int64],
+    keep: BatchMaker | None = None,
+    limit: Limit | None = None,
+    ranks: Ranks | None = None,
 ) -> Measured:
-    """Measure all training frames.
+    """Measure all training frames; every rank measures a share.
 
     Args:
         cache: The training frames.
@@ -83,19 +93,27 @@ def measure(
         workspace: Where the dataset is, for worker processes.
         label: The dataset's version, for worker processes.
         indices: (frame), the training frames in version order.
+        keep: Takes in the frames that are measured in this process.
+        limit: Drops neighbours first.
+        ranks: Who trains together; None = this process alone.
     """
+    ranks = ranks or Ranks()
+    here = partial(measure_positions, cache, settings, type_map, limit=limit)
+    if not ranks.is_alone:
+        share = np.array_split(np.arange(len(cache)), ranks.size)[ranks.place.rank]
+        own = _in_pieces(lambda part: here(part, keep=keep), share)
+        return reduce(lambda a, b: a + b, ranks.gather(own))
     if int(cache.natoms.sum()) <= ATOMS_IN_PROCESS:
         tasks = [
-            delayed(measure_positions, pure=False)(cache, settings, type_map, part)
-            for part in _ranges(cache.natoms)
+            delayed(here, pure=False)(part, keep=keep) for part in _ranges(cache.natoms)
         ]
         scheduler = "synchronous"
     else:
+        far = partial(
+            _measure_in_worker, workspace.root, label, settings, type_map, limit=limit
+        )
         tasks = [
-            delayed(_measure_in_worker, pure=False)(
-                workspace.root, label, indices[part], settings, type_map
-            )
-            for part in _ranges(cache.natoms)
+            delayed(far, pure=False)(indices[part]) for part in _ranges(cache.natoms)
         ]
         scheduler = "processes"
     parts = compute(*tasks, scheduler=scheduler)  # type: ignore[no-untyped-call]
@@ -108,9 +126,16 @@ def measure_positions(
     settings: ModelSettings,
     type_map: tuple[str, ...],
     positions: NDArray[np.int64],
+    *,
+    keep: BatchMaker | None = None,
+    limit: Limit | None = None,
 ) -> Measured:
-    """Measure some frames of a cache."""
+    """Measure some frames of a cache; see ``measure``."""
     frames, neighbours = cache.read(positions)
+    if limit is not None:
+        neighbours = limited_neighbours(frames, neighbours, *limit)
+    if keep is not None:
+        keep.keep(positions, frames, neighbours)
     # One slot an atom; the count is multiplied by the slots once they are known.
     config = settings.with_one_slot(type_map)
     flags = (frames.has_energy, frames.has_force, frames.has_virial)
@@ -127,9 +152,11 @@ def measure_positions(
 def _measure_in_worker(
     root: Path,
     label: str,
-    indices: NDArray[np.int64],
     settings: ModelSettings,
     type_map: tuple[str, ...],
+    indices: NDArray[np.int64],
+    *,
+    limit: Limit | None,
 ) -> Measured:
     version = open_dataset(Workspace.find(root), label)
     cache = FrameCache(
@@ -139,17 +166,18 @@ def _measure_in_worker(
         rcut=settings.descriptor.rcut,
         memory_budget=0,
     )
-    return _in_pieces(
-        lambda part: measure_positions(cache, settings, type_map, part), len(indices)
-    )
+    task = partial(measure_positions, cache, settings, type_map, limit=limit)
+    return _in_pieces(task, np.arange(len(indices)))
 
 
 def _in_pieces(
-    task: Callable[[NDArray[np.int64]], Measured], count: int, size: int = 256
+    task: Callable[[NDArray[np.int64]], Measured],
+    positions: NDArray[np.int64],
+    size: int = 256,
 ) -> Measured:
     """Keep the memory of a worker at one piece of its range."""
-    starts = range(0, count, size)
-    pieces = (task(np.arange(s, min(s + size, count))) for s in starts)
+    starts = range(0, max(1, len(positions)), size)
+    pieces = (task(positions[start : start + size]) for start in starts)
     return reduce(lambda a, b: a + b, pieces)
 
 

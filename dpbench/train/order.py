@@ -66,6 +66,7 @@ class BatchOrder:
         size: int,
         seed: int,
         shuffle: Shuffle | None = None,
+        least_frames: int = 1,
     ) -> None:
         """Set up the order.
 
@@ -75,6 +76,7 @@ class BatchOrder:
             size: Frames, or least number of atoms, of a batch.
             seed: Seed of the permutations.
             shuffle: Kind of the permutations; None = global.
+            least_frames: A batch is not closed with fewer frames: one for each rank.
 
         Raises:
             TrainingError: If there is no frame.
@@ -83,6 +85,7 @@ class BatchOrder:
             raise TrainingError("train: the split has no training frame.")
         self._weights = np.ones_like(natoms) if counted == "frames" else natoms
         self._size, self._seed = size, seed
+        self._least = least_frames
         self.shuffle = shuffle or Shuffle()
         self._draw = lru_cache(maxsize=2)(self._draw_epoch)
         self._epoch = -1
@@ -100,6 +103,11 @@ class BatchOrder:
         number = step - self._first_step
         start, stop = self._edges[number : number + 2]
         return self._draw(self._epoch).order[start:stop]
+
+    @property
+    def is_single(self) -> bool:
+        """Whether every frame fills a batch by itself."""
+        return self._least == 1 and bool(self._weights.min() >= self._size)
 
     def steps_per_epoch(self) -> int:
         """Batches of the first epoch; others differ if frames differ in size."""
@@ -134,9 +142,10 @@ class BatchOrder:
         while edges[-1] < len(order):
             before = filled[edges[-1] - 1] if edges[-1] else 0
             end = int(np.searchsorted(filled, before + self._size)) + 1
-            edges.append(min(end, len(order)))
+            edges.append(min(max(end, edges[-1] + self._least), len(order)))
         rest = filled[-1] - (filled[edges[-2] - 1] if edges[-2] else 0)
-        if len(edges) > 2 and 2 * rest < self._size:
+        is_short = edges[-1] - edges[-2] < self._least
+        if len(edges) > 2 and (2 * rest < self._size or is_short):
             del edges[-2]
         return edges
 

@@ -11,13 +11,15 @@ import torch
 import dpbench
 from dpbench.config import to_mapping
 from dpbench.io.leakage.trace import trace_of
+from dpbench.kernels.choice import kernels_in_use
 from dpbench.store.dataset import DatasetVersion
 from dpbench.store.splits.making import Split
 from dpbench.train.budget import Length
 from dpbench.train.config import TrainConfig
-from dpbench.train.engine import ENGINE
+from dpbench.train.engine import Engine
 from dpbench.train.history import CurveRow
 from dpbench.train.loop import LoopState, Plan
+from dpbench.train.pipeline import Data
 
 PACKAGES = ("numpy", "torch", "numba", "h5py")
 """Packages whose versions can change a training."""
@@ -56,7 +58,6 @@ def start_provenance(
         "training_frames": trace_of(version, split.part("train")),
         "seed": config.training.seed,
         "config": to_mapping(config),
-        "engine": ENGINE,
         "precision": config.training.precision,
         "threads": torch.get_num_threads(),
         "device": describe_device(device),
@@ -65,14 +66,30 @@ def start_provenance(
     }
 
 
+def kernel_provenance(engine: Engine, data: Data) -> dict[str, Any]:
+    """Say what computes, for how many processes, in what memory."""
+    return {
+        "engine": engine.name,
+        **({} if engine.reason is None else {"engine_reason": engine.reason}),
+        "ranks": data.ranks.size,
+        "memory_budget_bytes": data.budget.total,
+    }
+
+
 def plan_provenance(plan: Plan, length: Length) -> dict[str, Any]:
     """Say how long the run shall be, and why."""
     return {"plan": to_mapping(plan) | {"reason": length.reason}}
 
 
-def end_provenance(state: LoopState, rows: Sequence[CurveRow]) -> dict[str, Any]:
-    """Say what came out."""
+def end_provenance(
+    state: LoopState, rows: Sequence[CurveRow], *, data: Data
+) -> dict[str, Any]:
+    """Say what came out, and what it ran on."""
     return {
+        "kernels": kernels_in_use(),
+        # Of rank 0, where there are several.
+        "resident_share": round(data.train_maker.resident_share, 6),
+        "resident_bytes": data.budget.taken,
         "steps": state.step,
         "wall_time_s": round(state.seconds, 3),
         # Of this session alone, where the run was resumed.

@@ -2,7 +2,8 @@
 
 import json
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,16 +19,18 @@ from dpbench.store.files import disk_errors, write_atomically
 from dpbench.store.workspace import Workspace
 from dpbench.train.config import TrainConfig
 from dpbench.train.curve import draw_curve
+from dpbench.train.engine import Engine
 from dpbench.train.history import CURVE_FILE, CurveFile, CurveRow, Errors
 from dpbench.train.interrupt import stop_on_interrupt
-from dpbench.train.loader import prefetch
-from dpbench.train.loop import Hooks, LoopState, run_loop
+from dpbench.train.loop import Hooks, LoopState, Watcher, run_loop
 from dpbench.train.optimisers.solution import solution_model
 from dpbench.train.progress import Reporter, Silent
 from dpbench.train.provenance import end_provenance, row_values
+from dpbench.train.ranks import Ranks
 from dpbench.train.roofline import Tally, counted, reached, words
 from dpbench.train.runs import logging_to
 from dpbench.train.session import Session, begin, go_on
+from dpbench.train.shared_engine import SharedEngine
 from dpbench.train.state import checkpoint_path, prune, save_checkpoint
 
 MODEL_FILE = "m.pth"
@@ -123,6 +126,7 @@ def train(
     device: str = "auto",
     progress: Reporter | None = None,
     command: Sequence[str] = (),
+    ranks: Ranks | None = None,
 ) -> TrainReport:
     """Train a model, and file it.
 
@@ -138,30 +142,41 @@ def train(
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         progress: Told how far the run is.
         command: The command line, for the record.
+        ranks: Who trains together, see ``ranks.joined``; rank 0 alone writes files
+            and speaks. None = this process alone.
 
     Returns:
-        What was done; without a model if the run was interrupted.
+        What was done; without a model if the run was interrupted, and on other ranks
+        than the first.
 
     Raises:
         DpbenchError: If the run cannot start or go on.
     """
-    reporter = progress or Silent()
+    ranks = ranks or Ranks()
+    reporter = (progress if ranks.is_first else None) or Silent()
     target = out if out.suffix == ".pth" else out / MODEL_FILE
-    place = choose_device(device)
-    check_writable(target)
+    place = choose_device(device, ranks)
+    ranks.from_first(lambda: check_writable(target))
     if resume is not None:
-        session = go_on(workspace, resume, device=place)
+        session = go_on(workspace, resume, device=place, ranks=ranks)
     elif config is None or dataset is None:
         raise TypeError("give config and dataset, or resume")
     else:
         session = begin(
-            workspace, config, dataset=dataset, device=place, command=command
+            workspace,
+            config,
+            dataset=dataset,
+            device=place,
+            command=command,
+            ranks=ranks,
         )
     for note in session.notes:
         reporter.note(note)
     tally = Tally()
-    with logging_to(session.folder):
+    with logging_to(session.folder) if ranks.is_first else nullcontext():
         _run(session, reporter, tally)
+    if not ranks.is_first:
+        return _report(session, None, None)
     if session.state.rows:
         title = f"{session.version.label}, run {session.run_id}"
         draw_curve(session.state.rows, session.folder / "curve.png", title=title)
@@ -170,21 +185,25 @@ def train(
     session.provenance["roofline"] = reached(
         session.model,
         tally,
-        engine=session.provenance["engine"],
+        engine=session.engine.name,
         seconds=session.state.seconds - session.state.began_at,
     )
     digest = _file(workspace, session, target)
     return _report(session, target, digest)
 
 
-def choose_device(name: str) -> torch.device:
+def choose_device(name: str, ranks: Ranks | None = None) -> torch.device:
     """Find the device to train on; ``auto`` is CUDA where there is one.
+
+    Each of several ranks takes the CUDA device of its number on its machine.
 
     Raises:
         TrainingError: If there is no such device.
     """
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if ranks is not None and not ranks.is_alone and name == "cuda":
+        name = f"cuda:{ranks.place.local_rank}"
     try:
         device = torch.device(name)
     except RuntimeError as error:
@@ -233,15 +252,25 @@ class _Recorder:
         self._reporter.row(row)
 
 
+def _tell(session: Session, provenance: dict[str, Any]) -> None:
+    """Write what is known of a run into its folder."""
+    told = json.dumps(provenance, indent=1, ensure_ascii=False)
+    with disk_errors(session.folder):
+        write_atomically(session.folder / RUN_FILE, f"{told}\n".encode())
+
+
 def _run(session: Session, reporter: Reporter, tally: Tally) -> None:
     """Run the loop, with checkpoints, curve and the wish to stop."""
     state, plan = session.state, session.plan
-    told = json.dumps(session.provenance, indent=1, ensure_ascii=False)
-    with disk_errors(session.folder):
-        write_atomically(session.folder / RUN_FILE, f"{told}\n".encode())
-    file = CurveFile(session.folder / CURVE_FILE, rows=state.rows)
+    watcher: Watcher = reporter
+    if session.ranks.is_first:
+        _tell(session, session.provenance)
+        file = CurveFile(session.folder / CURVE_FILE, rows=state.rows)
+        watcher = _Recorder(reporter, file)
 
     def save(state: LoopState) -> None:
+        if not session.ranks.is_first:
+            return
         path = checkpoint_path(session.folder, state.step)
         save_checkpoint(
             path,
@@ -253,7 +282,7 @@ def _run(session: Session, reporter: Reporter, tally: Tally) -> None:
         prune(session.folder, keep=session.config.training.keep_checkpoints)
 
     def validate(model: DeepPotential) -> Errors:
-        return session.validate(solution_model(model, session.optimiser))
+        return session.pipeline.score(solution_model(model, session.optimiser))
 
     reporter.start(state.step, plan.steps)
     try:
@@ -262,27 +291,44 @@ def _run(session: Session, reporter: Reporter, tally: Tally) -> None:
                 session.model,
                 session.optimiser,
                 session.schedule,
-                counted(prefetch(session.make_batch, state.step, plan.steps), tally),
+                counted(session.pipeline.stream(state.step, plan.steps), tally),
                 plan=plan,
                 state=state,
                 hooks=Hooks(
                     validate=validate,
                     save=save,
-                    watcher=_Recorder(reporter, file),
-                    should_stop=should_stop,
+                    watcher=watcher,
+                    should_stop=_agreed(session.engine, should_stop),
                 ),
+                engine=session.engine,
             )
     finally:
         reporter.close()
 
 
+def _agreed(engine: Engine, should_stop: Callable[[], bool]) -> Callable[[], bool]:
+    """Stop all ranks at the same step, when any of them was asked to."""
+    if not isinstance(engine, SharedEngine) or engine.ranks.is_alone:
+        return should_stop
+    agreement = engine.agreement
+
+    def stops() -> bool:
+        agreement.wishes_to_stop = should_stop()
+        return agreement.stops
+
+    return stops
+
+
 def _file(workspace: Workspace, session: Session, target: Path) -> str:
     """Write the model, and register it and the run; return the model's digest."""
     state = session.state
-    provenance = session.provenance | end_provenance(state, state.rows)
+    provenance = session.provenance | end_provenance(
+        state, state.rows, data=session.pipeline.data
+    )
+    _tell(session, provenance)
     model = solution_model(session.model, session.optimiser)
     if session.config.training.refit_bias:
-        model = session.refit_bias(model)
+        model = session.pipeline.refit_bias(model)
         before = session.model.statistics.energy_bias
         shift = (model.statistics.energy_bias - before).tolist()
         provenance["bias_shift"] = dict(zip(model.type_map, shift, strict=True))

@@ -1,13 +1,10 @@
 """Everything that a run needs before its first step, new or gone on with."""
 
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
-import numpy as np
 import torch
 
 from dpbench.config import from_mapping, to_mapping
@@ -16,30 +13,29 @@ from dpbench.io.leakage.split import between_parts, checked_default_split
 from dpbench.io.leakage.words import parts_line
 from dpbench.kernels.batch import Batch
 from dpbench.models.config import ModelConfig, descriptor_words
-from dpbench.models.parameters import DTYPES
 from dpbench.models.potential import DeepPotential
 from dpbench.store.dataset import DatasetVersion, open_dataset
 from dpbench.store.splits.making import Split, find_split, named_split
-from dpbench.store.theory.mixture import mixture_words
 from dpbench.store.workspace import Workspace
-from dpbench.train.bias import refit_energy_bias
-from dpbench.train.budget import Length, choose_length, make_plan, measure_costs
-from dpbench.train.config import TrainConfig, parse_batch_size
+from dpbench.train.budget import Costs, Length, choose_length, make_plan, measure_costs
+from dpbench.train.config import TrainConfig
+from dpbench.train.engine import Engine, EngineName, choose_engine
 from dpbench.train.history import Errors
-from dpbench.train.loader import BatchMaker, FrameCache, stays_cached
 from dpbench.train.loop import LoopState, Plan
-from dpbench.train.measure import measure
+from dpbench.train.new_model import new_model
 from dpbench.train.optimisers import Optimiser, make_optimiser
-from dpbench.train.order import BatchOrder, Shuffle, choose_shuffle
-from dpbench.train.provenance import plan_provenance, start_provenance
+from dpbench.train.order import Shuffle, choose_shuffle
+from dpbench.train.pipeline import Data, Pipeline, make_pipeline, open_data
+from dpbench.train.provenance import (
+    kernel_provenance,
+    plan_provenance,
+    start_provenance,
+)
+from dpbench.train.ranks import Ranks
 from dpbench.train.runs import find_checkpoint, new_run
 from dpbench.train.schedule import Schedule
-from dpbench.train.validation import validate
-
-VALIDATION_ATOMS = 2048
-"""Atoms of one validation batch."""
-
-logger = logging.getLogger(__name__)
+from dpbench.train.shared_engine import share
+from dpbench.train.state import Checkpoint, load_checkpoint
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,36 +60,26 @@ class Session:
     """Where the run is."""
     plan: Plan
     """How long it is."""
-    make_batch: Callable[[int], Batch]
-    """Batch of a step."""
-    validate: Callable[[DeepPotential], Errors]
-    """Score on the validation frames."""
-    refit_bias: Callable[[DeepPotential], DeepPotential]
-    """Fit the energy bias once more to the training energies."""
+    pipeline: Pipeline
+    """Batches, scores and the last fit, of this rank."""
+    engine: Engine
+    """Gives losses and gradients."""
+    ranks: Ranks
+    """Who trains together."""
     provenance: dict[str, Any]
     """What the model file will say."""
     notes: tuple[str, ...]
     """Facts to show the user before the first step."""
 
+    @property
+    def make_batch(self) -> Callable[[int], Batch]:
+        """Batch of a step."""
+        return self.pipeline.make_batch
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Data:
-    """The two parts of a split that training may read."""
-
-    version: DatasetVersion
-    split: Split
-    train: FrameCache
-    validation: FrameCache
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Pipeline:
-    """What turns data into batches and scores."""
-
-    make_batch: Callable[[int], Batch]
-    score: Callable[[DeepPotential], Errors]
-    refit_bias: Callable[[DeepPotential], DeepPotential]
-    order: BatchOrder
+    @property
+    def validate(self) -> Callable[[DeepPotential], Errors]:
+        """Score on the validation frames."""
+        return self.pipeline.score
 
 
 def begin(
@@ -103,6 +89,7 @@ def begin(
     dataset: str,
     device: torch.device,
     command: Sequence[str],
+    ranks: Ranks | None = None,
 ) -> Session:
     """Set up a new run.
 
@@ -112,63 +99,185 @@ def begin(
         dataset: ``NAME`` or ``NAME-vN``.
         device: Where to train.
         command: The command line, for the record.
+        ranks: Who trains together; None = this process alone.
 
     Raises:
         DatasetError: If there is no such dataset or split.
         ConfigError: If the configuration does not fit the data.
         TrainingError: If there is nothing to train on.
     """
+    ranks = ranks or Ranks()
+    _check_ranks(config, ranks)
     version = open_dataset(workspace, dataset)
-    split = choose_split(version, config.training.split)
-    data = _open_data(version, split, rcut=config.model.descriptor.rcut)
-    model, remarks = _new_model(workspace, config, data, device)
-    size = sum(segment.manifest["bytes"] for segment in version.segments)
-    is_near = data.train.keeps_frames or (version.is_mapped and stays_cached(size))
-    shuffle = choose_shuffle(config.training.shuffle, is_near=is_near)
-    pipeline = _pipeline(config, data, model, shuffle)
-    length = _choose_length(config, model, pipeline)
+    # One rank alone makes and files a split where there is none.
+    digest = ranks.from_first(
+        lambda: choose_split(version, config.training.split).digest
+    )
+    split = named_split(version, digest)
+    data = open_data(version, split, config, device=device, ranks=ranks)
+    model, remarks = new_model(workspace, config, data, device)
+    shuffle = ranks.from_first(
+        lambda: choose_shuffle(config.training.shuffle, is_near=data.is_near)
+    )
+    pipeline = make_pipeline(config, data, model.config, shuffle)
+    engine = make_engine(config, model.config, ranks=ranks, device=device)
+    length = _choose_length(config, model, pipeline, engine)
     plan = make_plan(config.training, length)
-    schedule = Schedule(config.learning_rate, config.loss, steps=plan.steps)
-    run_id, folder = new_run(workspace, version.label)
+    run_id, folder = ranks.from_first(lambda: new_run(workspace, version.label))
     provenance = start_provenance(
         config, version, split, run_id=run_id, device=device, command=command
     )
-    found = split.leakage or between_parts(version, split)  # reads no test frame
+    # Reads no test frame.
+    found = split.leakage or ranks.from_first(lambda: between_parts(version, split))
     provenance |= {"leakage": found, "shuffle": to_mapping(shuffle)}
+    optimiser = make_optimiser(model.parameters, config.optimiser)
+    provenance |= kernel_provenance(engine, data) | {"optimiser": optimiser.name}
     return Session(
         run_id=run_id,
         folder=folder,
         config=config,
         version=version,
         model=model,
-        optimiser=make_optimiser(model.parameters, config.optimiser),
-        schedule=schedule,
+        optimiser=optimiser,
+        schedule=Schedule(config.learning_rate, config.loss, steps=plan.steps),
         state=LoopState(),
         plan=plan,
-        make_batch=pipeline.make_batch,
-        validate=pipeline.score,
-        refit_bias=pipeline.refit_bias,
+        pipeline=pipeline,
+        engine=engine,
+        ranks=ranks,
         provenance=provenance | plan_provenance(plan, length),
         notes=(
             *_describe_data(data, found),
-            *(describe_model(model), *remarks),
+            *(describe_model(model), *remarks, *describe_engine(engine, ranks)),
             f"{plan.steps} steps ({length.reason}); a point of the learning curve "
             f"every {plan.validation_every}",
         ),
     )
 
 
-def go_on(workspace: Workspace, name: str | Path, *, device: torch.device) -> Session:
+def go_on(
+    workspace: Workspace,
+    name: str | Path,
+    *,
+    device: torch.device,
+    ranks: Ranks | None = None,
+) -> Session:
     """Set up the rest of a run from its newest, or a named, checkpoint.
 
     Raises:
-        TrainingError: If there is no such run, or its data changed.
+        TrainingError: If there is no such run, its data changed, or it was begun with
+            another number of ranks.
         ModelError: If the checkpoint is damaged.
         DatasetError: If the workspace lacks the dataset or split.
     """
-    found = find_checkpoint(workspace, name)
+    ranks = ranks or Ranks()
+    # All from the same file, though a new one may appear meanwhile.
+    path = ranks.from_first(lambda: find_checkpoint(workspace, name).path)
+    found = load_checkpoint(path)
     told = found.provenance
-    config = from_mapping(TrainConfig, told["config"], where=str(found.path))
+    config = from_mapping(TrainConfig, told["config"], where=str(path))
+    version, split = _data_of(workspace, found)
+    _check_ranks(config, ranks, begun_with=told.get("ranks", 1))
+    data = open_data(version, split, config, device=device, ranks=ranks)
+    model = found.model if device.type == "cpu" else found.model.to(device)
+    optimiser = make_optimiser(model.parameters, config.optimiser)
+    optimiser.restore(found.optimiser)
+    # As recorded: the data may have come nearer since, and the order must not change.
+    shuffle = Shuffle(**told.get("shuffle", {}))
+    plan = {k: v for k, v in told["plan"].items() if k != "reason"}
+    engine = make_engine(
+        config, model.config, ranks=ranks, device=device, begun_with=told["engine"]
+    )
+    notes = [
+        f"resumed: run {told['run_id']} at step {found.state.step} of "
+        f"{plan['steps']}, on {version.label}",
+        describe_model(model),
+        *describe_engine(engine, ranks),
+    ]
+    if (told["threads"], told["device"]) != (torch.get_num_threads(), device.type):
+        notes.append(
+            f"note: the run began on {told['device']} with {told['threads']} threads; "
+            "here it goes on, but not bit for bit"
+        )
+    return Session(
+        run_id=told["run_id"],
+        folder=path.absolute().parent,
+        config=config,
+        version=version,
+        model=model,
+        optimiser=optimiser,
+        schedule=Schedule(config.learning_rate, config.loss, steps=plan["steps"]),
+        state=found.state,
+        plan=Plan(**plan),
+        pipeline=make_pipeline(config, data, model.config, shuffle),
+        engine=engine,
+        ranks=ranks,
+        provenance=told,
+        notes=tuple(notes),
+    )
+
+
+def make_engine(
+    config: TrainConfig,
+    model: ModelConfig,
+    *,
+    ranks: Ranks,
+    device: torch.device,
+    begun_with: str | None = None,
+) -> Engine:
+    """Choose the engine of a run.
+
+    Args:
+        config: What the user asked for.
+        model: What is trained.
+        ranks: Who shares each batch.
+        device: Where; on CUDA a batch that does not fit is cut.
+        begun_with: The engine in the record of a run that goes on.
+
+    Raises:
+        ConfigError: If the engine that is asked for does not serve the model.
+    """
+    settings = config.training
+    asked: EngineName = settings.engine
+    if begun_with is not None and asked == "auto":
+        # As recorded; runs of older releases say "reference".
+        known = [name for name in get_args(EngineName) if name == begun_with]
+        asked = known[0] if known else "autograd"
+    engine = choose_engine(model, asked, intervals=settings.table_intervals)
+    if ranks.is_alone and device.type == "cpu":
+        return engine
+    return share(engine, ranks)
+
+
+def _check_ranks(
+    config: TrainConfig, ranks: Ranks, *, begun_with: int | None = None
+) -> None:
+    """Refuse what several processes cannot do.
+
+    Raises:
+        TrainingError: If the optimiser needs whole batches, or their number changed.
+    """
+    if begun_with is not None and ranks.size != begun_with:
+        raise TrainingError(
+            f"--resume: the run was begun by {begun_with} processes, now there are "
+            f"{ranks.size}; expected as many, because they decide the batches. Start "
+            f"torchrun with --nproc-per-node {begun_with} (or as many nodes)."
+        )
+    kind = config.optimiser.type
+    if not ranks.is_alone and kind == "kalman":
+        raise TrainingError(
+            f"optimizer {kind}: takes whole batches; expected another with "
+            f"{ranks.size} processes. Take --optimizer adam, or one process."
+        )
+
+
+def _data_of(workspace: Workspace, found: Checkpoint) -> tuple[DatasetVersion, Split]:
+    """Find the data that a checkpoint was trained on.
+
+    Raises:
+        TrainingError: If this workspace has others.
+    """
+    told = found.provenance
     label = f"{told['dataset']['name']}-v{told['dataset']['number']}"
     version = open_dataset(workspace, label)
     split = find_split(version, told["split"]["digest"])
@@ -178,40 +287,7 @@ def go_on(workspace: Workspace, name: str | Path, *, device: torch.device) -> Se
             f"{told['dataset']['digest']} and split {told['split']['digest']}; this "
             "workspace has others. Go on in the workspace where the run began."
         )
-    data = _open_data(version, split, rcut=config.model.descriptor.rcut)
-    model = found.model if device.type == "cpu" else found.model.to(device)
-    optimiser = make_optimiser(model.parameters, config.optimiser)
-    optimiser.restore(found.optimiser)
-    # As recorded: the data may have come nearer since, and the order must not change.
-    shuffle = Shuffle(**told.get("shuffle", {}))
-    pipeline = _pipeline(config, data, model, shuffle)
-    plan = {k: v for k, v in told["plan"].items() if k != "reason"}
-    notes = [
-        f"resumed: run {told['run_id']} at step {found.state.step} of "
-        f"{plan['steps']}, on {label}",
-        describe_model(model),
-    ]
-    if (told["threads"], told["device"]) != (torch.get_num_threads(), device.type):
-        notes.append(
-            f"note: the run began on {told['device']} with {told['threads']} threads; "
-            "here it goes on, but not bit for bit"
-        )
-    return Session(
-        run_id=told["run_id"],
-        folder=found.path.absolute().parent,
-        config=config,
-        version=version,
-        model=model,
-        optimiser=optimiser,
-        schedule=Schedule(config.learning_rate, config.loss, steps=plan["steps"]),
-        state=found.state,
-        plan=Plan(**plan),
-        make_batch=pipeline.make_batch,
-        validate=pipeline.score,
-        refit_bias=pipeline.refit_bias,
-        provenance=told,
-        notes=tuple(notes),
-    )
+    return version, split
 
 
 def choose_split(version: DatasetVersion, digest: str | None) -> Split:
@@ -243,7 +319,7 @@ def describe_model(model: DeepPotential) -> str:
     )
 
 
-def _describe_data(data: _Data, leakage: Mapping[str, Any]) -> list[str]:
+def _describe_data(data: Data, leakage: Mapping[str, Any]) -> list[str]:
     """Word what the run trains on, and what its parts have in common."""
     lines = [
         f"data: {data.version.label}, {len(data.train)} training and "
@@ -254,120 +330,37 @@ def _describe_data(data: _Data, leakage: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _new_model(
-    workspace: Workspace, config: TrainConfig, data: _Data, device: torch.device
-) -> tuple[DeepPotential, list[str]]:
-    """Size a model by the training frames and draw its start values."""
-    version, settings = data.version, config.model
-    if len(data.train) == 0:
-        raise TrainingError(f"{version.label}: the split has no training frame.")
-    type_map = settings.type_map or version.symbols
-    measured = measure(
-        data.train,
-        settings,
-        type_map,
-        workspace=workspace,
-        label=version.label,
-        indices=data.split.part("train"),
-    )
-    if not measured.labelled.any():
-        raise TrainingError(
-            f"{version.label}: no training frame has a label; expected energies or "
-            "forces. See 'dpbench dataset stats'."
-        )
-    remarks = []
-    if not measured.neighbours.most.any():
-        remarks.append(
-            "warning: no training atom has a neighbour within "
-            f"{settings.descriptor.rcut} Å"
-        )
-    chosen = settings.descriptor.sel
-    if isinstance(chosen, str):
-        sel = measured.choose_sel(settings.descriptor.sel_factor)
-    else:
-        sel = chosen
-        if any(np.greater(measured.neighbours.most, sel[: len(type_map)])):
-            most = measured.neighbours.most.tolist()
-            remarks.append(
-                f"warning: sel {list(sel)} is below the {most} neighbours in the data; "
-                "all are used, but DeePMD-kit would drop the farthest"
-            )
-    precision = config.training.precision
-    model_config = settings.resolve(type_map=type_map, sel=sel, precision=precision)
-    statistics = measured.finish(model_config)
-    seed = config.training.seed
-    return DeepPotential.initialise(model_config, statistics, seed, device), remarks
-
-
-def _open_data(version: DatasetVersion, split: Split, *, rcut: float) -> _Data:
-    for line in mixture_words(version.mixed_theory):
-        logger.warning("%s: %s", version.label, line)
-    parts = {
-        name: split.parts.get(name, np.zeros(0, dtype=np.int64))
-        for name in ("train", "validation")
-    }
-    natoms = version.natoms
-    caches = {
-        name: FrameCache(version, index, natoms=natoms[index], rcut=rcut)
-        for name, index in parts.items()
-    }
-    return _Data(version=version, split=split, **caches)
+def describe_engine(engine: Engine, ranks: Ranks) -> list[str]:
+    """Word what computes the gradient where that is worth a line."""
+    lines = []
+    if engine.reason is not None:
+        lines.append(f"engine {engine.name}: {engine.reason}")
+    if not ranks.is_alone:
+        lines.append(f"{ranks.size} processes share each batch")
+    return lines
 
 
 def _choose_length(
-    config: TrainConfig, model: DeepPotential, pipeline: _Pipeline
+    config: TrainConfig, model: DeepPotential, pipeline: Pipeline, engine: Engine
 ) -> Length:
     """Decide the number of steps, timing a few where time decides."""
     # Of unknown length, so that its prefactors are those of the start.
     schedule = Schedule(config.learning_rate, config.loss, steps=10**9)
-    return choose_length(
-        config.training,
-        steps_per_epoch=pipeline.order.steps_per_epoch(),
-        costs=lambda: measure_costs(
+    ranks = pipeline.data.ranks
+
+    def costs() -> Costs:
+        found = measure_costs(
             model,
             pipeline.make_batch,
             pipeline.score,
             schedule,
             optimiser=config.optimiser,
-        ),
-    )
+            engine=engine,
+        )
+        return ranks.gather(found)[0]  # all take the plan of one clock
 
-
-def _pipeline(
-    config: TrainConfig, data: _Data, model: DeepPotential, shuffle: Shuffle
-) -> _Pipeline:
-    """Set up the batch of a step, and the score on validation frames."""
-    counted, size = parse_batch_size(config.training.batch_size)
-    order = BatchOrder(
-        data.train.natoms,
-        counted=counted,
-        size=size,
-        seed=config.training.seed,
-        shuffle=shuffle,
-    )
-    make = partial(
-        BatchMaker,
-        type_map=model.type_map,
-        device=model.device,
-        dtype=DTYPES[config.training.precision],
-    )
-    train_maker, validation_maker = make(data.train), make(data.validation)
-    total = len(data.validation)
-    count = min(total, config.training.validation_frames)
-    chosen = np.unique(np.linspace(0, total - 1, count).round().astype(np.int64))
-    filled = np.cumsum(data.validation.natoms[chosen]) // VALIDATION_ATOMS
-    groups = np.split(chosen, np.flatnonzero(np.diff(filled)) + 1) if count else []
-
-    def make_batch(step: int) -> Batch:
-        data.train.hold(order.blocks_of(step))
-        return train_maker(order.frames_of(step))
-
-    def score(model: DeepPotential) -> Errors:
-        return validate(model, map(validation_maker, groups))
-
-    return _Pipeline(
-        make_batch=make_batch,
-        score=score,
-        refit_bias=partial(refit_energy_bias, cache=data.train, make_batch=train_maker),
-        order=order,
+    return choose_length(
+        config.training,
+        steps_per_epoch=pipeline.order.steps_per_epoch(),
+        costs=costs,
     )

@@ -1,7 +1,7 @@
 """Errors of a model over a fixed set of frames, pooled."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import final
 
 import torch
@@ -41,17 +41,34 @@ class SquaredErrors:
             self._sums[index] += error.square().sum().cpu()
             self._counts[index] += error.numel()
 
+    def share(self, add_up: Callable[[Tensor], Tensor]) -> None:
+        """Add up what several processes have counted."""
+        self._sums, self._counts = add_up(self._sums), add_up(self._counts)
+
     def errors(self) -> Errors:
         """Root mean squares of what was counted; NaN where nothing was."""
         energy, force, virial = (self._sums / self._counts).sqrt().tolist()
         return Errors(energy=energy, force=force, virial=virial)
 
 
-def validate(model: DeepPotential, batches: Iterable[Batch]) -> Errors:
-    """Score ``model`` on all frames of ``batches``, each weighing the same."""
+def validate(
+    model: DeepPotential,
+    batches: Iterable[Batch],
+    *,
+    share: Callable[[Tensor], Tensor] | None = None,
+) -> Errors:
+    """Score ``model`` on all frames of ``batches``, each weighing the same.
+
+    Args:
+        model: The model.
+        batches: The frames, or a share of them.
+        share: Adds up what several processes have counted.
+    """
     total = SquaredErrors()
     for batch in batches:
         total.add(model.energy_and_forces(batch), batch)
+    if share is not None:
+        total.share(share)
     return total.errors()
 
 

@@ -7,7 +7,8 @@ import torch
 from dpbench.models.checkpoint import load_model
 from dpbench.store.splits.making import find_split
 from dpbench.train.bias import refit_energy_bias
-from dpbench.train.loader import BatchMaker, FrameCache
+from dpbench.train.loader import FrameCache
+from dpbench.train.resident import BatchMaker
 from dpbench.train.run import train
 from tests.train.small_runs import small_config
 
