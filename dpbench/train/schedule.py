@@ -1,8 +1,8 @@
 """Learning rate and loss prefactors as functions of the step; no state, no torch."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import cos, floor, isfinite, pi
-from typing import Literal
+from typing import Any, Literal
 
 from dpbench.errors import ConfigError
 
@@ -11,18 +11,19 @@ from dpbench.errors import ConfigError
 class LearningRateConfig:
     """How the learning rate falls. Names and rules are those of DeePMD-kit."""
 
-    type: Literal["exp", "cosine", "wsd"] = "exp"
+    type: Literal["auto", "exp", "cosine", "wsd"] = "auto"
     """Exponential decay; half a cosine from ``start_lr`` to ``stop_lr``; or ``wsd``:
-    warm-up, then stable, then a decay over the last steps."""
+    warm-up, then stable, then a decay over the last steps. ``auto``: what suits the
+    optimiser, with a warm-up over 2 % of the steps where it is not ``adam``."""
 
-    start_lr: float = 2e-3
-    """Learning rate after the warm-up."""
+    start_lr: float | None = None
+    """Learning rate after the warm-up; by default what suits the optimiser."""
 
     stop_lr: float | None = None
     """Learning rate at the last step; this or ``stop_lr_ratio``."""
 
     stop_lr_ratio: float | None = None
-    """``stop_lr / start_lr``; 5e-3 when neither is given."""
+    """``stop_lr / start_lr``; by default what suits the optimiser."""
 
     decay_steps: int = 5000
     """``exp`` without ``smooth``: steps between two falls. Replaced when it does not
@@ -48,14 +49,15 @@ class LearningRateConfig:
 
     def __post_init__(self) -> None:
         """Check values and that no two of them contradict each other."""
-        if not (self.start_lr > 0 and isfinite(self.start_lr)):
-            raise ConfigError(f"start_lr = {self.start_lr} must be positive.")
+        start = self.start_lr
+        if start is not None and not (start > 0 and isfinite(start)):
+            raise ConfigError(f"start_lr = {start} must be positive.")
         if self.stop_lr is not None and self.stop_lr_ratio is not None:
             raise ConfigError("give stop_lr or stop_lr_ratio, not both.")
-        if not 0 < self.final_lr <= self.start_lr:
+        if start is not None and not 0 < self.final_lr <= start:
             raise ConfigError(
                 f"the last learning rate {self.final_lr:g} must lie in "
-                f"(0, start_lr = {self.start_lr:g}]."
+                f"(0, start_lr = {start:g}]."
             )
         if self.decay_steps < 1:
             raise ConfigError(f"decay_steps = {self.decay_steps} must be at least 1.")
@@ -75,12 +77,54 @@ class LearningRateConfig:
             )
 
     @property
+    def first_lr(self) -> float:
+        """Learning rate after the warm-up."""
+        return _SUITS["adam"].start_lr if self.start_lr is None else self.start_lr
+
+    @property
     def final_lr(self) -> float:
         """Learning rate that the decay aims at."""
         if self.stop_lr is not None:
             return self.stop_lr
-        ratio = 5e-3 if self.stop_lr_ratio is None else self.stop_lr_ratio
-        return self.start_lr * ratio
+        ratio = self.stop_lr_ratio
+        return self.first_lr * (_SUITS["adam"].ratio if ratio is None else ratio)
+
+    def suited(self, optimiser: str) -> "LearningRateConfig":
+        """Return a schedule with nothing left open; what is stated stays.
+
+        Args:
+            optimiser: Name of the optimiser, ``optimiser.type``.
+        """
+        suits = _SUITS[optimiser]
+        changes: dict[str, Any] = {}
+        if self.start_lr is None:
+            changes["start_lr"] = suits.start_lr
+        if self.stop_lr is None and self.stop_lr_ratio is None:
+            changes["stop_lr_ratio"] = suits.ratio
+        if self.type == "auto":
+            changes["type"] = suits.type
+            if not self.warmup_steps and self.warmup_ratio is None and suits.warmup:
+                changes["warmup_ratio"] = suits.warmup
+        return replace(self, **changes)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Suits:
+    """A schedule that suits an optimiser."""
+
+    type: Literal["exp", "cosine"] = "cosine"
+    start_lr: float
+    ratio: float = 1e-3
+    warmup: float = 0.02
+
+
+_SUITS = {
+    "adam": _Suits(type="exp", start_lr=2e-3, ratio=5e-3, warmup=0.0),
+    "soap": _Suits(start_lr=3e-3),
+    "muon": _Suits(start_lr=2e-3),
+    "schedule-free": _Suits(start_lr=2e-3, ratio=1.0),
+    "kalman": _Suits(start_lr=1.0, ratio=1.0),  # has no rate: prefactors may follow it
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -152,7 +196,7 @@ class Schedule:
         self, learning_rate: LearningRateConfig, loss: LossConfig, *, steps: int
     ) -> None:
         """Fix the schedule for a run of ``steps``; ConfigError if it has no decay."""
-        config = learning_rate
+        config = learning_rate.suited("adam")  # where nothing else has suited it
         self.config, self.loss, self.steps = config, loss, steps
         ratio = config.warmup_ratio
         self.warmup = config.warmup_steps if ratio is None else int(ratio * steps)
@@ -171,10 +215,10 @@ class Schedule:
         """Learning rate of ``step``, which counts from 0."""
         config = self.config
         if step < self.warmup:
-            first = config.warmup_start_factor * config.start_lr
-            return first + (config.start_lr - first) * step / self.warmup
+            first = config.warmup_start_factor * config.first_lr
+            return first + (config.first_lr - first) * step / self.warmup
         done = step - self.warmup
-        start, stop = config.start_lr, config.final_lr
+        start, stop = config.first_lr, config.final_lr
         if config.type == "cosine":
             return _cosine(start, stop, done / self.decay_total)
         if config.type == "wsd":
@@ -202,7 +246,7 @@ class Schedule:
                 for start, limit in pairs
             )
         else:
-            share = self.learning_rate(step) / self.config.start_lr
+            share = self.learning_rate(step) / self.config.first_lr
             energy, force, virial = (
                 limit + (start - limit) * share for start, limit in pairs
             )

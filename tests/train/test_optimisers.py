@@ -127,7 +127,9 @@ def test_a_state_without_name_is_that_of_adam():
 
 def test_soap_without_bases_is_adam():
     ours, theirs = parameters(), parameters()
-    soap = Soap(ours, OptimiserConfig(type="soap", soap_block=1))
+    soap = Soap(
+        ours, OptimiserConfig(type="soap", soap_block=1, beta1=0.9, beta2=0.999)
+    )
     adam = Adam(theirs.flat, OptimiserConfig())
     for gradient in gradients(20):
         soap.step(gradient, learning_rate=0.05)

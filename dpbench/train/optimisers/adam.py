@@ -53,7 +53,7 @@ class Adam:
             (self._mean, self._square),
             count=self._count,
             learning_rate=learning_rate,
-            betas=(config.beta1, config.beta2),
+            betas=config.betas,
             epsilon=config.epsilon,
         )
 

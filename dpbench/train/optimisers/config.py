@@ -19,12 +19,13 @@ class OptimiserConfig:
     type: OptimiserName = "adam"
     """The method. ``kalman`` filters measurements rather than following a gradient."""
 
-    beta1: float = 0.9
+    beta1: float | None = None
     """Decay of the mean of gradients; ``schedule-free``: share of the average in the
-    point where gradients are taken."""
+    point where gradients are taken. By default 0.95 for ``soap``, else 0.9."""
 
-    beta2: float = 0.999
-    """Decay of the mean of squared gradients."""
+    beta2: float | None = None
+    """Decay of the mean of squared gradients; by default 0.95 for ``soap``, else
+    0.999."""
 
     epsilon: float = 1e-8
     """Added to the root of the mean square."""
@@ -70,8 +71,8 @@ class OptimiserConfig:
 
     def __post_init__(self) -> None:
         """Check the ranges in which the methods are defined."""
-        if not (0 <= self.beta1 < 1 and 0 <= self.beta2 < 1):
-            raise ConfigError(f"beta1, beta2 = {self.beta1}, {self.beta2} not in [0,1)")
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise ConfigError(f"beta1, beta2 = {self.betas} not in [0, 1).")
         if not self.epsilon > 0:
             raise ConfigError(f"epsilon = {self.epsilon} must be positive.")
         if self.gradient_max_norm is not None and not self.gradient_max_norm > 0:
@@ -102,3 +103,12 @@ class OptimiserConfig:
                 "average: schedule-free averages by itself. Leave average out, or "
                 "choose another optimiser.type."
             )
+
+    @property
+    def betas(self) -> tuple[float, float]:
+        """Decays of the means of gradients and of their squares."""
+        first, second = (0.95, 0.95) if self.type == "soap" else (0.9, 0.999)
+        return (
+            first if self.beta1 is None else self.beta1,
+            second if self.beta2 is None else self.beta2,
+        )

@@ -50,12 +50,11 @@ class ScheduleFree:
     ) -> None:
         """Move z against ``gradient``, x towards z, and y between them."""
         config = self._config
+        mixing, decay = config.betas
         gradient = clipped(gradient, config.gradient_max_norm)
         self._count += 1
-        self._square.mul_(config.beta2).addcmul_(
-            gradient, gradient, value=1 - config.beta2
-        )
-        second = 1 - config.beta2**self._count
+        self._square.mul_(decay).addcmul_(gradient, gradient, value=1 - decay)
+        second = 1 - decay**self._count
         root = (self._square.sqrt() / second**0.5).add_(config.epsilon)
         self._iterate.addcdiv_(gradient, root, value=-learning_rate)
         self._highest = max(self._highest, learning_rate)
@@ -63,7 +62,7 @@ class ScheduleFree:
         self._weights += weight
         share = weight / self._weights if self._weights else 1.0
         self._average.lerp_(self._iterate, share)
-        torch.lerp(self._iterate, self._average, config.beta1, out=self._parameters)
+        torch.lerp(self._iterate, self._average, mixing, out=self._parameters)
 
     def solution(self) -> Float[Tensor, " parameter"]:
         """Return x."""
