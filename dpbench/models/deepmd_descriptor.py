@@ -121,6 +121,7 @@ def descriptor_dict(
         "precision": config.precision,
     }
     nets = [net_dict(net, views, **options) for net in embedding_nets(config)]
+    name: str
     if isinstance(descriptor, SeAttenConfig):
         ndim, name = 0, descriptor.type
     else:

@@ -134,7 +134,7 @@ def base_dict(config: ModelConfig, bias: NDArray[np.float64]) -> dict[str, Any]:
 def _script(config: ModelConfig) -> dict[str, Any]:
     """Return the section ``model`` of an input.json."""
     fitting = config.fitting
-    script = {
+    script: dict[str, Any] = {
         "type_map": list(config.type_map),
         "descriptor": script_of(config.descriptor, config.precision),
         "fitting_net": {
@@ -189,7 +189,7 @@ def _fitting_dict(model: DeepPotential) -> dict[str, Any]:
     ]
     # The energy bias stands in out_bias; DeePMD-kit adds both.
     variables = {"bias_atom_e": np.zeros((config.ntypes, 1))}
-    found = {
+    found: dict[str, Any] = {
         "@class": "Fitting",
         "type": "ener",
         "@version": 2,
@@ -259,7 +259,8 @@ def _descriptor_state(
 ) -> tuple[dict[str, Any], dict[str, NDArray[np.float64]]]:
     """Return davg and dstd, and the parameters by name."""
     parts = data["list"] if data["type"] == "hybrid" else [data]
-    arrays, davg, dstd = {}, [], []
+    arrays: dict[str, NDArray[np.float64]] = {}
+    davg, dstd = [], []
     for (prefix, part), stored in zip(part_configs(config), parts, strict=True):
         own, mean, deviation = descriptor_arrays(part, stored, where)
         arrays |= {prefix + name: array for name, array in own.items()}

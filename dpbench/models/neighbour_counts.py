@@ -91,5 +91,4 @@ def occurring_nets(
 
     Nets are counted as ``parameters.embedding_nets`` lists them.
     """
-    found: NDArray[np.bool_] = pairs.any(axis=0) if type_one_side else pairs.T.ravel()
-    return found
+    return np.asarray(pairs.any(axis=0) if type_one_side else pairs.T.ravel())

@@ -12,6 +12,7 @@ Source:
     ``deepmd/dpmodel/atomic_model/linear_atomic_model.py``.
 """
 
+import math
 from pathlib import Path
 from typing import NamedTuple, final
 
@@ -175,7 +176,7 @@ def read_table(path: Path, *, ntypes: int, rcut: float) -> NDArray[np.float64]:
 
 def types_of(table: NDArray[np.float64]) -> int:
     """Return the number of types that a table has pairs of."""
-    return round((np.sqrt(8 * (table.shape[1] - 1) + 1) - 1) / 2)
+    return round((math.sqrt(8 * (table.shape[1] - 1) + 1) - 1) / 2)
 
 
 def spline(values: NDArray[np.float64], step: float) -> NDArray[np.float64]:

@@ -159,7 +159,7 @@ class DeepPotential:
             share = mixture.share[batch.atom_order].to(grad_d.dtype)
             grad_d = grad_d * (1 - share).unsqueeze(1)
         grad_vec = torch.zeros_like(batch.edge_vec)
-        pieces = grad_d[:, : sum(widths)].split(widths, dim=1)
+        pieces = torch.split(grad_d[:, : sum(widths)], widths, dim=1)
         for part, one, piece in zip(self._parts, found, pieces, strict=True):
             grad_vec = grad_vec + part.pull_back(one, piece, batch)
         grad_vec = grad_vec.double()
