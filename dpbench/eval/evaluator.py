@@ -42,6 +42,10 @@ class AbstractEvaluator(ABC):
     def list_builds(self, calculator: Any) -> int | None:
         """Neighbour lists that a calculator has built; None if it does not tell."""
 
+    def kernels(self) -> dict[str, str]:
+        """Name what has run so far, for records; empty where a backend cannot tell."""
+        return {}
+
     @abstractmethod
     def synchronise(self) -> None:
         """Wait until the device has done all it was asked."""

@@ -1,6 +1,7 @@
 """Facts of model, dataset and split, as a record keeps them."""
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,9 +15,9 @@ from dpbench.eval.record import (
     SourceFacts,
     SplitFacts,
 )
-from dpbench.models.checkpoint import model_digest
 from dpbench.models.config import descriptor_words
-from dpbench.models.potential import DeepPotential
+from dpbench.models.files import Potential, kind_of, potential_digest
+from dpbench.models.parameters import parameter_shapes
 from dpbench.store.dataset import DatasetVersion
 from dpbench.store.splits.making import Split
 
@@ -44,7 +45,7 @@ UNTOLD_NAMES = ("m", "model")
 
 
 def model_facts(
-    model: DeepPotential,
+    model: Potential,
     path: Path,
     provenance: Mapping[str, Any],
     *,
@@ -60,13 +61,14 @@ def model_facts(
     """
     descriptor, fitting = model.config.descriptor, model.config.fitting
     return ModelFacts(
-        digest=model_digest(model),
+        digest=potential_digest(model),
         name=name or _default_name(path, provenance),
         path=str(path),
-        parameters=int(model.parameters.flat.numel()),
+        parameters=sum(map(math.prod, parameter_shapes(model.config).values())),
         type_map=tuple(model.type_map),
         rcut=float(model.rcut),
         description=(f"{descriptor_words(descriptor)}, fitting {list(fitting.neuron)}"),
+        kind=kind_of(model),
     )
 
 

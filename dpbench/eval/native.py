@@ -8,24 +8,44 @@ import torch
 
 from dpbench.eval.evaluator import AbstractEvaluator
 from dpbench.frames import Frames
+from dpbench.kernels.choice import kernels_in_use
 from dpbench.kernels.neighbours import find_neighbours
-from dpbench.md.ase_calculator import DPCalculator
+from dpbench.md.ase_calculator import DEFAULT_SKIN, DPCalculator
+from dpbench.md.moving import MovingStructure, fastest, way_of
+from dpbench.md.skin import Geometry
 from dpbench.metrics.frame_errors import Predictions
 from dpbench.models.batching import make_batch
-from dpbench.models.potential import DeepPotential
+from dpbench.models.files import Potential
+from dpbench.models.sel import SelOverflow, within_sel
 
 ATOMS_PER_BATCH = 512
 """Atoms of one forward pass over a dataset: about half a gigabyte at 100 neighbours."""
 
 
 class NativeEvaluator(AbstractEvaluator):
-    """A ``DeepPotential`` on one device."""
+    """A model of either kind on one device, by the fastest kernels that serve."""
 
     backend = "dpbench"
 
-    def __init__(self, model: DeepPotential, *, device: str = "cpu") -> None:
-        """Take a model that lies on ``device`` already."""
-        self.model = model
+    def __init__(
+        self,
+        model: Potential,
+        *,
+        device: str = "cpu",
+        is_exact: bool = False,
+        sel_overflow: SelOverflow = "error",
+    ) -> None:
+        """Take a model that lies on ``device`` already.
+
+        Args:
+            model: The model. A plain one is tabulated where kernels for that serve.
+            device: Where it lies.
+            is_exact: Evaluate the embedding nets of a plain model exactly.
+            sel_overflow: What to do with more neighbours than the model's ``sel``.
+        """
+        self.model = model if is_exact else fastest(model)
+        self.is_exact = is_exact
+        self.overflow = sel_overflow
         self.device = device
         self.precision = model.config.precision
         self.type_map = tuple(model.type_map)
@@ -41,17 +61,25 @@ class NativeEvaluator(AbstractEvaluator):
         )
 
     def prepare(self, frame: Frames) -> Callable[[], object]:
-        """Build the batch of one frame; return the forward pass on it."""
-        batch = self._batch(frame)
-        return lambda: self.model.energy_and_forces(batch)
+        """Search the neighbours of one frame; return the forward pass on it."""
+        structure = self._structure(DEFAULT_SKIN)
+        geometry = _geometry(frame)
+        structure.evaluate(geometry)
+        return lambda: structure.evaluate(geometry)
 
     def forward(self, frame: Frames) -> object:
-        """Search neighbours, build the batch, run the forward pass."""
-        return self.model.energy_and_forces(self._batch(frame))
+        """Search neighbours and run the forward pass."""
+        return self._structure(0.0).evaluate(_geometry(frame))
 
     def calculator(self) -> Any:
         """Make a new ASE calculator."""
-        return DPCalculator(self.model)
+        return DPCalculator(
+            self.model, is_exact=self.is_exact, sel_overflow=self.overflow
+        )
+
+    def kernels(self) -> dict[str, str]:
+        """Name what reads the embedding, and the kernels that have run so far."""
+        return {"embedding": way_of(self.model)} | kernels_in_use()
 
     def list_builds(self, calculator: Any) -> int | None:
         """Neighbour lists that a calculator has built."""
@@ -63,6 +91,14 @@ class NativeEvaluator(AbstractEvaluator):
         if self.device.startswith("cuda"):
             torch.cuda.synchronize(self.device)
 
+    def _structure(self, skin: float) -> MovingStructure:
+        return MovingStructure(
+            self.model,
+            skin=skin,
+            is_exact=self.is_exact,
+            sel_overflow=self.overflow,
+        )
+
     def _batch(self, frames: Frames) -> Any:
         neighbours = [
             find_neighbours(
@@ -73,13 +109,14 @@ class NativeEvaluator(AbstractEvaluator):
             )
             for i in range(frames.nframes)
         ]
-        return make_batch(
+        batch = make_batch(
             frames,
             neighbours,
             self.type_map,
             device=self.device,
             dtype=self.model.dtype,
         )
+        return within_sel(batch, self.model.config, overflow=self.overflow)
 
     def _predict(self, frames: Frames) -> Predictions:
         answer = self.model.energy_and_forces(self._batch(frames))
@@ -92,6 +129,15 @@ class NativeEvaluator(AbstractEvaluator):
             force=as_numpy(answer.force),
             virial=as_numpy(answer.virial),
         )
+
+
+def _geometry(frame: Frames) -> Geometry:
+    return Geometry(
+        z=np.asarray(frame.z),
+        coord=np.asarray(frame.coord, dtype=np.float64),
+        box=np.asarray(frame.box[0], dtype=np.float64),
+        pbc=np.asarray(frame.pbc[0]),
+    )
 
 
 def _batches(frames: Frames) -> list[range]:

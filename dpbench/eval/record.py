@@ -16,9 +16,9 @@ from dpbench.errors import ConfigError, EvaluationError
 from dpbench.eval.fingerprint import Hardware, Software
 from dpbench.eval.task_results import Accuracy, Stability, Throughput
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Of the fields below. Readers accept every older number. 1 had neither ``leakage`` nor
-names of splits."""
+names of splits; 2 had neither ``kernels`` nor the kind of the model."""
 
 SCHEMA_NAME = "dpbench.result"
 
@@ -41,6 +41,8 @@ class ModelFacts:
     """Cutoff radius, Å."""
     description: str = ""
     """Architecture in a few words."""
+    kind: Literal["plain", "compressed"] = "plain"
+    """What the file holds: nets, or tables that were made of them."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -166,6 +168,9 @@ class Record:
     """Suite and version, where the row is part of one."""
     leakage: LeakageFacts | None = None
     """None in records of version 1."""
+    kernels: dict[str, str] | None = None
+    """What read the embedding, and the variant of each family of kernels that ran; None
+    in records of version 2, and where the backend does not tell."""
 
     def __post_init__(self) -> None:
         """Check what types cannot say."""

@@ -40,7 +40,10 @@ from dpbench.eval.score import score
 from dpbench.eval.stability import measure_stability
 from dpbench.eval.task_results import Accuracy, Stability, Throughput
 from dpbench.eval.throughput import measure_throughput
-from dpbench.models.checkpoint import load_model
+from dpbench.models.compressed import CompressedPotential
+from dpbench.models.files import load_potential
+from dpbench.models.potential import DeepPotential
+from dpbench.models.sel import SelOverflow
 from dpbench.store import catalog
 from dpbench.store.workspace import Workspace
 
@@ -88,19 +91,32 @@ def evaluate(
         EvaluationError: If there are no frames to evaluate.
     """
     options = options or Options()
-    model, provenance = load_model(model_path)
+    model, provenance = load_potential(model_path)
     facts = model_facts(model, model_path, provenance, name=options.name)
     precision = options.precision or model.config.precision
+    overflow = overflow_of(provenance)
+    evaluator = NativeEvaluator(
+        model.to(options.device, getattr(torch, precision)),
+        device=options.device,
+        sel_overflow=overflow,
+    )
     reference = None
-    if precision != "float64":
-        exact = model.to(options.device, torch.float64)
-        reference = NativeEvaluator(exact, device=options.device)
-    model = model.to(options.device, getattr(torch, precision))
+    # Tables are a fast mode, too: the record says what they cost.
+    has_own_tables = isinstance(evaluator.model, CompressedPotential) and isinstance(
+        model, DeepPotential
+    )
+    if precision != "float64" or has_own_tables:
+        reference = NativeEvaluator(
+            model.to(options.device, torch.float64),
+            device=options.device,
+            is_exact=True,
+            sel_overflow=overflow,
+        )
     training = find_training(workspace, provenance)
     parts = parts_to_evaluate(workspace, training, dataset, split=options.split)
     session = _Session(
         workspace=workspace,
-        evaluator=NativeEvaluator(model, device=options.device),
+        evaluator=evaluator,
         reference=reference,
         model=facts,
         provenance=provenance,
@@ -112,6 +128,13 @@ def evaluate(
     )
     records = [session.record(part, is_first=part is parts[0]) for part in parts]
     return [session.file(record) for record in records if record is not None]
+
+
+def overflow_of(provenance: Mapping[str, Any]) -> SelOverflow:
+    """Return what a model's training did with more neighbours than slots."""
+    training = (provenance.get("config") or {}).get("training") or {}
+    wish: SelOverflow = training.get("sel_overflow") or "error"
+    return wish
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -170,6 +193,7 @@ class _Session:
             stability=stability,
             throughput=throughput,
             provenance=provenance_chain(self.provenance, self.training, part.version),
+            kernels=self.evaluator.kernels() or None,
         )
 
     def file(self, record: Record) -> Filed:

@@ -59,7 +59,7 @@ class PredictionFile:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Fidelity:
-    """How far a fast mode is from the same weights in float64 by the reference."""
+    """How far a fast mode is from the same weights in float64, embedding exact."""
 
     reference: str
     """Backend and precision of the reference."""

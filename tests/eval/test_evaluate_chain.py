@@ -155,7 +155,10 @@ def test_a_model_is_the_same_model_in_either_precision(trained):
     low, high = (value(record, FORCE) for record in records)
     assert low != high
     assert low == pytest.approx(high, rel=1e-3)
-    assert records[0].accuracy.fidelity is None
+    tables = records[0].accuracy.fidelity
+    assert 0 < tables.force_max_component_mev_per_ang < 1e-2
+    assert records[0].kernels["embedding"] == "tabulated embedding"
+    assert records[0].kernels["inference"] == "numba"
     fidelity = records[1].accuracy.fidelity
     assert fidelity.reference == "dpbench, float64"
     assert 0 < fidelity.force_mae_component_mev_per_ang < 1.0
