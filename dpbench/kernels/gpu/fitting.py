@@ -29,15 +29,14 @@ def forward(
     if not _is_tanh(activation):
         return reference.forward(descriptor, layers, activation)
     x = descriptor.contiguous()
-    inputs, arguments, values = [x], [], []
+    inputs, values = [x], []
     for layer in layers[:-1]:
         a = torch.addmm(layer.b, x, layer.w)
-        value, out = torch.empty_like(a), torch.empty_like(a)
-        _launch(
-            "tanh_forward", a, _idt(layer), x, value, out, layer=layer, shortcut=True
-        )
-        arguments.append(a)
-        values.append(value)
+        out = torch.empty_like(a)
+        # The value takes the place of its argument, which nothing needs again.
+        ends = x, a, out
+        _launch("tanh_forward", a, _idt(layer), *ends, layer=layer, shortcut=True)
+        values.append(a)
         inputs.append(out)
         x = out
     last = layers[-1]
@@ -46,7 +45,6 @@ def forward(
         activation=activation,
         energy=torch.addmm(last.b, x, last.w)[:, 0],
         inputs=inputs,
-        arguments=arguments,
         values=values,
     )
 
