@@ -6,7 +6,7 @@ The defaults here are dpbench's own; those of DeePMD-kit are filled in by
 
 import re
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from dpbench.errors import ConfigError
 from dpbench.train.descriptor_settings import (
@@ -20,7 +20,7 @@ from dpbench.train.model_settings import (
     ModelSettings,
     PairTableSettings,
 )
-from dpbench.train.optimisers.config import OptimiserConfig
+from dpbench.train.optimisers.config import OptimiserConfig, OptimiserName
 from dpbench.train.schedule import LearningRateConfig, LossConfig
 
 __all__ = [
@@ -169,6 +169,8 @@ class TrainConfig:
 def resolved(config: TrainConfig, **changes: Any) -> TrainConfig:
     """Return ``config`` with some run settings changed; None changes nothing.
 
+    ``optimizer`` names the optimiser; its other settings stay.
+
     A length among the changes takes the place of whatever length ``config`` states.
 
     Raises:
@@ -178,10 +180,25 @@ def resolved(config: TrainConfig, **changes: Any) -> TrainConfig:
     lengths = ("steps", "epochs", "time_budget")
     if any(name in given for name in lengths):
         given = dict.fromkeys(lengths) | given
+    name = given.pop("optimizer", None)
+    if name is not None:
+        if name not in get_args(OptimiserName):
+            raise ConfigError(
+                f"optimizer {name!r}; expected one of "
+                f"{', '.join(get_args(OptimiserName))}."
+            )
+        optimiser = replace(config.optimiser, type=name)
+        config = replace(config, optimiser=optimiser)
     batch_size = given.get("batch_size")
     if isinstance(batch_size, str) and batch_size.isdigit():
         given["batch_size"] = int(batch_size)
     return replace(config, training=replace(config.training, **given))
+
+
+def settled(config: TrainConfig) -> TrainConfig:
+    """Return ``config`` with a learning rate that suits its optimiser, all explicit."""
+    suited = config.learning_rate.suited(config.optimiser.type)
+    return replace(config, learning_rate=suited)
 
 
 def parse_duration(text: str) -> float:

@@ -18,7 +18,7 @@ from dpbench.store.dataset import DatasetVersion, open_dataset
 from dpbench.store.splits.making import Split, find_split, named_split
 from dpbench.store.workspace import Workspace
 from dpbench.train.budget import Costs, Length, choose_length, make_plan, measure_costs
-from dpbench.train.config import TrainConfig
+from dpbench.train.config import TrainConfig, settled
 from dpbench.train.engine import Engine, EngineName, choose_engine
 from dpbench.train.history import Errors
 from dpbench.train.loop import LoopState, Plan
@@ -106,7 +106,7 @@ def begin(
         ConfigError: If the configuration does not fit the data.
         TrainingError: If there is nothing to train on.
     """
-    ranks = ranks or Ranks()
+    config, ranks = settled(config), ranks or Ranks()
     _check_ranks(config, ranks)
     version = open_dataset(workspace, dataset)
     # One rank alone makes and files a split where there is none.
