@@ -12,6 +12,8 @@ from dpbench.cli.context import Context, pass_context
 if TYPE_CHECKING:
     from dpbench.store.workspace import Workspace
     from dpbench.train.config import TrainConfig
+    from dpbench.train.input_json import InputJson
+    from dpbench.train.ranks import Ranks
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""
@@ -38,6 +40,29 @@ INTERRUPTED = 130
 @click.option("--split", metavar="NAME", help="Split to train with: name or digest.")
 @click.option("--batch-size", metavar="N|auto:ATOMS", help="Size of a batch.")
 @click.option("--precision", type=click.Choice(["float32", "float64"]))
+@click.option(
+    "--engine",
+    type=click.Choice(["auto", "table", "exact", "autograd"]),
+    help="What computes gradients. Default: the fastest that serves the model.",
+)
+@click.option(
+    "--optimizer",
+    metavar="NAME",
+    help="adam, soap, muon, schedule-free or kalman. Default: that of the "
+    "configuration.",
+)
+@click.option(
+    "--sel-overflow",
+    type=click.Choice(["error", "deepmd", "deepmd-tf"]),
+    help="More neighbours than a stated sel: stop, or drop the farthest as DeePMD-kit "
+    "does (deepmd-tf: as its TensorFlow backend does).  [default: error]",
+)
+@click.option(
+    "--memory-budget",
+    metavar="SIZE",
+    help="Memory for frames that stay ready, e.g. 4GB, of each process. Default: half "
+    "of what is free, on CUDA of the device.",
+)
 @click.option(
     "--device",
     default="auto",
@@ -67,7 +92,8 @@ def train_command(
 
     Needs a dataset only: neighbour slots, batch size, energy bias and the number of
     steps come from the data and a time budget of ten minutes. Checkpoints, learning
-    curve and log go to runs/ID in the workspace. Ctrl-C saves and stops.
+    curve and log go to runs/ID in the workspace. Ctrl-C saves and stops. Processes that
+    torchrun or srun starts train one model together.
 
     \b
     Example:
@@ -76,31 +102,45 @@ def train_command(
         dpbench train --config input.json
         dpbench train --resume 20260101-120000-water-v2-1a2b
     """
+    import os
+
     from dpbench.train.progress import reporter_for
+    from dpbench.train.ranks import joined
     from dpbench.train.run import train
 
-    config = None
     if resume is not None:
         _check_resume(dataset, config_path, settings)
-        workspace = context.workspace()
-    else:
-        config, dataset, workspace = _prepare(context, dataset, config_path, settings)
-    report = train(
-        workspace,
-        config,
-        dataset=dataset,
-        out=out,
-        resume=resume,
-        device=device,
-        progress=reporter_for(quiet=context.is_quiet),
-        command=["dpbench", *sys.argv[1:]],
-    )
-    if as_json:
-        click.echo(json.dumps(report.to_json(), indent=1))
-    else:
-        click.echo(report.summary())
+    with joined(os.environ, on_cuda=_is_on_cuda(device)) as ranks:
+        config = None
+        if resume is not None:
+            workspace = context.workspace()
+        else:
+            config, dataset, workspace = _prepare(
+                context, dataset, config_path, settings, ranks=ranks
+            )
+        report = train(
+            workspace,
+            config,
+            dataset=dataset,
+            out=out,
+            resume=resume,
+            device=device,
+            progress=reporter_for(quiet=context.is_quiet),
+            command=["dpbench", *sys.argv[1:]],
+            ranks=ranks,
+        )
+    if ranks.is_first:
+        text = json.dumps(report.to_json(), indent=1) if as_json else report.summary()
+        click.echo(text)
     if report.interrupted:
         click.get_current_context().exit(INTERRUPTED)
+
+
+def _is_on_cuda(device: str) -> bool:
+    """Say whether ``--device`` means CUDA here."""
+    import torch
+
+    return device.startswith("cuda") or (device == "auto" and torch.cuda.is_available())
 
 
 def _check_resume(
@@ -124,37 +164,53 @@ def _prepare(
     dataset: str | None,
     config_path: Path | None,
     settings: dict[str, Any],
+    *,
+    ranks: "Ranks",
 ) -> tuple["TrainConfig", str, "Workspace"]:
     """Read the configuration, let the options win, and find the dataset."""
-    from dpbench.config import from_mapping, read_toml
-    from dpbench.train.config import TrainConfig, resolved
-    from dpbench.train.input_json import read_input_json
-    from dpbench.train.systems import ingest_systems
+    from dpbench.train.config import resolved
 
     is_input_json = config_path is not None and config_path.suffix == ".json"
     if dataset is None and not is_input_json:
         raise click.UsageError("Missing option '--dataset' (or an input.json).")
-    if config_path is None:
-        config = TrainConfig()
-    elif not is_input_json:
-        config = from_mapping(
-            TrainConfig, read_toml(config_path), where=str(config_path)
-        )
-    else:
-        found = read_input_json(config_path)
-        config = found.config
-        for note in found.notes:
-            _say(context, f"{config_path.name}: {note}")
-        if dataset is not None and found.systems:
-            _say(context, f"{config_path.name}: systems are not read: --dataset wins")
-        if dataset is None:
-            workspace = context.workspace(create=True)
-            dataset, split = ingest_systems(workspace, found, config_path)
-            settings = {**settings, "split": settings["split"] or split}
-            return resolved(config, **settings), dataset, workspace
+    config, found = _configuration(config_path)
+    for note in found.notes if found is not None and ranks.is_first else ():
+        _say(context, f"{config_path and config_path.name}: {note}")
+    if dataset is None and found is not None and config_path is not None:
+        workspace = ranks.from_first(lambda: context.workspace(create=True))
+        dataset, split = _ingested(workspace, found, config_path, ranks)
+        settings = {**settings, "split": settings["split"] or split}
+        return resolved(config, **settings), dataset, workspace
     if dataset is None:
         raise click.UsageError("Missing option '--dataset'.")
+    if found is not None and found.systems and config_path is not None:
+        _say(context, f"{config_path.name}: systems are not read: --dataset wins")
     return resolved(config, **settings), dataset, context.workspace()
+
+
+def _configuration(
+    path: Path | None,
+) -> tuple["TrainConfig", "InputJson | None"]:
+    """Read a TOML file or an input.json; the defaults without either."""
+    from dpbench.config import from_mapping, read_toml
+    from dpbench.train.config import TrainConfig
+    from dpbench.train.input_json import read_input_json
+
+    if path is None:
+        return TrainConfig(), None
+    if path.suffix != ".json":
+        return from_mapping(TrainConfig, read_toml(path), where=str(path)), None
+    found = read_input_json(path)
+    return found.config, found
+
+
+def _ingested(
+    workspace: "Workspace", found: "InputJson", path: Path, ranks: "Ranks"
+) -> tuple[str, str]:
+    """Ingest the systems of an input.json; one process alone does."""
+    from dpbench.train.systems import ingest_systems
+
+    return ranks.from_first(lambda: ingest_systems(workspace, found, path))
 
 
 def _say(context: Context, text: str) -> None:

@@ -15,6 +15,7 @@ from typing import Protocol, TypeVar, final
 import numpy as np
 from numpy.typing import NDArray
 
+from dpbench.errors import TrainingError
 from dpbench.frames import Frames, concatenate
 from dpbench.kernels.neighbours import Neighbours, find_neighbours
 from dpbench.store.gather.buffer import FrameBuffer
@@ -132,9 +133,16 @@ class FrameCache:
             positions: Which frames.
             out: Where frames that are read from disk go; with it, the frames that are
                 returned hold until the next call.
+
+        Raises:
+            TrainingError: If a frame's positions or cell are no numbers.
         """
         frames = self.frames_at(positions, out)
-        return frames, tuple(self._find(frames, i) for i in range(frames.nframes))
+        found = (
+            self._find(frames, row, position)
+            for row, position in enumerate(positions.tolist())
+        )
+        return frames, tuple(found)
 
     def frames_at(
         self, positions: NDArray[np.int64], out: FrameBuffer | None = None
@@ -154,9 +162,15 @@ class FrameCache:
             parts.append(self._blocks[block].select(rows))
         return concatenate(parts).select(np.argsort(order, kind="stable"))
 
-    def _find(self, frames: Frames, row: int) -> Neighbours:
+    def _find(self, frames: Frames, row: int, position: int) -> Neighbours:
         coord = frames.coord[frames.atoms_of(row)]
-        return find_neighbours(coord, frames.box[row], frames.pbc[row], self._rcut)
+        try:
+            return find_neighbours(coord, frames.box[row], frames.pbc[row], self._rcut)
+        except ValueError as error:
+            raise TrainingError(
+                f"{self.name_of(position)}: {error}. Leave it out of the split, or "
+                "ingest it again; see 'dpbench dataset verify'."
+            ) from error
 
 
 def stays_cached(n_bytes: int) -> bool:

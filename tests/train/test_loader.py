@@ -5,16 +5,12 @@ import numpy as np
 import pytest
 import torch
 
+from dpbench.errors import TrainingError
 from dpbench.frames import Frames, uniform
 from dpbench.store.dataset import open_dataset
-from dpbench.train.loader import (
-    BatchMaker,
-    FrameCache,
-    FramesInMemory,
-    pinned,
-    prefetch,
-)
+from dpbench.train.loader import FrameCache, FramesInMemory, prefetch
 from dpbench.train.loop import LoopState, _timed
+from dpbench.train.resident import BatchMaker, pinned
 from tests.store.synthetic import new_workspace, trajectories
 
 
@@ -55,30 +51,6 @@ def test_only_frames_of_the_part_are_read(frames):
     assert {i for asked in reader.asked for i in asked} <= {5, 1, 3}
 
 
-def test_neighbours_are_found_once_within_the_budget(frames):
-    cache = cache_of(Counting(frames), [0, 1, 2])
-    _, first = cache.read(np.array([0, 1]))
-    _, second = cache.read(np.array([1, 0]))
-    assert first[0] is second[1]
-    assert first[1] is second[0]
-
-
-def test_beyond_the_budget_the_same_comes_out_anew(frames):
-    rich, poor = (
-        cache_of(Counting(frames), [0, 1, 2], memory_budget=budget)
-        for budget in (10**9, 0)
-    )
-    positions = np.array([2, 0])
-    for cache in (rich, poor):
-        cache.read(positions)
-    (a, near), (b, again) = rich.read(positions), poor.read(positions)
-    assert np.array_equal(a.coord, b.coord)
-    assert all(
-        np.array_equal(x.edge_j, y.edge_j) for x, y in zip(near, again, strict=True)
-    )
-    assert poor.read(positions)[1][0] is not again[0]
-
-
 def test_batches_are_those_of_the_positions(frames):
     maker = BatchMaker(
         cache_of(Counting(frames), [5, 1, 3]),
@@ -108,6 +80,13 @@ def test_error_of_the_thread_rises_in_the_consumer():
     assert [next(stream) for _ in range(5)] == list(range(5))
     with pytest.raises(ValueError, match="frame 5"):
         next(stream)
+
+
+def test_positions_that_are_no_numbers_name_their_frame(frames):
+    frames.coord[5, 1] = np.nan
+    cache = cache_of(Counting(frames), [5, 1])
+    with pytest.raises(TrainingError, match=r"frame 1 of the dataset.*NaN"):
+        cache.read(np.array([1]))
 
 
 def test_thread_ends_when_the_consumer_stops():

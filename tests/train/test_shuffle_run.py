@@ -1,7 +1,6 @@
 """Runs whose frames do not stay in memory, near and far."""
 
 import shutil
-from functools import partial
 
 import pytest
 import torch
@@ -11,8 +10,6 @@ from dpbench.store.dataset import DatasetVersion
 from dpbench.store.pack import pack
 from dpbench.store.workspace import Workspace
 from dpbench.train import run as front
-from dpbench.train import session
-from dpbench.train.loader import FrameCache
 from dpbench.train.run import train
 from tests.train.small_runs import small_config
 from tests.train.test_train_run import Listener, interrupt, parameters
@@ -22,11 +19,10 @@ from tests.train.test_train_run import Listener, interrupt, parameters
 def run(workspace, tmp_path, monkeypatch):
     """Train on ``pairs`` with frames that are read anew for every batch."""
     monkeypatch.setattr(front, "draw_curve", lambda *_, **__: None)
-    small = partial(FrameCache, memory_budget=0)
-    monkeypatch.setattr(session, "FrameCache", small)
 
     def start(name: str, progress=None, where=workspace, **training):
-        config, out = small_config(**training), tmp_path / name
+        config = small_config(**{"memory_budget": "0"} | training)
+        out = tmp_path / name
         return train(where, config, dataset="pairs", out=out, progress=progress)
 
     return start
@@ -53,8 +49,7 @@ def test_far_frames_are_shuffled_in_blocks(run, monkeypatch):
 
 def test_frames_in_memory_are_near_wherever_they_came_from(run, monkeypatch):
     monkeypatch.setattr(DatasetVersion, "is_mapped", False)
-    monkeypatch.setattr(session, "FrameCache", FrameCache)
-    assert provenance(run("held"))["shuffle"]["kind"] == "global"
+    assert provenance(run("held", memory_budget="1GB"))["shuffle"]["kind"] == "global"
 
 
 def test_block_run_goes_on_bitwise_though_its_frames_came_near(
