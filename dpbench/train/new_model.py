@@ -10,6 +10,7 @@ from dpbench.models.potential import DeepPotential
 from dpbench.store.workspace import Workspace
 from dpbench.train.config import TrainConfig
 from dpbench.train.measure import Measured, measure
+from dpbench.train.model_inputs import with_inputs
 from dpbench.train.pipeline import Data, scored_frames
 
 
@@ -61,7 +62,9 @@ def new_model(
             f"{both.most.tolist()} neighbours that occur: the farthest "
             f"are dropped, as DeePMD-kit does ({overflow})"
         )
-    statistics = measured.finish(sized)
+    statistics = with_inputs(
+        measured.finish(sized), sized, settings, numbers=data.train_maker.fparam
+    )
     model = DeepPotential.initialise(sized, statistics, config.training.seed, device)
     return model, remarks
 

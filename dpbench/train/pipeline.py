@@ -21,6 +21,7 @@ from dpbench.train.config import TrainConfig, parse_batch_size
 from dpbench.train.history import Errors
 from dpbench.train.loader import FrameCache, prefetch, stays_cached
 from dpbench.train.memory import MemoryBudget, make_budget
+from dpbench.train.model_inputs import frame_numbers
 from dpbench.train.order import BatchOrder, Shuffle
 from dpbench.train.ranks import Ranks
 from dpbench.train.resident import BatchMaker
@@ -153,6 +154,7 @@ def open_data(
             device=device,
             dtype=DTYPES[settings.precision],
             budget=budget,
+            fparam=frame_numbers(version, index, config.model.fitting),
         )
     return Data(
         version=version,

@@ -42,6 +42,7 @@ class BatchMaker:
         device: torch.device,
         dtype: torch.dtype,
         budget: MemoryBudget | None = None,
+        fparam: NDArray[np.float64] | None = None,
     ) -> None:
         """Make batches of ``cache`` on ``device``, edges in ``dtype``.
 
@@ -51,7 +52,9 @@ class BatchMaker:
             device: Where the batches shall lie.
             dtype: Precision of the model.
             budget: Bytes on the device for frames that stay; None keeps none.
+            fparam: (frame, number), what the model takes beside each frame.
         """
+        self.fparam = fparam
         self._cache, self._type_map = cache, type_map
         self._device, self._dtype = device, dtype
         self._budget = budget or MemoryBudget(0)
@@ -131,6 +134,9 @@ class BatchMaker:
         self, position: int, frames: Frames, row: int, found: Neighbours
     ) -> Batch:
         batch = make_frame(frames, row, found, self._type_map, dtype=self._dtype)
+        if self.fparam is not None:
+            numbers = torch.from_numpy(self.fparam[position : position + 1])
+            batch = replace(batch, fparam=numbers)
         batch = self._limited(position, batch)
         if self._budget.take(_size_of(batch)):
             self._kept[position] = self._moved(batch)
