@@ -1,0 +1,81 @@
+"""What a model takes beside structures: facts of frames, and a pair table."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dpbench.errors import TrainingError
+from dpbench.models.config import ModelConfig
+from dpbench.models.pair_table import read_table
+from dpbench.models.statistics import ModelStatistics, number_scale
+from dpbench.store.dataset import DatasetVersion
+from dpbench.train.model_settings import FittingSettings, ModelSettings
+
+_UNITS = {"temperature": "K", "charge": "e", "multiplicity": "2S + 1"}
+
+
+def frame_numbers(
+    version: DatasetVersion, indices: NDArray[np.int64], settings: FittingSettings
+) -> NDArray[np.float64] | None:
+    """Return the facts of some frames that the fitting net takes.
+
+    Args:
+        version: The dataset.
+        indices: (frame), which frames.
+        settings: Names of the facts, and their values where a frame tells none.
+
+    Returns:
+        (frame, number), or None where no fact is asked for.
+
+    Raises:
+        TrainingError: If a frame tells none, and there is no default.
+    """
+    columns = []
+    for position, name in enumerate(settings.fparam):
+        values = version.facts[name][indices].astype(np.float64)
+        if name == "multiplicity":
+            values[values < 1] = np.nan
+        unknown = np.isnan(values)
+        if settings.default_fparam is not None:
+            values[unknown] = settings.default_fparam[position]
+        elif unknown.any():
+            raise TrainingError(
+                f"{version.label}: {int(unknown.sum())} of {len(values)} frames do not "
+                f"tell their {name} ({_UNITS[name]}), which model.fitting.fparam asks "
+                "for; expected it of every frame. Give model.fitting.default_fparam, "
+                "or take frames that tell it."
+            )
+        columns.append(values)
+    return np.stack(columns, axis=1) if columns else None
+
+
+def with_inputs(
+    statistics: ModelStatistics,
+    config: ModelConfig,
+    settings: ModelSettings,
+    *,
+    numbers: NDArray[np.float64] | None,
+) -> ModelStatistics:
+    """Add the scale of the frames' numbers and the pair table, where a model has them.
+
+    Args:
+        statistics: Of the training frames.
+        config: The model.
+        settings: Where the table is.
+        numbers: (frame, number) of the training frames.
+
+    Raises:
+        ConfigError: If the table cannot be read, or does not fit the model.
+    """
+    if numbers is not None:
+        statistics = replace(statistics, fparam=number_scale(numbers))
+    if settings.pair_table is None:
+        return statistics
+    table = read_table(
+        Path(settings.pair_table.file),
+        ntypes=config.ntypes,
+        rcut=config.descriptor.rcut,
+    )
+    return replace(statistics, pair_table=table)
