@@ -27,7 +27,7 @@ from dpbench.train.loss import (
     LossTerms,
     Prefactors,
     loss_terms,
-    output_weights,
+    score,
 )
 
 __all__ = [
@@ -99,8 +99,7 @@ class Engine:
             with_virial = prefactors.virial != 0
             passes = self._passes(model, batch, with_virial=with_virial)
             found = passes.prediction
-            terms = loss_terms(found, batch, prefactors, counts=counts)
-            weights = output_weights(found, batch, prefactors, counts=counts)
+            terms, weights = score(found, batch, prefactors, counts=counts)
             return _result(terms, passes.gradient(weights), with_virial=with_virial)
 
     def vector_jacobian(

@@ -13,8 +13,11 @@ Source:
 """
 
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from dpbench.kernels.batch import Batch
@@ -143,6 +146,58 @@ def output_weights(
         force=torch.where(has_force, force, 0.0) * per_force,
         virial=virial,
     )
+
+
+def score(
+    prediction: Prediction,
+    batch: Batch,
+    prefactors: Prefactors,
+    *,
+    counts: LabelCounts | None = None,
+) -> tuple[LossTerms, OutputWeights]:
+    """Return what ``loss_terms`` and ``output_weights`` do; on CPUs in one pass.
+
+    Args:
+        prediction: Of the batch; nothing of it is differentiated.
+        batch: Its labels.
+        prefactors: Weights of the terms.
+        counts: As in ``loss_terms``.
+    """
+    if batch.energy.device.type != "cpu":
+        terms = loss_terms(prediction, batch, prefactors, counts=counts)
+        return terms, output_weights(prediction, batch, prefactors, counts=counts)
+    from dpbench.train import loss_loops
+
+    loops: Any = loss_loops
+    has = _arrays(batch.has_energy, batch.has_force, batch.has_virial)
+    natoms, frame_idx = _arrays(batch.natoms, batch.frame_idx)
+    numbers = np.empty(3)
+    if counts is None:
+        loops.count(*has, natoms, numbers)
+    else:
+        numbers[:] = [float(n) for n in (counts.energy, counts.force, counts.virial)]
+    weights = [torch.empty_like(t) for t in (batch.energy, batch.force, batch.virial)]
+    terms_found = torch.empty(4, dtype=torch.float64)
+    loops.compare(
+        _arrays(prediction.energy, prediction.force, prediction.virial),
+        _arrays(batch.energy, batch.force, batch.virial),
+        has,
+        (natoms, frame_idx),
+        numbers,
+        np.array([prefactors.energy, prefactors.force, prefactors.virial]),
+        _arrays(*weights),
+        terms_found.numpy(),
+    )
+    loss, mse_energy, mse_force, mse_virial = terms_found.unbind()
+    found = LossTerms(
+        loss=loss, mse_energy=mse_energy, mse_force=mse_force, mse_virial=mse_virial
+    )
+    virial = weights[2] if prefactors.virial else None
+    return found, OutputWeights(energy=weights[0], force=weights[1], virial=virial)
+
+
+def _arrays(*tensors: Tensor) -> tuple[NDArray[Any], ...]:
+    return tuple(tensor.detach().contiguous().numpy() for tensor in tensors)
 
 
 def _mean(

@@ -1,6 +1,7 @@
 """The loss formulas against hand-made numbers."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,8 +9,8 @@ import torch
 
 from dpbench.frames import concatenate, uniform
 from dpbench.models.potential import Prediction
-from dpbench.train.loss import Prefactors, loss_terms
-from tests.models.structures import batch_of, model
+from dpbench.train.loss import Prefactors, loss_terms, output_weights, score
+from tests.models.structures import batch_of, mixed, model
 
 
 def frame(natoms, *, energy=None, force=None, virial=None):
@@ -78,3 +79,39 @@ def test_printed_errors_are_per_atom():
     found = terms(frame(4, energy=2.0, virial=6.0))
     assert float(found.mse_energy) == pytest.approx((2 / 4) ** 2)
     assert float(found.mse_virial) == pytest.approx((6 / 4) ** 2)
+
+
+@pytest.mark.parametrize("virial", [0.0, 0.3])
+@pytest.mark.parametrize("missing", [(), ("energy",), ("force",), ("virial", "force")])
+def test_one_pass_scores_as_the_formulas_do(virial, missing):
+    """``score`` against ``loss_terms`` and the derivatives that autograd finds."""
+    potential = model()
+    batch = batch_of(mixed(), potential)
+    absent = {f"has_{name}": torch.zeros(4, dtype=torch.bool) for name in missing}
+    some = torch.tensor([True, False, True, True])
+    batch = replace(batch, **({"has_energy": some, "has_force": some} | absent))
+    prefactors = Prefactors(energy=0.7, force=2.0, virial=virial)
+    found = potential.energy_and_forces(batch)
+    leaves = [
+        getattr(found, name).clone().requires_grad_(True)
+        for name in ("energy", "force", "virial")
+    ]
+    again = replace(found, energy=leaves[0], force=leaves[1], virial=leaves[2])
+    expected = loss_terms(again, batch, prefactors)
+    terms, weights = score(found, batch, prefactors)
+    for name in ("loss", "mse_energy", "mse_force", "mse_virial"):
+        torch.testing.assert_close(
+            getattr(terms, name), getattr(expected, name).detach(), equal_nan=True
+        )
+    grads = torch.autograd.grad(
+        expected.loss, leaves, materialize_grads=True, allow_unused=True
+    )
+    torch.testing.assert_close(weights.energy, grads[0])
+    torch.testing.assert_close(weights.force, grads[1])
+    if virial:
+        torch.testing.assert_close(weights.virial, grads[2])
+    else:
+        assert weights.virial is None
+    slow = output_weights(found, batch, prefactors)
+    torch.testing.assert_close(slow.force, weights.force)
+    torch.testing.assert_close(slow.energy, weights.energy)
