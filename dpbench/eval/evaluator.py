@@ -4,8 +4,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from dpbench.frames import Frames
 from dpbench.metrics.frame_errors import Predictions
+from dpbench.models.config import EnergyFittingConfig
 
 
 class AbstractEvaluator(ABC):
@@ -21,10 +25,19 @@ class AbstractEvaluator(ABC):
     """Elements that the model knows."""
     rcut: float
     """Cutoff radius, Å."""
+    fitting: EnergyFittingConfig | None = None
+    """What the model takes beside structures; None = nothing, or not known."""
 
     @abstractmethod
-    def predict(self, frames: Frames) -> Predictions:
-        """Energy (eV), force (eV/Å) and virial (eV) of some frames."""
+    def predict(
+        self, frames: Frames, *, fparam: NDArray[np.float64] | None = None
+    ) -> Predictions:
+        """Energy (eV), force (eV/Å) and virial (eV) of some frames.
+
+        Args:
+            frames: The frames.
+            fparam: (frame, number), the facts of each that ``fitting`` names.
+        """
 
     @abstractmethod
     def prepare(self, frame: Frames) -> Callable[[], object]:

@@ -1,10 +1,12 @@
 """dpbench's own backend: a Deep Potential in this process."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from dpbench.eval.evaluator import AbstractEvaluator
 from dpbench.frames import Frames
@@ -50,10 +52,16 @@ class NativeEvaluator(AbstractEvaluator):
         self.precision = model.config.precision
         self.type_map = tuple(model.type_map)
         self.rcut = float(model.rcut)
+        self.fitting = model.config.fitting
 
-    def predict(self, frames: Frames) -> Predictions:
+    def predict(
+        self, frames: Frames, *, fparam: NDArray[np.float64] | None = None
+    ) -> Predictions:
         """Energy, force and virial of some frames, in batches of bounded size."""
-        parts = [self._predict(frames.select(rows)) for rows in _batches(frames)]
+        parts = []
+        for rows in _batches(frames):
+            own = None if fparam is None else fparam[rows.start : rows.stop]
+            parts.append(self._predict(frames.select(rows), own))
         return Predictions(
             energy=np.concatenate([part.energy for part in parts]),
             force=np.concatenate([part.force for part in parts]),
@@ -118,8 +126,13 @@ class NativeEvaluator(AbstractEvaluator):
         )
         return within_sel(batch, self.model.config, overflow=self.overflow)
 
-    def _predict(self, frames: Frames) -> Predictions:
-        answer = self.model.energy_and_forces(self._batch(frames))
+    def _predict(
+        self, frames: Frames, fparam: NDArray[np.float64] | None
+    ) -> Predictions:
+        batch = self._batch(frames)
+        if fparam is not None:
+            batch = replace(batch, fparam=torch.from_numpy(fparam).to(self.device))
+        answer = self.model.energy_and_forces(batch)
 
         def as_numpy(tensor: torch.Tensor) -> Any:
             return tensor.detach().to("cpu", torch.float64).numpy()

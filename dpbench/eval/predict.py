@@ -18,6 +18,7 @@ from dpbench.metrics.frame_errors import Predictions
 from dpbench.store.dataset import DatasetVersion
 from dpbench.store.files import disk_errors, sha256_of_file, write_atomically
 from dpbench.store.workspace import Workspace
+from dpbench.train.model_inputs import frame_numbers
 
 FILE_FORMAT = 1
 """Of the kept predictions."""
@@ -69,8 +70,9 @@ def predict(
     parts: list[Predictions] = []
     seconds = 0.0
     for first, last, frames in read_blocks(version, indices):
+        more = _inputs(evaluator, version, indices[first:last])
         begin = time.perf_counter()
-        parts.append(evaluator.predict(frames))
+        parts.append(evaluator.predict(frames, **more))
         seconds += time.perf_counter() - begin
         if progress is not None:
             progress(last - first)
@@ -85,6 +87,16 @@ def predict(
         ),
     )
     return kept, seconds
+
+
+def _inputs(
+    evaluator: AbstractEvaluator, version: DatasetVersion, indices: NDArray[np.int64]
+) -> dict[str, NDArray[np.float64]]:
+    """Return what the model takes beside the structures, where it takes anything."""
+    if evaluator.fitting is None:
+        return {}
+    numbers = frame_numbers(version, indices, evaluator.fitting)
+    return {} if numbers is None else {"fparam": numbers}
 
 
 def read_blocks(

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from dpbench.errors import TrainingError
-from dpbench.models.config import ModelConfig
+from dpbench.errors import ModelError
+from dpbench.models.config import EnergyFittingConfig, ModelConfig
 from dpbench.models.pair_table import read_table
 from dpbench.models.statistics import ModelStatistics, number_scale
 from dpbench.store.dataset import DatasetVersion
@@ -17,7 +17,9 @@ _UNITS = {"temperature": "K", "charge": "e", "multiplicity": "2S + 1"}
 
 
 def frame_numbers(
-    version: DatasetVersion, indices: NDArray[np.int64], settings: FittingSettings
+    version: DatasetVersion,
+    indices: NDArray[np.int64],
+    settings: FittingSettings | EnergyFittingConfig,
 ) -> NDArray[np.float64] | None:
     """Return the facts of some frames that the fitting net takes.
 
@@ -30,7 +32,7 @@ def frame_numbers(
         (frame, number), or None where no fact is asked for.
 
     Raises:
-        TrainingError: If a frame tells none, and there is no default.
+        ModelError: If a frame tells none, and there is no default.
     """
     columns = []
     for position, name in enumerate(settings.fparam):
@@ -41,11 +43,11 @@ def frame_numbers(
         if settings.default_fparam is not None:
             values[unknown] = settings.default_fparam[position]
         elif unknown.any():
-            raise TrainingError(
+            raise ModelError(
                 f"{version.label}: {int(unknown.sum())} of {len(values)} frames do not "
-                f"tell their {name} ({_UNITS[name]}), which model.fitting.fparam asks "
-                "for; expected it of every frame. Give model.fitting.default_fparam, "
-                "or take frames that tell it."
+                f"tell their {name} ({_UNITS[name]}), which the model's fparam asks "
+                "for; expected it of every frame. Train with model.fitting."
+                "default_fparam, or take frames that tell it."
             )
         columns.append(values)
     return np.stack(columns, axis=1) if columns else None
