@@ -100,13 +100,7 @@ def test_adam_on_the_device_is_the_adam_of_the_trainer(device, dtype, max_norm):
     draws = draws.to(device, dtype)
     ours, theirs = draws[0].clone(), draws[0].clone()
     config = OptimiserConfig(gradient_max_norm=max_norm)
-    device_adam = DeviceAdam(
-        ours,
-        beta1=config.beta1,
-        beta2=config.beta2,
-        epsilon=config.epsilon,
-        max_norm=max_norm,
-    )
+    device_adam = DeviceAdam(ours, max_norm=max_norm)
     adam = Adam(theirs, config)
     course = torch.tensor([[1e-2, 7], [5e-3, 7], [2e-3, 7], [1e-3, 7], [1e-4, 7]])
     course = course.double().to(device)
