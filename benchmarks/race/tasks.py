@@ -64,7 +64,7 @@ def mlearn(element: str, data: Path) -> Task:
         concatenate([mlearn_frame(entry) for entry in json.loads(path.read_text())])
         for path in (root / "training.json", root / "test.json")
     )
-    config = large_net((element,), sel=(MOST[element],), rcut=5.5)
+    config = default_net((element,), sel=(MOST[element],), rcut=5.5)
     return Task(name=element, train=train, test=test, config=config, has_virial=True)
 
 
@@ -77,7 +77,8 @@ def aluminium_magnesium(data: Path) -> Task:
         concatenate([deepmd_system(p) for p in folders if (p.name in held) == is_test])
         for is_test in (False, True)
     )
-    config = large_net(("Al", "Mg"), sel=(MOST["Al"], MOST["Mg"]), rcut=6.0)
+    sel = (MOST["Al"], MOST["Mg"])
+    config = default_net(("Al", "Mg"), sel=sel, rcut=6.0)
     return Task(name="AlMg", train=train, test=test, config=config, has_virial=True)
 
 
@@ -91,6 +92,20 @@ def large_net(
             rcut=rcut, rcut_smth=0.5, sel=sel, neuron=(25, 50, 100), axis_neuron=16
         ),
         fitting=EnergyFittingConfig(neuron=(240, 240, 240)),
+        precision="float32",
+    )
+
+
+def default_net(
+    type_map: tuple[str, ...], *, sel: tuple[int, ...], rcut: float
+) -> ModelConfig:
+    """The net that training takes where none is stated, in float32."""
+    return ModelConfig(
+        type_map=type_map,
+        descriptor=SeE2AConfig(
+            rcut=rcut, rcut_smth=0.5, sel=sel, neuron=(16, 32, 64), axis_neuron=8
+        ),
+        fitting=EnergyFittingConfig(neuron=(64, 64, 64)),
         precision="float32",
     )
 
