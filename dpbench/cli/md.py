@@ -217,7 +217,8 @@ def _steps(given: dict[str, Any], timestep: float) -> int | None:
         raise click.UsageError("give --steps or --time, not both.")
     if not given["time"] > 0 or not timestep > 0:
         raise click.UsageError("--time and --timestep must be positive.")
-    return max(1, round(given["time"] * 1000 / timestep))
+    wanted: float = given["time"] * 1000 / timestep
+    return max(1, round(wanted))
 
 
 def _device(name: str) -> str:

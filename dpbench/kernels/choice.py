@@ -70,6 +70,14 @@ FAMILIES: dict[str, tuple[Variant, ...]] = {
             devices=_BOTH,
         ),
     ),
+    "motion": (
+        Variant(
+            name="numba", module="dpbench.kernels.motion.compiled", devices=("cpu",)
+        ),
+        Variant(
+            name="reference", module="dpbench.kernels.motion.reference", devices=_BOTH
+        ),
+    ),
     "passes": (
         Variant(
             name="numba", module="dpbench.kernels.passes.compiled", devices=("cpu",)

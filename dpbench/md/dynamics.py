@@ -40,7 +40,7 @@ class Dynamics:
         self.dof = degrees_of_freedom(
             state.natoms, is_momentum_free=baths.is_momentum_free
         )
-        self.variant, self._moves = moves_for(state.device)
+        self._moves = moves_for(state.device)
         self.neighbours = ListWatch(
             field, self._moves, is_cell_fixed=baths.ensemble != "npt"
         )

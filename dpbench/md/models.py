@@ -4,16 +4,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from dpbench.errors import ModelError
 from dpbench.md.forces import BatchForces, ForceField, TabulatedForces
+from dpbench.md.moving import fastest, way_of
 from dpbench.md.settings import MDConfig
-from dpbench.models.checkpoint import load_model, model_digest
-from dpbench.models.compressed import CompressedPotential, compress
+from dpbench.models.compressed import CompressedPotential
+from dpbench.models.files import load_potential, potential_digest
 from dpbench.models.parameters import DTYPES
-from dpbench.models.potential import DeepPotential
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,31 +39,24 @@ def load_forces(config: MDConfig, z: NDArray[np.integer]) -> LoadedForces:
         ModelError: If the file is no model, or does not know an element.
     """
     dtype = None if config.precision is None else DTYPES[config.precision]
-    model, _ = load_model(Path(config.model), device=config.device, dtype=dtype)
-    digest = model_digest(model)
+    model, _ = load_potential(Path(config.model), device=config.device, dtype=dtype)
+    digest = potential_digest(model)
     precision = model.config.precision
-    potential, kind = _prepared(model, config)
+    if config.exact and isinstance(model, CompressedPotential):
+        raise ModelError(
+            f"{config.model}: is compressed, so there is no exact embedding; expected "
+            "the m.pth it was made of. Leave --exact out, or give that."
+        )
+    potential = model if config.exact else fastest(model)
+    field: ForceField
     if isinstance(potential, CompressedPotential) and config.sel_overflow == "error":
-        field: ForceField = TabulatedForces(
+        field = TabulatedForces(
             potential, z, nreplicas=config.replicas, skin=config.skin
         )
-        kind = "tabulated embedding, compiled"
     else:
         field = BatchForces(
             potential, z, skin=config.skin, sel_overflow=config.sel_overflow
         )
-    return LoadedForces(field=field, digest=digest, kind=kind, precision=precision)
-
-
-def _prepared(
-    model: DeepPotential, config: MDConfig
-) -> tuple[DeepPotential | CompressedPotential, str]:
-    """Tabulate the model, unless it cannot be or is not wanted."""
-    if config.exact:
-        return model, "exact embedding"
-    if torch.device(config.device).type != "cpu":
-        return model, "exact embedding (no tables on this device)"
-    try:
-        return compress(model), "tabulated embedding, in batches"
-    except ModelError as error:
-        return model, f"exact embedding ({error})"
+    return LoadedForces(
+        field=field, digest=digest, kind=way_of(potential), precision=precision
+    )

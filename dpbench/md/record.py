@@ -71,7 +71,7 @@ def make_record(
             "list_builds": dynamics.neighbours.builds,
         },
         "extended": dynamics.extended,
-        "kernels": {"motion": dynamics.variant, **kernels_in_use()},
+        "kernels": kernels_in_use(),
         "device": _device(state.device),
         "threads": torch.get_num_threads(),
         "versions": {

@@ -83,7 +83,7 @@ def test_nve_follows_ase_step_by_step(box):
     )
     per_time = units.fs * 1000  # ASE's time in a picosecond
     atoms.set_velocities(state.velocity[0].numpy() / per_time)
-    atoms.calc = DPCalculator(model(), skin=0.6)
+    atoms.calc = DPCalculator(model(), skin=0.6, is_exact=True)
     other = VelocityVerlet(atoms, timestep=0.2 * units.fs)
     for _ in range(60):
         dynamics.step()

@@ -1,15 +1,15 @@
 """One signature for the moves, whoever makes them."""
 
-from typing import Any, Protocol, cast
+from typing import Protocol, cast
 
 import torch
 from torch import Tensor
 
-from dpbench.kernels.motion import reference
+from dpbench.kernels.choice import choose
 
 
 class Moves(Protocol):
-    """What ``reference`` offers, and ``cpu`` through numba."""
+    """What every variant of the family ``motion`` offers."""
 
     def kick_drift(
         self, coord: Tensor, velocity: Tensor, force: Tensor, kick: Tensor, dt: float
@@ -63,37 +63,6 @@ class Moves(Protocol):
         """Half a step of Nose-Hoover chains."""
 
 
-class _Compiled:
-    """The numba functions, taking tensors of the CPU."""
-
-    def __getattr__(self, name: str) -> Any:
-        # numba takes half a second to import: only who moves atoms pays for it.
-        from dpbench.kernels.motion import cpu
-
-        function = getattr(cpu, name)
-
-        def call(*arguments: Any) -> None:
-            function(*map(_plain, arguments))
-
-        setattr(self, name, call)
-        return call
-
-
-def _plain(value: Any) -> Any:
-    """Return tensors as numpy arrays that share their memory."""
-    if isinstance(value, Tensor):
-        return value.numpy()
-    if isinstance(value, tuple):
-        return tuple(map(_plain, value))
-    return value
-
-
-def moves_for(device: torch.device) -> tuple[str, Moves]:
-    """Choose who makes the moves: numba on a CPU, else torch.
-
-    Returns:
-        The variant's name, for the record, and the moves.
-    """
-    if device.type == "cpu":
-        return "numba", cast("Moves", _Compiled())
-    return "reference", cast("Moves", reference)
+def moves_for(device: torch.device) -> Moves:
+    """Return the moves that serve on a device."""
+    return cast("Moves", choose("motion", device, torch.float64))
