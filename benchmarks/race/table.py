@@ -32,9 +32,8 @@ def main() -> None:
             shown += f" ({min(force):.4f} to {max(force):.4f}, {len(found)} seeds)"
         energy = 1e3 * median(found, "energy_deviation_per_atom")
         steps = round(median(found, "steps"))
-        print(
-            f"| {task} | {budget:g} s | {candidate} | {steps} | {shown} | {energy:.2f} |"
-        )
+        cells = (task, f"{budget:g} s", candidate, steps, shown, f"{energy:.2f}")
+        print("| " + " | ".join(map(str, cells)) + " |")
 
 
 def median(runs: list[dict], name: str) -> float:
