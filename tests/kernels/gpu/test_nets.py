@@ -12,7 +12,7 @@ from dpbench.kernels.layers import Layer
 from dpbench.kernels.tables import grid_for
 from dpbench.kernels.tables import reference as tables_reference
 from dpbench.train.config import OptimiserConfig
-from dpbench.train.optimiser import Adam
+from dpbench.train.optimisers.adam import Adam
 
 TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-5}
 

@@ -12,7 +12,7 @@ from dpbench.kernels.gpu.training import DeviceStep
 from dpbench.models.gpu_training import grid_for_batches, step_model
 from dpbench.train.config import OptimiserConfig
 from dpbench.train.engine import Engine, Prefactors
-from dpbench.train.optimiser import Adam
+from dpbench.train.optimisers.adam import Adam
 from tests.models.structures import batch_of, model, water
 
 INTERVALS = 12  # the interpreter runs one program for each
