@@ -1,6 +1,6 @@
 """The Deep Potential: energy, forces and virial of frames."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import final
 
@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from dpbench.kernels.batch import Batch
+from dpbench.kernels.embedding import Embed, embed
 from dpbench.kernels.environment import Environment
 from dpbench.kernels.layers import fit, fit_adjoint
 from dpbench.models.config import ModelConfig
@@ -128,6 +129,22 @@ class DeepPotential:
         )
         return DeepPotential(config, self.parameters.to(device, dtype), self.statistics)
 
+    def with_fparam(self, values: Sequence[float]) -> "DeepPotential":
+        """Return the model for frames of these numbers, e.g. one temperature.
+
+        They are what a batch without numbers of its own has, such as that of the ASE
+        calculator.
+
+        Args:
+            values: As many as ``config.fitting.numb_fparam``.
+
+        Raises:
+            ConfigError: If there are more or fewer.
+        """
+        fitting = replace(self.config.fitting, default_fparam=tuple(values))
+        config = replace(self.config, fitting=fitting)
+        return DeepPotential(config, self.parameters, self.statistics)
+
     def energy_and_forces(self, batch: Batch) -> Prediction:
         """Evaluate a batch; nothing is recorded for differentiation."""
         with torch.inference_mode():
@@ -139,6 +156,7 @@ class DeepPotential:
         batch: Batch,
         *,
         with_virial: bool = True,
+        embed: Embed = embed,
     ) -> Prediction:
         """Evaluate a batch with any parameters; differentiable by them.
 
@@ -149,8 +167,9 @@ class DeepPotential:
             views: Parameters by name, e.g. ``parameters.views``.
             batch: Frames on the device and in the precision of the model.
             with_virial: Whether the virial is wanted; else it is zero.
+            embed: Evaluates the embedding nets, exactly or by a table.
         """
-        found = [part.forward(views, batch) for part in self._parts]
+        found = [part.forward(views, batch, embed) for part in self._parts]
         widths = [one.done.descriptor.shape[1] for one in found]
         descriptor = torch.cat([one.done.descriptor for one in found], dim=1)
         sorted_energy, grad_d = self._fit(views, batch, descriptor)

@@ -37,8 +37,9 @@ def predict(folder: Path, frames) -> None:
         frozen = path.with_suffix(".pth")
         convert_backend(INPUT=str(path), OUTPUT=str(frozen))
         np.savez(path.with_suffix(".npz"), **evaluate(frozen, frames))
-        back = path.with_suffix(".back.dp")
-        convert_backend(INPUT=str(frozen), OUTPUT=str(back))
+        if not path.name.startswith("pair_table"):  # that needs the table's file
+            back = path.with_suffix(".back.dp")
+            convert_backend(INPUT=str(frozen), OUTPUT=str(back))
 
 
 def samples(frames) -> dict[str, torch.Tensor]:
