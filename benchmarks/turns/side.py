@@ -18,7 +18,13 @@ class Turns:
     """Counts and times steps, and waits between turns."""
 
     def __init__(
-        self, steps: int, *, warm_up: int, told: dict[str, Any], is_mean: bool = False
+        self,
+        steps: int,
+        *,
+        warm_up: int,
+        told: dict[str, Any],
+        is_mean: bool = False,
+        weight: int = 1,
     ) -> None:
         """Take stdout away from whatever else may print.
 
@@ -27,9 +33,10 @@ class Turns:
             warm_up: Steps before the first turn.
             told: What the side says of itself.
             is_mean: Whether a turn is one figure, the mean of its steps.
+            weight: Steps of the program that one tick stands for.
         """
         self._steps, self._warm_up, self._told = steps, warm_up, told
-        self._is_mean, self._seen = is_mean, 0
+        self._is_mean, self._weight, self._seen = is_mean, weight, 0
         self._times: list[tuple[float, float]] = []
         self._started = (0.0, 0.0)
         # What a trainer prints must not get among the figures.
@@ -62,7 +69,8 @@ class Turns:
 
     def _mean(self) -> tuple[float, float]:
         wall, cpu = (sum(clock) for clock in zip(*self._times, strict=True))
-        return wall / self._steps, cpu / self._steps
+        count = self._steps * self._weight
+        return wall / count, cpu / count
 
     def _say(self, value: Any) -> None:
         self._out.write(json.dumps(value) + "\n")

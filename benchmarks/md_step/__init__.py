@@ -1,0 +1,1 @@
+"""A step of molecular dynamics, beside LAMMPS with DeePMD-kit's models."""
