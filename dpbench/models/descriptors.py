@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from dpbench.kernels.batch import Batch
+from dpbench.kernels.embedding import Embed, embed
 from dpbench.kernels.environment import Environment, environment
 from dpbench.models.config import ModelConfig, part_configs
 from dpbench.models.parameters import part_views
@@ -42,6 +43,8 @@ class Forward(Protocol):
         env: Environment,
         config: ModelConfig,
         empty_rows: Tensor | None,
+        *,
+        embed: Embed = embed,
     ) -> Evaluated:
         """Evaluate the descriptor of every atom.
 
@@ -51,6 +54,7 @@ class Forward(Protocol):
             env: Environment rows of the edges.
             config: The model, its descriptor of this kind.
             empty_rows: (type, 4), -davg/dstd; None where davg is zero.
+            embed: Evaluates the embedding nets.
         """
         ...
 
@@ -155,11 +159,15 @@ class DescriptorPart:
             return env
         return env._replace(rows=env.rows * self._edge_mask(self.mask, batch))
 
-    def forward(self, views: Mapping[str, Tensor], batch: Batch) -> PartPass:
+    def forward(
+        self, views: Mapping[str, Tensor], batch: Batch, embed: Embed = embed
+    ) -> PartPass:
         """Evaluate the part; differentiable by the parameters ``views``."""
         env = self.environment(batch)
         own = part_views(views, self.prefix)
-        done = self.kind.forward(own, batch, env, self.config, self.empty_rows)
+        done = self.kind.forward(
+            own, batch, env, self.config, self.empty_rows, embed=embed
+        )
         return PartPass(env, done)
 
     def pull_back(

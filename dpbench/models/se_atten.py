@@ -24,7 +24,8 @@ from torch import Tensor
 
 from dpbench.kernels.batch import Batch
 from dpbench.kernels.contraction import moments, row_gradient
-from dpbench.kernels.embedding import embed
+from dpbench.kernels.embedding import Embed
+from dpbench.kernels.embedding import embed as embed_exactly
 from dpbench.kernels.environment import Environment
 from dpbench.kernels.layers import Layer, embed_value, net_value
 from dpbench.kernels.switch import switch_slope, switch_weight
@@ -54,6 +55,8 @@ def strip_forward(
     env: Environment,
     config: ModelConfig,
     empty_rows: Float[Tensor, "type 4"] | None,
+    *,
+    embed: Embed = embed_exactly,
 ) -> StripPass:
     """Evaluate the descriptor of every atom; arguments as for ``se_e2_a``."""
     options = _options(config)
@@ -62,8 +65,10 @@ def strip_forward(
     weight, slope = _weights(env, options)
     groups, features = list(groups_by_neighbour(batch)), []
     x = env.rows.new_zeros(len(batch.atype), 4, options.neuron[-1])
+    s = env.rows[:, 0].contiguous()
+    all_g, all_dg = embed(s, layers, options.activation_function)
     for group in groups:
-        g, dg = embed(env.rows[group.edges, 0], layers, options.activation_function)
+        g, dg = all_g[group.edges], all_dg[group.edges]
         centre = batch.atype[batch.edge_i[group.edges]]
         share = pairs[group.neighbour_type].index_select(0, centre)
         factor = torch.addcmul(share.new_ones(()), weight[group.edges], share)

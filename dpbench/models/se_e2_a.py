@@ -21,7 +21,8 @@ from torch import Tensor
 
 from dpbench.kernels.batch import Batch
 from dpbench.kernels.contraction import moments, row_gradient
-from dpbench.kernels.embedding import embed
+from dpbench.kernels.embedding import Embed
+from dpbench.kernels.embedding import embed as embed_exactly
 from dpbench.kernels.environment import Environment
 from dpbench.kernels.layers import Layer, embed_value
 from dpbench.models.config import ModelConfig, se_e2_a_options
@@ -49,6 +50,8 @@ def descriptor_forward(
     env: Environment,
     config: ModelConfig,
     empty_rows: Float[Tensor, "type 4"] | None,
+    *,
+    embed: Embed = embed_exactly,
 ) -> DescriptorPass:
     """Evaluate the descriptor of every atom.
 
@@ -58,6 +61,7 @@ def descriptor_forward(
         env: Environment rows of the edges.
         config: The model.
         empty_rows: R0 = -davg/dstd per centre type; None where davg is zero.
+        embed: Evaluates the embedding nets.
     """
     nets = [net.layers(views) for net in embedding_nets(config)]
     options = se_e2_a_options(config)

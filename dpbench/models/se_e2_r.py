@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 
 from dpbench.kernels.batch import Batch
-from dpbench.kernels.embedding import embed
+from dpbench.kernels.embedding import Embed
+from dpbench.kernels.embedding import embed as embed_exactly
 from dpbench.kernels.environment import Environment
 from dpbench.kernels.layers import embed_value
 from dpbench.models.config import ModelConfig, SeE2RConfig
@@ -46,6 +47,8 @@ def radial_forward(
     env: Environment,
     config: ModelConfig,
     empty_rows: Float[Tensor, "type 4"] | None,
+    *,
+    embed: Embed = embed_exactly,
 ) -> RadialPass:
     """Evaluate the descriptor of every atom; arguments as for ``se_e2_a``."""
     options = _options(config)

@@ -1,8 +1,9 @@
-"""The training seam: losses and gradients of a batch, by one of three engines.
+"""The training seam: losses and gradients of a batch, by one of four engines.
 
 ``table``     analytic passes; the embedding nets are tabulated anew each step
 ``exact``     the same passes with the embedding net evaluated at every edge
 ``autograd``  forces explicit, the loss differentiated by autograd: the reference
+``autograd-table``  the same with tabulated embedding nets, for models without passes
 
 The trainer never calls ``backward``. ``choose_engine`` takes the fastest that serves
 the model, and says why another one does not.
@@ -16,7 +17,9 @@ from torch import Tensor
 
 from dpbench.errors import ConfigError
 from dpbench.kernels.batch import Batch
-from dpbench.models.config import ModelConfig, SeE2AConfig
+from dpbench.kernels.embedding import Embed, embed, embed_by_table
+from dpbench.models.config import ModelConfig
+from dpbench.models.descriptors import no_fast_path
 from dpbench.models.edge_features import INTERVALS, TableFeatures
 from dpbench.models.exact_features import ExactFeatures
 from dpbench.models.four_pass import EdgeFeatures, FourPass, OutputWeights
@@ -44,7 +47,7 @@ __all__ = [
 ENGINE = "autograd"
 """Name of the reference engine, for records of runs that do not choose one."""
 
-EngineName = Literal["auto", "table", "exact", "autograd"]
+EngineName = Literal["auto", "table", "exact", "autograd", "autograd-table"]
 """Names of engines in a configuration."""
 
 
@@ -70,7 +73,7 @@ class Engine:
     """One way to get the gradient of a batch."""
 
     name: str
-    """``table``, ``exact`` or ``autograd``."""
+    """``table``, ``exact``, ``autograd`` or ``autograd-table``."""
     reason: str | None = None
     """Why a faster engine does not serve, where that was not the user's choice."""
     intervals: int = INTERVALS
@@ -93,8 +96,10 @@ class Engine:
             counts: Numbers of labels to divide by, where the batch is one rank's part
                 of a larger one; by default its own.
         """
-        if self.name == "autograd":
-            return losses_and_gradients(model, batch, prefactors, counts=counts)
+        if self._embed is not None:
+            return losses_and_gradients(
+                model, batch, prefactors, counts=counts, embed=self._embed
+            )
         with torch.no_grad():
             with_virial = prefactors.virial != 0
             passes = self._passes(model, batch, with_virial=with_virial)
@@ -106,17 +111,25 @@ class Engine:
         self, model: DeepPotential, batch: Batch, weights: OutputWeights
     ) -> Float[Tensor, " parameter"]:
         """Return the gradient of eps.E + v.F + T:Xi by all parameters."""
-        if self.name == "autograd":
-            return _vector_jacobian(model, batch, weights)
+        if self._embed is not None:
+            return _vector_jacobian(model, batch, weights, self._embed)
         with torch.no_grad():
             return self._passes(model, batch, with_virial=False).gradient(weights)
 
     def predict(self, model: DeepPotential, batch: Batch) -> Prediction:
         """Evaluate a batch as this engine sees it."""
-        if self.name == "autograd":
-            return model.energy_and_forces(batch)
+        if self._embed is not None:
+            with torch.no_grad():
+                views = model.parameters.views
+                return model.evaluate(views, batch, embed=self._embed)
         with torch.no_grad():
             return self._passes(model, batch, with_virial=True).prediction
+
+    @property
+    def _embed(self) -> Embed | None:
+        """What evaluates the embedding nets under autograd; None for the passes."""
+        found: dict[str, Embed] = {"autograd": embed, "autograd-table": embed_by_table}
+        return found.get(self.name)
 
     def _passes(
         self, model: DeepPotential, batch: Batch, *, with_virial: bool
@@ -131,15 +144,7 @@ class Engine:
 
 def unsupported(config: ModelConfig) -> str | None:
     """Say why the analytic engines do not serve a model; None if they do."""
-    descriptor = config.descriptor
-    if not isinstance(descriptor, SeE2AConfig):
-        return f"descriptor {descriptor.type} has no analytic passes yet"
-    fitting = config.fitting
-    if fitting.numb_fparam or fitting.numb_aparam:
-        return "frame or atom parameters have no analytic passes yet"
-    if config.pair_table is not None:
-        return "a pair table that is mixed in has no analytic passes yet"
-    return None
+    return no_fast_path(config)
 
 
 def choose_engine(
@@ -150,20 +155,19 @@ def choose_engine(
     Args:
         config: The model.
         name: ``auto`` takes the fastest that serves.
-        intervals: Pieces of each table.
+        intervals: Pieces of each table of the engine ``table``.
 
     Raises:
         ConfigError: If the engine that is asked for does not serve this model.
     """
     reason = unsupported(config)
     if name == "auto":
-        return (
-            Engine(name="autograd", reason=reason) if reason else Engine(name="table")
-        )
-    if name != "autograd" and reason is not None:
+        served = "table" if reason is None else "autograd-table"
+        return Engine(name=served, reason=reason, intervals=intervals)
+    if name in ("table", "exact") and reason is not None:
         raise ConfigError(
             f"engine = {name!r}: {reason}; expected a model that it serves. Leave the "
-            "engine out, or take 'autograd'."
+            "engine out, or take 'autograd' or 'autograd-table'."
         )
     return Engine(name=name, intervals=intervals)
 
@@ -174,13 +178,14 @@ def losses_and_gradients(
     prefactors: Prefactors,
     *,
     counts: LabelCounts | None = None,
+    embed: Embed = embed,
 ) -> StepResult:
     """Evaluate loss and gradient by autograd: the reference of the other engines."""
     flat = model.parameters.flat.detach().requires_grad_(True)
     with torch.enable_grad():
         views = model.parameters.unflatten(flat)
         with_virial = prefactors.virial != 0
-        prediction = model.evaluate(views, batch, with_virial=with_virial)
+        prediction = model.evaluate(views, batch, with_virial=with_virial, embed=embed)
         terms = loss_terms(prediction, batch, prefactors, counts=counts)
         gradient = torch.zeros_like(flat, requires_grad=False)
         if terms.loss.requires_grad:  # not so where every prefactor is zero
@@ -194,12 +199,14 @@ def losses(model: DeepPotential, batch: Batch, prefactors: Prefactors) -> LossTe
 
 
 def _vector_jacobian(
-    model: DeepPotential, batch: Batch, weights: OutputWeights
+    model: DeepPotential, batch: Batch, weights: OutputWeights, embed: Embed
 ) -> Float[Tensor, " parameter"]:
     flat = model.parameters.flat.detach().requires_grad_(True)
     with torch.enable_grad():
         views = model.parameters.unflatten(flat)
-        found = model.evaluate(views, batch, with_virial=weights.virial is not None)
+        found = model.evaluate(
+            views, batch, with_virial=weights.virial is not None, embed=embed
+        )
         total = (found.energy * weights.energy).sum()
         total = total + (found.force * weights.force).sum()
         if weights.virial is not None:

@@ -28,14 +28,14 @@ class TableMonitor:
 
     def is_due(self, done: int, steps: int) -> bool:
         """Say whether to compare after ``done`` steps."""
-        if self._engine.name != "table":
+        if not self._engine.name.endswith("table"):
             return False
         return done == 1 or done % self._every == 0 or done == steps
 
     def look(self, model: DeepPotential, batch: Batch, *, step: int) -> float:
         """Return the largest difference of a force component of a batch, eV/Å."""
         by_table = self._engine.predict(model, batch).force
-        exact = Engine(name="exact").predict(model, batch).force
+        exact = model.energy_and_forces(batch).force
         if not len(exact):
             return 0.0
         error = float((by_table - exact).abs().max())

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from dpbench.errors import ConfigError
+from dpbench.kernels.embedding import tabulated
 from dpbench.models.edge_features import TableFeatures
 from dpbench.models.four_pass import OutputWeights
 from dpbench.train.engine import Engine, LabelCounts, Prefactors, choose_engine
@@ -149,6 +150,17 @@ def test_an_engine_that_does_not_serve_is_an_error(monkeypatch):
     monkeypatch.setattr(
         "dpbench.train.engine.unsupported", lambda config: "no passes for it"
     )
-    assert choose_engine(model().config).reason == "no passes for it"
+    chosen = choose_engine(model().config)
+    assert (chosen.name, chosen.reason) == ("autograd-table", "no passes for it")
     with pytest.raises(ConfigError, match=r"engine = 'table': no passes for it"):
         choose_engine(model().config, "table")
+
+
+def test_tabulated_nets_under_autograd_give_the_same_gradient(monkeypatch):
+    monkeypatch.setattr(tabulated, "INTERVALS", 32)  # fewer than the edges
+    potential = model()
+    batch = batch_of(mixed(), potential)
+    expected = engine("autograd").losses_and_gradients(potential, batch, WEIGHTS)
+    found = engine("autograd-table").losses_and_gradients(potential, batch, WEIGHTS)
+    error = (found.gradient - expected.gradient).abs().max()
+    assert 0 < error < 1e-5 * expected.gradient.abs().max()
