@@ -6,11 +6,13 @@
 import ast
 import inspect
 import os
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import MISSING, Field, fields, is_dataclass
 from itertools import pairwise
 from pathlib import Path
+from types import UnionType
 from typing import Any, Literal, get_args, get_origin
 
 os.environ["COLUMNS"] = "88"  # help texts wrap alike on every terminal
@@ -80,7 +82,8 @@ def config_reference() -> str:
             if not is_section(f)
         ]
         if rows:
-            head = f"## `[{section}]`" if section else "## Top level"
+            closed = section if "]" in section else f"{section}]"
+            head = f"## `[{closed}`" if section else "## Top level"
             table = "| key | type | default | meaning |\n| --- | --- | --- | --- |\n"
             purpose = (inspect.getdoc(cls) or "").split("\n\n")[0].replace("``", "`")
             lines += [head, purpose, table + "\n".join(rows)]
@@ -108,22 +111,37 @@ def walk_config(section: str, cls: type) -> Iterator[tuple[str, type]]:
     """Yield (dotted table name, dataclass), outermost first."""
     yield section, cls
     for f in fields(cls):
-        if is_section(f):
-            name = f"{section}.{f.name}" if section else f.name
-            yield from walk_config(name, f.type)  # type: ignore[arg-type]
+        kinds = section_classes(f)
+        name = f"{section}.{f.name}" if section else f.name
+        for kind in kinds:
+            where = name if len(kinds) == 1 else f"{name}] type = {kind_name(kind)}"
+            yield from walk_config(where, kind)
+
+
+def section_classes(f: "Field[Any]") -> list[type]:
+    """Return the dataclasses that the field is built from: several for a union."""
+    kinds = get_args(f.type) if get_origin(f.type) is UnionType else (f.type,)
+    return [kind for kind in kinds if isinstance(kind, type) and is_dataclass(kind)]
+
+
+def kind_name(cls: type) -> str:
+    """Return the ``type`` that tells a dataclass of a union apart."""
+    (kind,) = (f.default for f in fields(cls) if f.name == "type")
+    return f'"{kind}"'
 
 
 def is_section(f: "Field[Any]") -> bool:
     """Say whether the field is a table of its own."""
-    return isinstance(f.type, type) and is_dataclass(f.type)
+    return bool(section_classes(f))
 
 
 def type_name(f: "Field[Any]") -> str:
     """Name the field's type as the code does, fit for a table cell."""
     if get_origin(f.type) is Literal:
         return "` or `".join(map(repr, get_args(f.type)))
-    name = f.type.__name__ if isinstance(f.type, type) else str(f.type)
-    return name.replace("typing.", "").replace("|", "or")
+    is_plain = isinstance(f.type, type) and not get_args(f.type)
+    name = f.type.__name__ if is_plain else str(f.type)  # type: ignore[union-attr]
+    return re.sub(r"(?:\w+\.)+(\w+)", r"\1", name).replace("|", "or")
 
 
 def default(f: "Field[Any]") -> str:
