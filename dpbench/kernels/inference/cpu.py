@@ -31,7 +31,7 @@ def place_atoms(coord, order, wrap, box, out):  # type: ignore[no-untyped-def]
     return bad
 
 
-@njit(cache=True, nogil=True, fastmath=_FAST)
+@njit(cache=True, nogil=True, fastmath=_FAST, error_model="numpy")
 def _near(view, a, bounds, edges, e):  # type: ignore[no-untyped-def]
     """Keep the neighbours of slot a that are within the cutoff; return the next edge.
 
@@ -66,7 +66,7 @@ def _near(view, a, bounds, edges, e):  # type: ignore[no-untyped-def]
     return e
 
 
-@njit(cache=True, nogil=True, fastmath=_FAST)
+@njit(cache=True, nogil=True, fastmath=_FAST, error_model="numpy")
 def _prepare(edges, span, normal, cut, piece):  # type: ignore[no-untyped-def]
     """Form environment rows and table places of the edges in ``span``.
 
@@ -74,8 +74,9 @@ def _prepare(edges, span, normal, cut, piece):  # type: ignore[no-untyped-def]
     lie above the table.
     """
     vec, rows, _, place = edges
-    rcut_smth, inverse_width, protection = cut
-    a0, a1, a2, a3, i0, i1, i2, i3 = normal
+    rcut_smth, inverse_width, protection = cut[0], cut[1], cut[2]
+    a0, a1, a2, a3 = normal[0], normal[1], normal[2], normal[3]
+    i0, i1, i2, i3 = normal[4], normal[5], normal[6], normal[7]
     lower, inverse_step, count, begin, line = piece
     above = 0
     for e in range(span[0], span[1]):
@@ -113,7 +114,7 @@ def _prepare(edges, span, normal, cut, piece):  # type: ignore[no-untyped-def]
     return above
 
 
-@njit(cache=True, nogil=True, fastmath=_FAST)
+@njit(cache=True, nogil=True, fastmath=_FAST, error_model="numpy")
 def _moments(coefficients, rows, place, span, moment):  # type: ignore[no-untyped-def]
     """Add sum_e R[e] (x) G(s[e]) to ``moment`` (4, channel); two edges at a time."""
     width = moment.shape[1]
@@ -145,7 +146,7 @@ def _moments(coefficients, rows, place, span, moment):  # type: ignore[no-untype
             moment[3, k] += r3 * g
 
 
-@njit(cache=True, nogil=True, fastmath=_FAST)
+@njit(cache=True, nogil=True, fastmath=_FAST, error_model="numpy")
 def _contract(moment, axis, out):  # type: ignore[no-untyped-def]
     """Write D_ac = X_a . X_c for a < axis, c >= a, row by row: D is symmetric there."""
     channels = moment.shape[1]
@@ -159,7 +160,7 @@ def _contract(moment, axis, out):  # type: ignore[no-untyped-def]
         at += channels - a
 
 
-@njit(cache=True, nogil=True, fastmath=_FAST)
+@njit(cache=True, nogil=True, fastmath=_FAST, error_model="numpy")
 def _contract_adjoint(moment, axis, grad, out):  # type: ignore[no-untyped-def]
     """Write dE/dX to ``out`` from dE/dD, both as ``_contract`` has them."""
     channels = moment.shape[1]
@@ -188,7 +189,7 @@ def _contract_adjoint(moment, axis, grad, out):  # type: ignore[no-untyped-def]
         at += channels - a
 
 
-@njit(cache=True, nogil=True, fastmath=_FAST)
+@njit(cache=True, nogil=True, fastmath=_FAST, error_model="numpy")
 def _forward_atom(b, centre, model, edges, out):  # type: ignore[no-untyped-def]
     """Turn the kept edges of atom b of a block into its moments and descriptor."""
     coefficients, sel, is_seen, padding, normal, cut, pieces, scale, axis = model
@@ -219,7 +220,7 @@ def _forward_atom(b, centre, model, edges, out):  # type: ignore[no-untyped-def]
     _contract(m[:, :channels], axis, descriptor[b])
 
 
-@njit(cache=True, nogil=True, fastmath=_FAST)
+@njit(cache=True, nogil=True, fastmath=_FAST, error_model="numpy")
 def forward_listed(view, slots, model, edges, out):  # type: ignore[no-untyped-def]
     """Write moments and descriptors of the atoms in ``slots`` from a neighbour list.
 
@@ -236,7 +237,7 @@ def forward_listed(view, slots, model, edges, out):  # type: ignore[no-untyped-d
         _forward_atom(b, centre, model, edges, out)
 
 
-@njit(cache=True, nogil=True, fastmath=_FAST)
+@njit(cache=True, nogil=True, fastmath=_FAST, error_model="numpy")
 def forward_given(view, slots, model, edges, out):  # type: ignore[no-untyped-def]
     """Write moments and descriptors of the atoms in ``slots`` from edge vectors."""
     edge_vec, neighbour, row_offset = view
@@ -264,7 +265,7 @@ def forward_given(view, slots, model, edges, out):  # type: ignore[no-untyped-de
         _forward_atom(b, centre, model, edges, out)
 
 
-@njit(cache=True, nogil=True, fastmath=_FAST)
+@njit(cache=True, nogil=True, fastmath=_FAST, error_model="numpy")
 def _row_gradient(coefficients, rows, place, e, x):  # type: ignore[no-untyped-def]
     """Return dE/dR of an edge; G'(s) still lacks the factor 1 / step."""
     width = x.shape[1]
@@ -288,7 +289,7 @@ def _row_gradient(coefficients, rows, place, e, x):  # type: ignore[no-untyped-d
     return p0, p1, p2, p3, q
 
 
-@njit(cache=True, nogil=True, fastmath=_FAST)
+@njit(cache=True, nogil=True, fastmath=_FAST, error_model="numpy")
 def backward(slots, model, edges, state, out):  # type: ignore[no-untyped-def]
     """Add forces and virials of the atoms in ``slots`` from dE/dD.
 

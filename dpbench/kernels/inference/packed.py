@@ -54,11 +54,13 @@ def pack(state: PotentialState) -> PackedModel:
                 np.array(state.sel, dtype=np.int64),
                 state.is_seen,
                 padding[c] if empty.any() else padding[c, :0],
-                (*map(float, state.davg[c]), *map(float, 1 / state.dstd[c])),
-                (
-                    float(state.rcut_smth),
-                    1 / (state.rcut - state.rcut_smth),
-                    float(state.protection),
+                np.concatenate([state.davg[c], 1 / state.dstd[c]]),
+                np.array(
+                    [
+                        state.rcut_smth,
+                        1 / (state.rcut - state.rcut_smth),
+                        state.protection,
+                    ]
                 ),
                 _pieces(state, c),
                 np.array([1 / sum(state.sel)], dtype=dtype),
