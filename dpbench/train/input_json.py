@@ -93,7 +93,7 @@ def from_input_json(data: Mapping[str, Any], *, where: str) -> InputJson:
         "model": model,
         "learning_rate": _learning_rate(reader, top["learning_rate"]),
         "loss": reader.values(top.get("loss") or {}, keys.LOSS, "loss"),
-        "optimiser": optimiser,
+        "optimiser": optimiser | {"type": "adam"},
         "training": training | {"precision": precision},
     }
     return InputJson(

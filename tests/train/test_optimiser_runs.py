@@ -26,6 +26,15 @@ METHODS = {
     "kalman": {"type": "kalman", "kalman_block": 64},
 }
 
+EACH = [
+    pytest.param(
+        name,
+        marks=[] if name in ("soap-average", "kalman") else [pytest.mark.slow],
+    )
+    for name in METHODS
+]
+"""Every method; the two that hold most machinery at once run always."""
+
 
 @pytest.fixture(autouse=True)
 def undrawn(monkeypatch) -> None:
@@ -45,7 +54,7 @@ def run(workspace, tmp_path):
     return start
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", EACH)
 def test_every_optimiser_lowers_the_errors(run, method):
     listener = Listener()
     run(method, progress=listener, steps=60, validation_every=10)
@@ -53,7 +62,7 @@ def test_every_optimiser_lowers_the_errors(run, method):
     assert last.rmse_f_validation < first.rmse_f_validation
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", EACH)
 def test_every_optimiser_is_gone_on_with_bitwise(run, workspace, tmp_path, method):
     straight = run(method, "straight")
     stopped = run(method, "stopped", progress=Listener(7, interrupt))
@@ -64,7 +73,7 @@ def test_every_optimiser_is_gone_on_with_bitwise(run, workspace, tmp_path, metho
     assert torch.equal(models[0].parameters.flat, models[1].parameters.flat)
 
 
-@pytest.mark.parametrize("method", ["average", "schedule-free"])
+@pytest.mark.parametrize("method", ["soap-average", "schedule-free"])
 def test_the_average_is_validated_and_written_and_both_are_kept(run, method):
     report = run(method, refit_bias=False)
     path = checkpoints(report.run_folder)[-1]
@@ -76,7 +85,7 @@ def test_the_average_is_validated_and_written_and_both_are_kept(run, method):
     assert not torch.equal(written, found.model.parameters.flat)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", EACH)
 def test_one_flipped_bit_anywhere_in_the_optimiser_is_noticed(run, method):
     path = checkpoints(run(method).run_folder)[-1]
     payload = torch.load(path, weights_only=True)
@@ -118,6 +127,6 @@ def test_a_checkpoint_of_another_optimiser_is_not_taken_over(run):
 
     found = load_checkpoint(checkpoints(run("soap").run_folder)[-1])
     parameters = found.model.parameters
-    adam = make_optimiser(parameters, OptimiserConfig())
+    adam = make_optimiser(parameters, OptimiserConfig(type="adam"))
     with pytest.raises(TrainingError, match="its optimiser is soap"):
         adam.restore(found.optimiser)

@@ -96,7 +96,7 @@ def test_a_state_is_a_copy(options):
 
 
 def test_state_of_another_optimiser_is_refused():
-    adam = make_optimiser(parameters(), OptimiserConfig())
+    adam = make_optimiser(parameters(), OptimiserConfig(type="adam"))
     soap = make_optimiser(parameters(), OptimiserConfig(type="soap"))
     with pytest.raises(TrainingError, match="its optimiser is soap, expected adam"):
         adam.restore(soap.state())
@@ -147,7 +147,7 @@ def test_soap_with_fixed_bases_is_adam_in_turned_coordinates():
     left, right = (state[f"fitting.0.1.w.{s}.basis"] for s in ("left", "right"))
     weight = at.unflatten(start)["fitting.0.1.w"]
     turned = (left.T @ weight @ right).flatten().contiguous()
-    adam = Adam(turned, config)
+    adam = Adam(turned, OptimiserConfig(beta1=0.95, beta2=0.95))
     for gradient in gradients(10, seed=2):
         soap.step(gradient, learning_rate=0.05)
         own = at.unflatten(gradient)["fitting.0.1.w"]
@@ -230,7 +230,7 @@ def test_schedule_free_solution_is_the_mean_of_its_iterates():
 
 def test_average_forgets_its_start_and_follows_the_weights():
     at = parameters()
-    averaged = make_optimiser(at, OptimiserConfig(average=0.5))
+    averaged = make_optimiser(at, OptimiserConfig(type="adam", average=0.5))
     assert isinstance(averaged, Averaged)
     expected = at.flat.clone()
     for count, gradient in enumerate(gradients(5), start=1):

@@ -53,7 +53,7 @@ class Adam:
             (self._mean, self._square),
             count=self._count,
             learning_rate=learning_rate,
-            betas=config.betas,
+            betas=config.betas(self.name),
             epsilon=config.epsilon,
         )
 

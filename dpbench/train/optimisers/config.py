@@ -16,7 +16,7 @@ MOST_BLOCK = 1280
 class OptimiserConfig:
     """How gradients become steps; see [optimisers](optimisers.md)."""
 
-    type: OptimiserName = "adam"
+    type: OptimiserName = "soap"
     """The method. ``kalman`` filters measurements rather than following a gradient."""
 
     beta1: float | None = None
@@ -71,8 +71,9 @@ class OptimiserConfig:
 
     def __post_init__(self) -> None:
         """Check the ranges in which the methods are defined."""
-        if not all(0 <= beta < 1 for beta in self.betas):
-            raise ConfigError(f"beta1, beta2 = {self.betas} not in [0, 1).")
+        betas = self.betas(self.type)
+        if not all(0 <= beta < 1 for beta in betas):
+            raise ConfigError(f"beta1, beta2 = {betas} not in [0, 1).")
         if not self.epsilon > 0:
             raise ConfigError(f"epsilon = {self.epsilon} must be positive.")
         if self.gradient_max_norm is not None and not self.gradient_max_norm > 0:
@@ -104,10 +105,13 @@ class OptimiserConfig:
                 "choose another optimiser.type."
             )
 
-    @property
-    def betas(self) -> tuple[float, float]:
-        """Decays of the means of gradients and of their squares."""
-        first, second = (0.95, 0.95) if self.type == "soap" else (0.9, 0.999)
+    def betas(self, name: str) -> tuple[float, float]:
+        """Return the decays of the means of gradients and of their squares.
+
+        Args:
+            name: The method that asks: what is left open follows it.
+        """
+        first, second = (0.95, 0.95) if name == "soap" else (0.9, 0.999)
         return (
             first if self.beta1 is None else self.beta1,
             second if self.beta2 is None else self.beta2,

@@ -50,7 +50,7 @@ class ScheduleFree:
     ) -> None:
         """Move z against ``gradient``, x towards z, and y between them."""
         config = self._config
-        mixing, decay = config.betas
+        mixing, decay = config.betas(self.name)
         gradient = clipped(gradient, config.gradient_max_norm)
         self._count += 1
         self._square.mul_(decay).addcmul_(gradient, gradient, value=1 - decay)

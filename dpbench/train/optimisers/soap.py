@@ -90,7 +90,7 @@ class Soap:
             (self._mean, self._square),
             count=self._count - bool(self._sides),
             learning_rate=learning_rate,
-            betas=config.betas,
+            betas=config.betas(self.name),
             epsilon=config.epsilon,
         )
         directions = self._flat.unflatten(self._direction)
