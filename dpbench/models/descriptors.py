@@ -7,7 +7,7 @@ the way back is its own affair.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol, final
+from typing import Any, NamedTuple, Protocol, final, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -24,6 +24,7 @@ from dpbench.models.statistics import ModelStatistics, pair_mask
 from dpbench.shapes import Float
 
 
+@runtime_checkable
 class Evaluated(Protocol):
     """A descriptor evaluated forward."""
 
@@ -33,6 +34,7 @@ class Evaluated(Protocol):
         ...
 
 
+@runtime_checkable
 class Forward(Protocol):
     """From edges to D."""
 
