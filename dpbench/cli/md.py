@@ -134,9 +134,8 @@ def md_command(
 
     command = ("dpbench", *sys.argv[1:])
     progress = None if context.is_quiet else _progress
-    given = {
-        name: value for name, value in options.items() if value not in (None, False)
-    }
+    # 0 is a value, and equal to False.
+    given = {n: v for n, v in options.items() if v is not None and v is not False}
     with stop_on_interrupt() as should_stop:
         if restart is not None:
             report = go_on(

@@ -130,7 +130,8 @@ def read_restart(path: Path) -> Restart:
         SimulationError: If it is missing, damaged or of a newer format.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
+        content = io.BytesIO(path.read_bytes())
+        with np.load(content, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         header = json.loads(str(arrays.pop("header")))
         newer = header["format"] > FORMAT

@@ -171,7 +171,11 @@ def go_on(
     restart.resume(dynamics)
     digest = _digest_of(restart, config)
     outputs = open_outputs(config, out, state)
-    outputs.cut(restart.header["positions"])
+    try:
+        outputs.cut(restart.header["positions"])
+    except SimulationError:
+        outputs.close()
+        raise
     return _go(
         dynamics,
         config,
