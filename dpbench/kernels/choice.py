@@ -65,6 +65,9 @@ FAMILIES: dict[str, tuple[Variant, ...]] = {
             name="numba", module="dpbench.kernels.inference.compiled", devices=("cpu",)
         ),
         Variant(
+            name="triton", module="dpbench.kernels.gpu.inference", devices=("cuda",)
+        ),
+        Variant(
             name="reference",
             module="dpbench.kernels.inference.reference",
             devices=_BOTH,

@@ -24,3 +24,8 @@ def edge_block() -> int:
 def flat_block() -> int:
     """Return how many numbers a program of an elementwise pass takes."""
     return 4096 if is_interpreting() else 512
+
+
+def bin_block() -> int:
+    """Return how many atoms of a bin a program looks at, at once."""
+    return 64 if is_interpreting() else 32
