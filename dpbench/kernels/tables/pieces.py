@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -48,6 +49,8 @@ class Tables:
     """c[n]; channels beyond ``width`` are zero."""
     width: int
     """Channels of the nets."""
+    ways: Any = None
+    """What the variant that made the table keeps of the nets for its adjoint."""
 
     @property
     def grid(self) -> Grid:

@@ -64,6 +64,8 @@ def tables_adjoint(
     activation: str,
     grid: Grid,
     coefficient_gradient: Float[Tensor, "row 6 channel"],
+    *,
+    tables: Tables | None = None,
 ) -> list[list[Layer]]:
     """Turn the gradient by a table's coefficients into that by the nets' parameters.
 
@@ -73,6 +75,7 @@ def tables_adjoint(
         grid: As given to ``make_tables``.
         coefficient_gradient: Shaped as the table's coefficients; the rows of the lines
             beyond the ends may be left out.
+        tables: The table made of the same nets; other variants save work by it.
 
     Returns:
         Gradients in the place of the parameters, in their precision.
