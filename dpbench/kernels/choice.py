@@ -46,6 +46,9 @@ _BOTH = ("cpu", "cuda")
 
 FAMILIES: dict[str, tuple[Variant, ...]] = {
     "tables": (
+        Variant(
+            name="numba", module="dpbench.kernels.tables.compiled", devices=("cpu",)
+        ),
         Variant(name="triton", module="dpbench.kernels.gpu.tables", devices=("cuda",)),
         Variant(
             name="reference", module="dpbench.kernels.tables.reference", devices=_BOTH
