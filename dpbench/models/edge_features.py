@@ -299,7 +299,8 @@ class TableFeatures:
         if self._padding is not None:
             self._padding.add_adjoint(scaled, by_piece)
         found = self._makers.tables_adjoint(
-            self._layers, self._activation, self._grid, by_piece
+            *(self._layers, self._activation, self._grid, by_piece),
+            tables=self._tables,
         )
         for net, layers in zip(self._nets, found, strict=True):
             for target, layer in zip(net.layers(gradient.views), layers, strict=True):

@@ -35,6 +35,8 @@ def tables_adjoint(
     activation: str,
     grid: Grid,
     coefficient_gradient: Float[Tensor, "row 6 channel"],
+    *,
+    tables: Tables | None = None,
 ) -> list[list[Layer]]:
     """Turn the gradient by a table into that by the nets; see the reference."""
     if not is_served(activation):
