@@ -43,6 +43,10 @@ COMMANDS = {
         "dpbench.cli.evaluate:evaluate_command",
         "Measure a model: accuracy, stability and speed.",
     ),
+    "bench": (
+        "dpbench.cli.bench:bench_group",
+        "Measure dpbench itself: its kernels beside this machine's peak.",
+    ),
     "leaderboard": (
         "dpbench.cli.leaderboard:leaderboard_command",
         "Write the leaderboard of all filed results.",

@@ -16,14 +16,15 @@ from dpbench.kernels.roofline import (
     training_step,
 )
 from dpbench.models.config import ModelConfig, SeE2AConfig
+from dpbench.models.edge_features import INTERVALS
 from dpbench.models.parameters import DTYPES
 from dpbench.models.potential import DeepPotential
 
 PEAK_SECONDS = 0.05
 """Time for each of the two products that are measured at the end of a run."""
 
-KNOTS_PER_NET = 1024
-"""Knots of an embedding net that a tabulating engine evaluates in a step."""
+TABULATING = ("table", "autograd-table")
+"""Engines that evaluate the embedding nets at knots only."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -99,19 +100,19 @@ def reached(
     Args:
         model: The model.
         tally: The batches of the session.
-        engine: Name of the training engine; ``table`` tabulates the embedding.
+        engine: Name of the training engine.
         seconds: Time of the session, s.
 
     Returns:
         Plain JSON values; empty where nothing can be said.
     """
-    is_tabulated = engine == "table"
+    is_tabulated = engine in TABULATING
     shape = step_shape(
         model.config,
         atoms=tally.atoms / max(tally.steps, 1),
         edges=tally.edges / max(tally.steps, 1),
         parameters=model.parameters.flat.numel(),
-        knots_per_net=KNOTS_PER_NET if is_tabulated else 0,
+        knots_per_net=INTERVALS + 1 if is_tabulated else 0,
     )
     if shape is None or not tally.steps or seconds <= 0:
         return {}
@@ -139,8 +140,9 @@ def reached(
 
 def words(found: dict[str, Any]) -> str:
     """Put what ``reached`` returns into a line."""
+    percent = 100 * found["fraction_of_peak"]
     return (
         f"{found['flops_per_step'] / 1e9:.3g} GFLOP a step, "
-        f"{found['gflop_s']:.3g} GFLOP/s: {100 * found['fraction_of_peak']:.2g} % of the "
+        f"{found['gflop_s']:.3g} GFLOP/s: {percent:.2g} % of the "
         f"{found['peak_gflop_s']:.0f} GFLOP/s that matrix products reach here"
     )

@@ -7,6 +7,7 @@ from dpbench.kernels.roofline import (
     EmbeddingShape,
     Peak,
     StepShape,
+    fused_passes,
     md_step,
     measure_peak,
     total,
@@ -158,3 +159,13 @@ def test_memory_is_measured_as_bytes_read_and_written(monkeypatch):
     assert peak.copy_gb_s is not None
     assert peak.triad_gb_s is not None
     assert peak.gb_s == max(peak.copy_gb_s, peak.triad_gb_s) > 0
+
+
+def test_the_passes_one_by_one_are_those_of_a_step():
+    shape = water(1024)
+    parts = fused_passes(shape)
+    step = by_kernel(training_step(shape, tabulated=True))
+    whole = total([step["tables"], step["passes"]])
+    assert list(parts) == ["P1", "P2", "P3", "P4"]
+    assert sum(work.flops for work in parts.values()) == pytest.approx(whole.flops)
+    assert sum(work.bytes for work in parts.values()) == pytest.approx(whole.bytes)

@@ -181,6 +181,25 @@ def training_step(shape: StepShape, *, tabulated: bool) -> tuple[Work, ...]:
     return tuple(works)
 
 
+def fused_passes(shape: StepShape) -> dict[str, Work]:
+    """Count the passes over edges of a training step one by one, tables included.
+
+    Returns:
+        The work of ``P1`` moments, ``P2`` edge gradient, ``P3`` tangent moments and
+        ``P4`` adjoint; together they are ``tables`` and ``passes`` of a step.
+    """
+    parts = {
+        "P1": (TABLE_VALUE, _moments),
+        "P2": (TABLE_SLOPE, _edge_gradient),
+        "P3": (TABLE_SLOPE, _tangent),
+        "P4": (TABLE_ADJOINT, _adjoint),
+    }
+    return {
+        name: total([_tables(shape, [table]), _passes(shape, [flops])], name)
+        for name, (table, flops) in parts.items()
+    }
+
+
 def total(works: Sequence[Work], kernel: str = "step") -> Work:
     """Add up the work of several kernels."""
     return Work(

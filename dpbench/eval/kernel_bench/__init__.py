@@ -1,0 +1,1 @@
+"""How fast each kernel runs here, beside its reference and what the machine can do."""
