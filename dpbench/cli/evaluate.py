@@ -53,6 +53,13 @@ if TYPE_CHECKING:
     type=click.Choice(["float64", "float32"]),
     help="Default: that of the model.",
 )
+@click.option(
+    "--sel-overflow",
+    type=click.Choice(["error", "deepmd", "deepmd-tf"]),
+    help="More neighbours than the model's sel: stop, or drop the farthest as "
+    "DeePMD-kit does (deepmd-tf: as its TensorFlow backend does). Default: what the "
+    "model's training did; it stops unless told otherwise.",
+)
 @click.option("--device", help="cpu, cuda or cuda:N. Default: cuda if there is one.")
 @click.option(
     "--temperature",
@@ -92,6 +99,7 @@ def evaluate_command(context: Context, /, **options: Any) -> None:
             mode=options["mode"],
             backend=options["backend"],
             precision=options["precision"],
+            sel_overflow=options["sel_overflow"],
             device=options["device"] or _default_device(),
             temperature=options["temperature"],
             name=options["name"],

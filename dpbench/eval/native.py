@@ -86,8 +86,11 @@ class NativeEvaluator(AbstractEvaluator):
         )
 
     def kernels(self) -> dict[str, str]:
-        """Name what reads the embedding, and the kernels that have run so far."""
-        return {"embedding": way_of(self.model)} | kernels_in_use()
+        """Name what reads the embedding, what kernels ran, what was dropped."""
+        found = {"embedding": way_of(self.model)} | kernels_in_use()
+        if self.overflow != "error":
+            found["sel_overflow"] = self.overflow
+        return found
 
     def list_builds(self, calculator: Any) -> int | None:
         """Neighbour lists that a calculator has built."""

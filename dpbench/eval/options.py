@@ -6,6 +6,7 @@ from typing import Literal
 from dpbench.errors import EvaluationError
 from dpbench.eval.stability import StabilitySettings
 from dpbench.eval.throughput import ThroughputSettings
+from dpbench.models.sel import SelOverflow
 
 Mode = Literal["smoke", "standard", "full"]
 
@@ -48,6 +49,9 @@ class Options:
     """The model's name in tables; None: its file's, or its run's."""
     split: str | None = None
     """Split whose parts are meant, by name or digest; None: the training's own."""
+    sel_overflow: SelOverflow | None = None
+    """What to do with more neighbours than the model's ``sel``; None: what its training
+    did."""
     command: tuple[str, ...] = ()
     """What the user typed, for the record."""
 

@@ -94,7 +94,7 @@ def evaluate(
     model, provenance = load_potential(model_path)
     facts = model_facts(model, model_path, provenance, name=options.name)
     precision = options.precision or model.config.precision
-    overflow = overflow_of(provenance)
+    overflow = options.sel_overflow or overflow_of(provenance)
     evaluator = NativeEvaluator(
         model.to(options.device, getattr(torch, precision)),
         device=options.device,
