@@ -196,8 +196,7 @@ class DeviceEvaluator(AbstractEvaluator):
             edges = _Edges(model, listed, coord.contiguous(), cells, self._frame)
             x, empty, extended = edges.moments()
             by_row = _through_nets(model, listed, x, empty)
-            grad, by_atom = edges.gradient(x)
-            force = _gather(grad, listed)
+            force, by_atom = edges.gather(edges.gradient(x))
             atom_energy = torch.empty_like(by_row)
             atom_energy[listed.atom_of] = by_row
             crowded = (empty < 0).any(dim=1).sum()
@@ -287,7 +286,7 @@ class _Edges:
         cells: Tensor,
         frame: Tensor,
     ) -> None:
-        self._model, self._listed = model, listed
+        self._model, self._listed, self._frame = model, listed, frame
         state, width = model.state, model.arrays[-1].shape[2]
         self._arrays = (
             *(coord, cells, listed.atom_of, frame[listed.atom_of]),
@@ -301,6 +300,7 @@ class _Edges:
             "WIDTH": width,
             "LANES": launch.power_of_two(width),
             "BLOCK": launch.edge_block(),
+            "num_warps": launch.EDGE_WARPS,
             "RCUT": state.rcut,
             "RCUT_SMTH": state.rcut_smth,
             "PROTECTION": state.protection,
@@ -322,18 +322,37 @@ class _Edges:
             )
         return x, self._model.sel + counts, extended
 
-    def gradient(self, grad_x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return g of each edge, and each atom's share of the virial."""
+    def gradient(self, grad_x: Tensor) -> Tensor:
+        """Return g of each edge."""
         from dpbench.kernels.gpu.programs import moving
 
         nrows = len(self._listed.atom_of)
         grad = grad_x.new_empty(len(self._listed.neighbour), 3)
-        virial = torch.zeros(nrows, 9, dtype=torch.float64, device=grad.device)
         if nrows:
             moving.moving_gradient[(nrows,)](
-                *(*self._arrays, grad_x, grad, virial), **self._sizes
+                *(*self._arrays, grad_x, grad), **self._sizes
             )
-        return grad, virial
+        return grad
+
+    def gather(self, grad: Tensor) -> tuple[Tensor, Tensor]:
+        """Return forces, and each atom's share of the virial."""
+        from dpbench.kernels.gpu.programs import moving
+
+        listed, natoms = self._listed, len(self._listed.row_of)
+        force, virial = (
+            torch.zeros(natoms, columns, dtype=torch.float64, device=grad.device)
+            for columns in (3, 9)
+        )
+        if natoms:
+            moving.gather_forces[(natoms,)](
+                *(*self._arrays[:2], self._frame, listed.neighbour, listed.image),
+                *(listed.row_of, listed.row_offset, listed.incoming),
+                *(listed.incoming_offset, grad, force, virial, natoms),
+                NTYPES=len(listed.row_offset),
+                BLOCK=launch.line_block(),
+                num_warps=1,
+            )
+        return force, virial
 
 
 def _through_nets(
@@ -358,21 +377,3 @@ def _through_nets(
             energy[rows] = found.double() + model.bias[centre]
             part.copy_(gram_adjoint(grad, part, axis=state.axis, scale=scale))
     return energy
-
-
-def _gather(grad: Tensor, listed: DeviceList) -> Float64[Tensor, "atom 3"]:
-    """Return forces: what an atom's own edges pull, less what pulls at it."""
-    from dpbench.kernels.gpu.programs import assembly
-
-    natoms = len(listed.row_of)
-    force = torch.zeros(natoms, 3, dtype=torch.float64, device=grad.device)
-    if natoms:
-        assembly.assemble[(natoms,)](
-            *(grad, grad, listed.row_of, listed.row_offset, listed.incoming),
-            *(listed.incoming_offset, force, force),
-            nrows=natoms,
-            NTYPES=len(listed.row_offset),
-            BLOCK=64,
-            WITH_VIRIAL=False,
-        )
-    return force

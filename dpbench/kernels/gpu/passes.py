@@ -64,7 +64,8 @@ def prepare_on_device(
             RCUT=normal.rcut,
             RCUT_SMTH=normal.rcut_smth,
             PROTECTION=normal.protection,
-            BLOCK=64,
+            BLOCK=launch.line_block(),
+            num_warps=1,
         )
     return edges, outside.sum()
 
@@ -161,8 +162,9 @@ def assemble_along(
             *(along.incoming, along.incoming_offset, force, by_atom),
             nrows=len(layout.row_type),
             NTYPES=len(layout.row_offset),
-            BLOCK=64,
+            BLOCK=launch.line_block(),
             WITH_VIRIAL=virial,
+            num_warps=1,
         )
     return force, by_atom
 
@@ -220,6 +222,7 @@ def adjoint_along(
         WIDTH=width,
         LANES=lanes,
         BLOCK=launch.edge_block(),
+        num_warps=launch.EDGE_WARPS,
     )
     programs.add_runs[(intervals,)](
         *(partial, runs.offset, out),
@@ -265,6 +268,7 @@ def _sizes(layout: Layout, tables: Tables) -> dict[str, int]:
         "WIDTH": width,
         "LANES": launch.power_of_two(width),
         "BLOCK": launch.edge_block(),
+        "num_warps": launch.EDGE_WARPS,
     }
 
 

@@ -27,12 +27,12 @@ def assemble(
         for block in range(start, stop, BLOCK):
             edge = block + tl.arange(0, BLOCK)
             keep = edge < stop
-            gx, gy, gz = _load_wide(grad, edge, keep)
+            gx, gy, gz = load_wide(grad, edge, keep)
             fx += gx
             fy += gy
             fz += gz
             if WITH_VIRIAL:
-                dx, dy, dz = _load_wide(vec, edge, keep)
+                dx, dy, dz = load_wide(vec, edge, keep)
                 x0, x1, x2 = x0 - dx * gx, x1 - dx * gy, x2 - dx * gz
                 y0, y1, y2 = y0 - dy * gx, y1 - dy * gy, y2 - dy * gz
                 z0, z1, z2 = z0 - dz * gx, z1 - dz * gy, z2 - dz * gz
@@ -42,25 +42,27 @@ def assemble(
         slot = block + tl.arange(0, BLOCK)
         keep = slot < stop
         edge = tl.load(incoming + slot, mask=keep, other=0).to(tl.int64)
-        gx, gy, gz = _load_wide(grad, edge, keep)
+        gx, gy, gz = load_wide(grad, edge, keep)
         fx -= gx
         fy -= gy
         fz -= gz
-    _store_sums(force + atom * 3, fx, fy, fz)
+    store_sums(force + atom * 3, fx, fy, fz)
     if WITH_VIRIAL:
-        _store_sums(virial + atom * 9, x0, x1, x2)
-        _store_sums(virial + atom * 9 + 3, y0, y1, y2)
-        _store_sums(virial + atom * 9 + 6, z0, z1, z2)
+        store_sums(virial + atom * 9, x0, x1, x2)
+        store_sums(virial + atom * 9 + 3, y0, y1, y2)
+        store_sums(virial + atom * 9 + 6, z0, z1, z2)
 
 
 @triton.jit
-def _load_wide(array, index, keep):
+def load_wide(array, index, keep):
+    """Return the three columns of rows of an (n, 3) array, in float64."""
     a, b, c = load_triple(array, index, keep)
     return a.to(tl.float64), b.to(tl.float64), c.to(tl.float64)
 
 
 @triton.jit
-def _store_sums(to, a, b, c):
+def store_sums(to, a, b, c):
+    """Write the sums of three blocks behind each other."""
     tl.store(to, tl.sum(a, axis=0))
     tl.store(to + 1, tl.sum(b, axis=0))
     tl.store(to + 2, tl.sum(c, axis=0))

@@ -9,6 +9,7 @@ cutoff counts as an empty slot, which has the same row.
 import triton
 import triton.language as tl
 
+from dpbench.kernels.gpu.programs.assembly import load_wide, store_sums
 from dpbench.kernels.gpu.programs.lookup import (
     load_constants,
     load_triple,
@@ -108,12 +109,12 @@ def _store_moments(to, m0, m1, m2, m3, keep, WIDTH: tl.constexpr):
 @triton.jit
 def moving_gradient(
     coord, box, atom_of, replica_of, neighbour, image, row_offset, row_type, net_of,
-    davg, inverse_std, mask, lower, step, first, coefficients, grad_x, out, virial,
+    davg, inverse_std, mask, lower, step, first, coefficients, grad_x, out,
     nrows, NTYPES: tl.constexpr, NETS: tl.constexpr, WIDTH: tl.constexpr,
     LANES: tl.constexpr, BLOCK: tl.constexpr,
     RCUT: tl.constexpr, RCUT_SMTH: tl.constexpr, PROTECTION: tl.constexpr,
 ):  # fmt: skip
-    """Write g_e of the edges of one row, and the row's part of -sum d (x) g."""
+    """Write g_e of the edges of one row; zero beyond the cutoff."""
     row = tl.program_id(0).to(tl.int64)
     own = coord + tl.load(atom_of + row) * 3
     cell = box + tl.load(replica_of + row) * 9
@@ -121,10 +122,7 @@ def moving_gradient(
     channel = tl.arange(0, LANES)
     kind = coefficients.dtype.element_ty
     source = grad_x + row * (4 * WIDTH) + channel
-    zero = tl.zeros((BLOCK,), tl.float64)
-    x0, x1, x2, y0, y1, y2, z0, z1, z2 = (
-        zero, zero, zero, zero, zero, zero, zero, zero, zero,
-    )  # fmt: skip
+    zero = tl.zeros((BLOCK,), kind)
     for t in range(NTYPES):
         net = tl.load(net_of + centre * NTYPES + t)
         weight = tl.load(mask + centre * NTYPES + t)
@@ -136,7 +134,7 @@ def moving_gradient(
             dx, dy, dz = edge_vectors(coord, cell, own, neighbour, image, edge, keep)
             r = tl.sqrt(dx * dx + dy * dy + dz * dz)
             near = keep & (1 - (r >= RCUT).to(tl.int32)).to(tl.int1)
-            gx, gy, gz = zero.to(kind), zero.to(kind), zero.to(kind)
+            gx, gy, gz = zero, zero, zero
             if tl.max(near.to(tl.int32), axis=0) > 0:
                 gx, gy, gz = _pull_block(
                     dx.to(kind), dy.to(kind), dz.to(kind), r.to(kind), near, weight,
@@ -146,14 +144,6 @@ def moving_gradient(
             tl.store(out + edge * 3, gx, mask=keep)
             tl.store(out + edge * 3 + 1, gy, mask=keep)
             tl.store(out + edge * 3 + 2, gz, mask=keep)
-            gx, gy, gz = gx.to(tl.float64), gy.to(tl.float64), gz.to(tl.float64)
-            x0, x1, x2 = x0 - dx * gx, x1 - dx * gy, x2 - dx * gz
-            y0, y1, y2 = y0 - dy * gx, y1 - dy * gy, y2 - dy * gz
-            z0, z1, z2 = z0 - dz * gx, z1 - dz * gy, z2 - dz * gz
-    to = virial + tl.load(atom_of + row) * 9
-    _store_sums(to, x0, x1, x2)
-    _store_sums(to + 3, y0, y1, y2)
-    _store_sums(to + 6, z0, z1, z2)
 
 
 @triton.jit
@@ -187,7 +177,41 @@ def _pull_block(
 
 
 @triton.jit
-def _store_sums(to, a, b, c):
-    tl.store(to, tl.sum(a, axis=0))
-    tl.store(to + 1, tl.sum(b, axis=0))
-    tl.store(to + 2, tl.sum(c, axis=0))
+def gather_forces(
+    coord, box, replica_of, neighbour, image, row_of, row_offset, incoming,
+    incoming_offset, grad, force, virial, nrows,
+    NTYPES: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """Write sum_out g - sum_in g and sum_out -d (x) g of one atom, in float64."""
+    atom = tl.program_id(0).to(tl.int64)
+    own = coord + atom * 3
+    cell = box + tl.load(replica_of + atom) * 9
+    row = tl.load(row_of + atom).to(tl.int64)
+    zero = tl.zeros((BLOCK,), tl.float64)
+    fx, fy, fz = zero, zero, zero
+    x0, x1, x2, y0, y1, y2, z0, z1, z2 = (
+        zero, zero, zero, zero, zero, zero, zero, zero, zero,
+    )  # fmt: skip
+    for t in range(NTYPES):
+        start = tl.load(row_offset + t * (nrows + 1) + row)
+        stop = tl.load(row_offset + t * (nrows + 1) + row + 1)
+        for block in range(start, stop, BLOCK):
+            edge = block + tl.arange(0, BLOCK)
+            keep = edge < stop
+            gx, gy, gz = load_wide(grad, edge, keep)
+            fx, fy, fz = fx + gx, fy + gy, fz + gz
+            dx, dy, dz = edge_vectors(coord, cell, own, neighbour, image, edge, keep)
+            x0, x1, x2 = x0 - dx * gx, x1 - dx * gy, x2 - dx * gz
+            y0, y1, y2 = y0 - dy * gx, y1 - dy * gy, y2 - dy * gz
+            z0, z1, z2 = z0 - dz * gx, z1 - dz * gy, z2 - dz * gz
+    start = tl.load(incoming_offset + atom)
+    stop = tl.load(incoming_offset + atom + 1)
+    for block in range(start, stop, BLOCK):
+        slot = block + tl.arange(0, BLOCK)
+        edge = tl.load(incoming + slot, mask=slot < stop, other=0).to(tl.int64)
+        gx, gy, gz = load_wide(grad, edge, slot < stop)
+        fx, fy, fz = fx - gx, fy - gy, fz - gz
+    store_sums(force + atom * 3, fx, fy, fz)
+    store_sums(virial + atom * 9, x0, x1, x2)
+    store_sums(virial + atom * 9 + 3, y0, y1, y2)
+    store_sums(virial + atom * 9 + 6, z0, z1, z2)
