@@ -9,8 +9,9 @@ def use_threads() -> int:
     Only the main thread calls parallel loops, see docs/architecture.md.
     """
     import numba
+    from numba.core import config
 
-    wanted = torch.get_num_threads()
-    count = min(wanted, numba.config.NUMBA_NUM_THREADS)
+    most: int = config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
+    count = min(torch.get_num_threads(), most)
     numba.set_num_threads(count)
     return count

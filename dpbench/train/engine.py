@@ -10,6 +10,7 @@ the model, and says why another one does not.
 """
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import torch
@@ -77,7 +78,7 @@ class Engine:
     reason: str | None = None
     """Why a faster engine does not serve, where that was not the user's choice."""
     intervals: int = INTERVALS
-    """Pieces of each table of the engine ``table``."""
+    """Pieces of each table."""
 
     def losses_and_gradients(
         self,
@@ -128,8 +129,13 @@ class Engine:
     @property
     def _embed(self) -> Embed | None:
         """What evaluates the embedding nets under autograd; None for the passes."""
-        found: dict[str, Embed] = {"autograd": embed, "autograd-table": embed_by_table}
+        by_table: Embed = partial(embed_by_table, intervals=self.intervals)
+        found: dict[str, Embed] = {"autograd": embed, "autograd-table": by_table}
         return found.get(self.name)
+
+    def worst(self, error: float) -> float:
+        """Return the largest of all ranks' errors; here there is one."""
+        return error
 
     def _passes(
         self, model: DeepPotential, batch: Batch, *, with_virial: bool
@@ -155,7 +161,7 @@ def choose_engine(
     Args:
         config: The model.
         name: ``auto`` takes the fastest that serves.
-        intervals: Pieces of each table of the engine ``table``.
+        intervals: Pieces of each table.
 
     Raises:
         ConfigError: If the engine that is asked for does not serve this model.

@@ -16,9 +16,9 @@ import torch
 from dpbench.errors import TrainingError
 from dpbench.kernels.batch import Batch
 from dpbench.models.potential import DeepPotential
-from dpbench.train.engine import Engine, Prefactors, StepResult, choose_engine
+from dpbench.train.engine import Engine, Prefactors, StepResult
 from dpbench.train.history import CurveRow, Errors
-from dpbench.train.monitor import TableMonitor
+from dpbench.train.monitor import engine_of, finer, is_due, table_error
 from dpbench.train.optimisers.protocol import Optimiser
 from dpbench.train.optimisers.stepping import stepper
 from dpbench.train.schedule import Schedule
@@ -68,6 +68,8 @@ class LoopState:
     table_error: float | None = None
     """Largest difference of a force by tables from the exact one that was seen in this
     session of the run, eV/Å; None where no table was used."""
+    table_intervals: int | None = None
+    """Pieces of each table by now; None before the first comparison."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -114,8 +116,7 @@ def run_loop(
     Raises:
         TrainingError: If the loss is not finite any more.
     """
-    engine = choose_engine(model.config) if engine is None else engine
-    monitor = TableMonitor(engine, steps=plan.steps)
+    engine = engine_of(model, engine, state.table_intervals)
     take_step = stepper(optimiser, engine, model)
     is_on_host = model.parameters.flat.device.type == "cpu"
     began = time.perf_counter() - state.seconds
@@ -130,17 +131,17 @@ def run_loop(
             result = engine.losses_and_gradients(
                 model, batch, Prefactors(energy=energy, force=force, virial=virial)
             )
-            is_row = _is_due(step + 1, plan.validation_every, plan.steps)
-            is_checkpoint = _is_due(step + 1, plan.checkpoint_every, plan.steps)
+            is_row = _falls_on(step + 1, plan.validation_every, plan.steps)
+            is_checkpoint = _falls_on(step + 1, plan.checkpoint_every, plan.steps)
             loss = None
             if step % look_every == 0 or is_row or is_checkpoint:
                 loss = _finite_loss(result, step)
             take_step(batch, result.gradient, learning_rate)
             state.running.add((result.mse_energy, result.mse_force, result.mse_virial))
             state.step = step + 1
-            if monitor.is_due(state.step, plan.steps):
-                found = monitor.look(model, batch, step=state.step)
-                state.table_error = max(found, state.table_error or 0.0)
+            if is_due(engine, state.step, plan.steps):
+                engine = _watch_tables(engine, model, batch, state)
+                take_step = stepper(optimiser, engine, model)
             state.seconds = time.perf_counter() - began
             hooks.watcher.step(state.step, loss)
             if is_row:
@@ -151,6 +152,17 @@ def run_loop(
             if state.interrupted:
                 break
     return state
+
+
+def _watch_tables(
+    engine: Engine, model: DeepPotential, batch: Batch, state: LoopState
+) -> Engine:
+    """Compare the tables with the exact nets; return an engine that is fine enough."""
+    error = table_error(engine, model, batch)
+    state.table_error = max(error, state.table_error or 0.0)
+    engine = finer(engine, error, step=state.step)
+    state.table_intervals = engine.intervals
+    return engine
 
 
 def _timed(batches: Iterator[Batch], state: LoopState) -> Generator[Batch, None, None]:
@@ -167,7 +179,7 @@ def _timed(batches: Iterator[Batch], state: LoopState) -> Generator[Batch, None,
             yield batch
 
 
-def _is_due(done: int, every: int, steps: int) -> bool:
+def _falls_on(done: int, every: int, steps: int) -> bool:
     return done % every == 0 or done == steps
 
 

@@ -1,14 +1,22 @@
 """Watches during a run that tabulated embedding nets stay true to the exact ones."""
 
 import logging
-from typing import final
+from dataclasses import replace
+
+import torch
 
 from dpbench.kernels.batch import Batch
 from dpbench.models.potential import DeepPotential
-from dpbench.train.engine import Engine
+from dpbench.train.engine import Engine, choose_engine
+
+REFINE_ABOVE = 1e-6
+"""eV/Å; where a force component by tables is further off, the tables get finer."""
 
 FORCE_LIMIT = 1e-5
-"""eV/Å; a larger difference of any force component is told."""
+"""eV/Å; a larger difference is told."""
+
+MOST_INTERVALS = 8192
+"""Tables are not made finer than this."""
 
 LOOKS = 10
 """Comparisons in a run, evenly spread."""
@@ -16,35 +24,56 @@ LOOKS = 10
 logger = logging.getLogger(__name__)
 
 
-@final
-class TableMonitor:
-    """Compares forces by tables with those of the exact nets, now and then."""
+def is_due(engine: Engine, done: int, steps: int) -> bool:
+    """Say whether to compare after ``done`` of ``steps`` steps."""
+    if not engine.name.endswith("table"):
+        return False
+    return done == 1 or done % max(1, steps // LOOKS) == 0 or done == steps
 
-    def __init__(self, engine: Engine, *, steps: int) -> None:
-        """Plan the comparisons of a run of ``steps``; none for other engines."""
-        self._engine = engine
-        self._every = max(1, steps // LOOKS)
-        self._was_told = False
 
-    def is_due(self, done: int, steps: int) -> bool:
-        """Say whether to compare after ``done`` steps."""
-        if not self._engine.name.endswith("table"):
-            return False
-        return done == 1 or done % self._every == 0 or done == steps
+def table_error(engine: Engine, model: DeepPotential, batch: Batch) -> float:
+    """Return the largest error of a force component of a batch by tables, eV/Å.
 
-    def look(self, model: DeepPotential, batch: Batch, *, step: int) -> float:
-        """Return the largest difference of a force component of a batch, eV/Å."""
-        by_table = self._engine.predict(model, batch).force
-        exact = model.energy_and_forces(batch).force
-        if not len(exact):
-            return 0.0
-        error = float((by_table - exact).abs().max())
-        if not error <= FORCE_LIMIT and not self._was_told:
-            self._was_told = True
-            logger.warning(
-                "step %d: forces by tables are off by %.2g eV/Å from those of the "
-                "exact embedding net, more than %.0g; raise training.table_intervals "
-                "(now %d) or train with --engine exact.",
-                *(step, error, FORCE_LIMIT, self._engine.intervals),
-            )
-        return error
+    Both sides are evaluated in float64, so that it is the tables' error alone. It is
+    that of the worst rank where several share a batch.
+    """
+    wide = model.to(model.device, torch.float64)
+    frames = batch.to(model.device, torch.float64)
+    off = engine.predict(wide, frames).force - wide.energy_and_forces(frames).force
+    return engine.worst(float(off.abs().max()) if len(off) else 0.0)
+
+
+def finer(engine: Engine, error: float, *, step: int) -> Engine:
+    """Return an engine with twice the pieces where ``error`` asks for it.
+
+    Args:
+        engine: The engine so far.
+        error: What ``table_error`` found.
+        step: Of the run, for the log.
+    """
+    if error > FORCE_LIMIT:
+        logger.warning(
+            "step %d: forces by tables of %d pieces are off by %.2g eV/Å from those of "
+            "the exact embedding net",
+            *(step, engine.intervals, error),
+        )
+    # A NaN is left to the check of the loss.
+    if not error > REFINE_ABOVE or engine.intervals >= MOST_INTERVALS:
+        return engine
+    wanted = 2 * engine.intervals
+    logger.info("step %d: tables get %d pieces (error %.2g)", step, wanted, error)
+    return replace(engine, intervals=wanted)
+
+
+def engine_of(
+    model: DeepPotential, engine: Engine | None, pieces: int | None
+) -> Engine:
+    """Return the engine to begin with, its tables as fine as the run has made them.
+
+    Args:
+        model: What is trained.
+        engine: As chosen; None takes the fastest that serves.
+        pieces: Of each table, where the run has made them finer.
+    """
+    chosen = choose_engine(model.config) if engine is None else engine
+    return chosen if pieces is None else replace(chosen, intervals=pieces)

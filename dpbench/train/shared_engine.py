@@ -89,6 +89,10 @@ class SharedEngine(Engine):
         own = Engine.vector_jacobian(self, model, batch, weights)
         return self.ranks.add_up(own)
 
+    def worst(self, error: float) -> float:
+        """Return the largest of all ranks' errors, so that they go on alike."""
+        return max(self.ranks.gather(error))
+
     def _of_pieces(
         self,
         model: DeepPotential,

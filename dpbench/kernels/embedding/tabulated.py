@@ -18,16 +18,20 @@ from dpbench.kernels.layers import Layer
 from dpbench.kernels.tables import Grid, grid_for
 from dpbench.shapes import Float
 
-INTERVALS = 1024
+INTERVALS = 256
 """Pieces of a table."""
 
 
 def embed_by_table(
-    s: Float[Tensor, " edge"], layers: Sequence[Layer], activation: str
+    s: Float[Tensor, " edge"],
+    layers: Sequence[Layer],
+    activation: str,
+    *,
+    intervals: int = INTERVALS,
 ) -> tuple[Float[Tensor, "edge feature"], Float[Tensor, "edge feature"]]:
     """Evaluate an embedding net and its derivative by its one input.
 
-    The same as ``embed`` to about 1e-8; the net itself is evaluated where its knots
+    The same as ``embed`` to about 1e-6; the net itself is evaluated where its knots
     would outnumber the edges, or the device is no CPU. Differentiable once by the
     parameters; ``s`` is a constant.
 
@@ -35,24 +39,27 @@ def embed_by_table(
         s: Normalised radial column of the environment matrix.
         layers: All layers of the net; the first takes one number.
         activation: Name of the activation function.
+        intervals: Pieces of the table.
 
     Returns:
         G(s) and dG/ds.
     """
-    if s.device.type != "cpu" or len(s) <= INTERVALS or not torch.isfinite(s).all():
+    if s.device.type != "cpu" or len(s) <= intervals or not torch.isfinite(s).all():
         return embed(s, layers, activation)
     flat = [tensor for layer in layers for tensor in layer]
-    both = _Tabulated.apply(s, activation, *flat)  # type: ignore[no-untyped-call]
+    both = _Tabulated.apply(s, activation, intervals, *flat)  # type: ignore[no-untyped-call]
     value, slope = both
     return value, slope
 
 
 class _Tabulated(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, s: Tensor, activation: str, *flat: Any) -> Any:
+    def forward(
+        ctx: Any, s: Tensor, activation: str, intervals: int, *flat: Any
+    ) -> Any:
         layers = _group(flat)
         low, high = s.aminmax()
-        grid = grid_for(low[None].double(), high[None].double(), INTERVALS)
+        grid = grid_for(low[None].double(), high[None].double(), intervals)
         tables = choose("tables", s.device, s.dtype).make_tables(
             [layers], activation, grid, s.dtype
         )
@@ -60,7 +67,7 @@ class _Tabulated(torch.autograd.Function):
         x = torch.empty_like(s)
         loops = _compiled()
         lower, step = float(grid.lower), float(grid.step)
-        loops.place(s.numpy(), lower, step, INTERVALS, piece.numpy(), x.numpy())
+        loops.place(s.numpy(), lower, step, intervals, piece.numpy(), x.numpy())
         value = s.new_empty(len(s), tables.width)
         slope = torch.empty_like(value)
         loops.lookup(
@@ -84,7 +91,7 @@ class _Tabulated(torch.autograd.Function):
         (found,) = choose("tables", s.device, s.dtype).tables_adjoint(
             [_group(flat)], ctx.activation, ctx.grid, out
         )
-        return None, None, *(tensor for layer in found for tensor in layer)
+        return None, None, None, *(tensor for layer in found for tensor in layer)
 
 
 def _inverse(grid: Grid, like: Tensor) -> Any:
