@@ -18,7 +18,7 @@ from dpbench.cli.context import Context, pass_context
 @click.option(
     "--intervals",
     type=click.IntRange(min=1),
-    help="Intervals of each table  [default: 1024].",
+    help="Intervals of each table  [default: as few as keep its slope within 1e-7].",
 )
 @click.option(
     "--tolerance",

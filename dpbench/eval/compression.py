@@ -144,7 +144,7 @@ def compress_file(
         source=model_digest(model),
         digest=compressed_digest(made),
         precision=model.config.precision,
-        intervals=settings.intervals,
+        intervals=made.intervals,
         shortest=settings.shortest,
         tables=len(made.state.tables.lower),
         size=0,

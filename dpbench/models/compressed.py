@@ -1,5 +1,6 @@
 """A Deep Potential for deployment: embedding nets as tables, fitting nets packed."""
 
+import math
 from dataclasses import dataclass, replace
 from typing import final
 
@@ -16,15 +17,19 @@ from dpbench.kernels.inference import (
 from dpbench.kernels.inference.packed import pack_layers
 from dpbench.kernels.layers import Layer
 from dpbench.kernels.switch import radial_terms
-from dpbench.kernels.tables import Grid, Tables, grid_for
+from dpbench.kernels.tables import Grid, Tables, grid_for, table_error
 from dpbench.kernels.tables.reference import make_tables
 from dpbench.models.config import ModelConfig, SeE2AConfig
 from dpbench.models.parameters import embedding_nets, fitting_nets
 from dpbench.models.potential import DeepPotential, Prediction
 from dpbench.models.statistics import ModelStatistics, pair_mask
 
-INTERVALS = 1024
-"""Intervals of a table, unless told otherwise."""
+SLOPE_ERROR = 1e-7
+"""Largest error of dG/ds that decides the number of intervals, unless it is told:
+forces of trained models are then within about 1e-6 eV/Å."""
+
+FEWEST, MOST = 64, 4096
+"""Bounds on that number; small tables stay in a core's caches."""
 
 SHORTEST = 0.5
 """Å; shorter pairs are served by the straight continuation of the table."""
@@ -34,8 +39,8 @@ SHORTEST = 0.5
 class TableSettings:
     """How to tabulate a model."""
 
-    intervals: int = INTERVALS
-    """Intervals of each net."""
+    intervals: int | None = None
+    """Intervals of each net; None: as few as keep dG/ds within ``SLOPE_ERROR``."""
     shortest: float = SHORTEST
     """Distance to which the tables reach, Å."""
 
@@ -87,6 +92,12 @@ class CompressedPotential:
     def rcut(self) -> float:
         """Cutoff radius, Å."""
         return self.state.rcut
+
+    @property
+    def intervals(self) -> int:
+        """Intervals of each table."""
+        tables = self.state.tables
+        return int(tables.first[-1]) // len(tables.lower)
 
     @property
     def device(self) -> torch.device:
@@ -152,8 +163,10 @@ def compress(
     descriptor = tabulable(config)
     views = model.parameters.views
     nets = [net.layers(views) for net in embedding_nets(config)]
-    grid = table_grid(model, settings)
-    tables = make_tables(nets, descriptor.activation_function, grid, model.dtype)
+    name = descriptor.activation_function
+    if settings.intervals is None:
+        settings = replace(settings, intervals=_enough(model, nets, settings))
+    tables = make_tables(nets, name, table_grid(model, settings), model.dtype)
     axis = descriptor.axis_neuron
     fitting = tuple(
         pack_layers(
@@ -165,6 +178,24 @@ def compress(
     return CompressedPotential(config, tables, fitting, model.statistics)
 
 
+def _enough(
+    model: DeepPotential, nets: list[list[Layer]], settings: TableSettings
+) -> int:
+    """Return how many intervals keep the slopes within ``SLOPE_ERROR``."""
+    name = tabulable(model.config).activation_function
+    intervals = FEWEST
+    while intervals < MOST:
+        grid = table_grid(model, replace(settings, intervals=intervals))
+        tables = make_tables(nets, name, grid, torch.float64)
+        error = float(table_error(nets, name, tables).slope.max())
+        if not error > SLOPE_ERROR:
+            break
+        # The error falls with the fifth power of the step; one look more to be sure.
+        wanted = math.ceil(1.1 * intervals * (error / SLOPE_ERROR) ** 0.2 / 32) * 32
+        intervals = min(max(wanted, intervals + 32), MOST)
+    return intervals
+
+
 def table_grid(model: DeepPotential, settings: TableSettings) -> Grid:
     """Divide the range of each net's argument, from the cutoff to ``shortest``.
 
@@ -173,8 +204,9 @@ def table_grid(model: DeepPotential, settings: TableSettings) -> Grid:
             not fit the model.
     """
     descriptor = tabulable(model.config)
-    if settings.intervals < 1:
-        raise ModelError(f"intervals = {settings.intervals}; expected at least 1.")
+    intervals = FEWEST if settings.intervals is None else settings.intervals
+    if intervals < 1:
+        raise ModelError(f"intervals = {intervals}; expected at least 1.")
     if not 0 < settings.shortest < descriptor.rcut:
         raise ModelError(
             f"shortest distance = {settings.shortest} Å; expected a length between 0 "
@@ -201,7 +233,7 @@ def table_grid(model: DeepPotential, settings: TableSettings) -> Grid:
     return grid_for(
         torch.from_numpy(low).to(device),
         torch.from_numpy(high).to(device),
-        settings.intervals,
+        intervals,
     )
 
 

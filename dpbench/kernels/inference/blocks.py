@@ -7,13 +7,11 @@ from typing import Any, NamedTuple, final
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from dpbench.kernels.activations import ACTIVATIONS
+from dpbench.kernels.choice import choose
 from dpbench.kernels.inference.packed import PackedModel
-from dpbench.kernels.layers import Layer, fit, fit_adjoint
 
-ATOMS_PER_BLOCK = 128
+ATOMS_PER_BLOCK = 256
 """Atoms of one block: enough rows for the matrix products, little enough to stay in a
 core's caches."""
 
@@ -93,6 +91,7 @@ class BlockRunner:
         self._adjoint = np.zeros((nworkers, 4, model.width), dtype=dtype)
         self._descriptor = torch.zeros(n, model.components, dtype=model.dtype)
         self._edges = self._room(0)
+        self._fitting = choose("fitting", "cpu", model.dtype)
 
     def listed(self, view: Listed, type_offset: Sequence[int], nframes: int) -> Outcome:
         """Work through all atoms of a neighbour list."""
@@ -150,7 +149,7 @@ class BlockRunner:
                 if isinstance(view, Given):
                     forward = cpu.forward_given
                 forward(view, slots, centre, self._edges, alone)
-            share, grad = infer(
+            share, grad = self._fitting.infer(
                 self._descriptor[:rows],
                 model.fitting[block.centre],
                 model.activation,
@@ -179,14 +178,3 @@ class BlockRunner:
             np.empty(nedges, dtype=np.int32),
             np.empty(nedges, dtype=np.int32),
         )
-
-
-def infer(
-    descriptor: Tensor, layers: Sequence[Layer], activation: str
-) -> tuple[Tensor, Tensor]:
-    """Return each atom's energy and its derivative by the descriptor."""
-    if activation not in ACTIVATIONS:
-        raise ValueError(f"unknown activation {activation!r}")
-    with torch.inference_mode():
-        done = fit(descriptor, layers, activation)
-        return done.energy, fit_adjoint(done, layers, activation)

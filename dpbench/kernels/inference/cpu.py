@@ -147,45 +147,37 @@ def _moments(coefficients, rows, place, span, moment):  # type: ignore[no-untype
 
 
 @njit(cache=True, nogil=True, fastmath=_FAST, error_model="numpy")
-def _contract(moment, axis, out):  # type: ignore[no-untyped-def]
+def _contract(moment, channels, axis, out):  # type: ignore[no-untyped-def]
     """Write D_ac = X_a . X_c for a < axis, c >= a, row by row: D is symmetric there."""
-    channels = moment.shape[1]
     at = 0
     for a in range(axis):
         m0, m1, m2, m3 = moment[0, a], moment[1, a], moment[2, a], moment[3, a]
         row = out[at : at + channels - a]
-        x0, x1, x2, x3 = moment[0, a:], moment[1, a:], moment[2, a:], moment[3, a:]
+        x0, x1 = moment[0, a:channels], moment[1, a:channels]
+        x2, x3 = moment[2, a:channels], moment[3, a:channels]
         for k in range(channels - a):
             row[k] = m0 * x0[k] + m1 * x1[k] + m2 * x2[k] + m3 * x3[k]
         at += channels - a
 
 
 @njit(cache=True, nogil=True, fastmath=_FAST, error_model="numpy")
-def _contract_adjoint(moment, axis, grad, out):  # type: ignore[no-untyped-def]
+def _contract_adjoint(moment, channels, axis, grad, out):  # type: ignore[no-untyped-def]
     """Write dE/dX to ``out`` from dE/dD, both as ``_contract`` has them."""
-    channels = moment.shape[1]
     zero = out.dtype.type(0)
     out[:] = zero
     at = 0
     for a in range(axis):
-        m0, m1, m2, m3 = moment[0, a], moment[1, a], moment[2, a], moment[3, a]
         g = grad[at : at + channels - a]
-        x0, x1, x2, x3 = moment[0, a:], moment[1, a:], moment[2, a:], moment[3, a:]
-        y0, y1, y2, y3 = out[0, a:], out[1, a:], out[2, a:], out[3, a:]
-        p0, p1, p2, p3 = zero, zero, zero, zero
-        for k in range(channels - a):
-            p0 += g[k] * x0[k]
-            p1 += g[k] * x1[k]
-            p2 += g[k] * x2[k]
-            p3 += g[k] * x3[k]
-            y0[k] += g[k] * m0
-            y1[k] += g[k] * m1
-            y2[k] += g[k] * m2
-            y3[k] += g[k] * m3
-        out[0, a] += p0
-        out[1, a] += p1
-        out[2, a] += p2
-        out[3, a] += p3
+        # One of the four rows at a time: few arrays, so that the compiler can see that
+        # they do not overlap.
+        for n in range(4):
+            m = moment[n, a]
+            x, y = moment[n, a:channels], out[n, a:channels]
+            p = zero
+            for k in range(channels - a):
+                p += g[k] * x[k]
+                y[k] += g[k] * m
+            out[n, a] += p
         at += channels - a
 
 
@@ -211,13 +203,14 @@ def _forward_atom(b, centre, model, edges, out):  # type: ignore[no-untyped-def]
             weight = scale.dtype.type(missing)
             empty = padding[t]
             for n in range(4):
-                for k in range(channels):
-                    m[n, k] += weight * empty[n, k]
+                row, more = m[n], empty[n]
+                for k in range(len(row)):
+                    row[k] += weight * more[k]
     counters[1] += is_crowded
     for n in range(4):
         for k in range(channels):
             m[n, k] *= scale[0]
-    _contract(m[:, :channels], axis, descriptor[b])
+    _contract(m, channels, axis, descriptor[b])
 
 
 @njit(cache=True, nogil=True, fastmath=_FAST, error_model="numpy")
@@ -267,7 +260,10 @@ def forward_given(view, slots, model, edges, out):  # type: ignore[no-untyped-de
 
 @njit(cache=True, nogil=True, fastmath=_FAST, error_model="numpy")
 def _row_gradient(coefficients, rows, place, e, x):  # type: ignore[no-untyped-def]
-    """Return dE/dR of an edge; G'(s) still lacks the factor 1 / step."""
+    """Overwrite R of an edge by dE/dR, and its place in the table by dE/ds step.
+
+    The second part reaches R_0 too, once it is divided by the step.
+    """
     width = x.shape[1]
     c = coefficients[place[e]]
     r0, r1, r2, r3, y = rows[0, e], rows[1, e], rows[2, e], rows[3, e], rows[4, e]
@@ -286,7 +282,56 @@ def _row_gradient(coefficients, rows, place, e, x):  # type: ignore[no-untyped-d
         p2 += x[2, k] * g
         p3 += x[3, k] * g
         q += dg * (r0 * x[0, k] + r1 * x[1, k] + r2 * x[2, k] + r3 * x[3, k])
-    return p0, p1, p2, p3, q
+    rows[0, e] = p0
+    rows[1, e] = p1
+    rows[2, e] = p2
+    rows[3, e] = p3
+    rows[4, e] = q
+
+
+@njit(cache=True, nogil=True, fastmath=_FAST, error_model="numpy")
+def _edge_forces(edges, span, normal, inverse_step, virial):  # type: ignore[no-untyped-def]
+    """Overwrite h, f'/r, h'/r by dE/dd = J^T dE/dR; subtract d (x) dE/dd."""
+    vec, rows, _, _ = edges
+    i0, i1, i2, i3 = normal[4], normal[5], normal[6], normal[7]
+    vxx, vxy, vxz = 0.0, 0.0, 0.0
+    vyx, vyy, vyz = 0.0, 0.0, 0.0
+    vzx, vzy, vzz = 0.0, 0.0, 0.0
+    low, high = span
+    xs, ys, zs = vec[0, low:high], vec[1, low:high], vec[2, low:high]
+    hs, dfs, dhs = vec[3, low:high], vec[4, low:high], vec[5, low:high]
+    p0, p1, p2 = rows[0, low:high], rows[1, low:high], rows[2, low:high]
+    p3, q = rows[3, low:high], rows[4, low:high]
+    for e in range(high - low):
+        dx, dy, dz = xs[e], ys[e], zs[e]
+        s0 = (float(p0[e]) + inverse_step * float(q[e])) * i0
+        s1, s2, s3 = float(p1[e]) * i1, float(p2[e]) * i2, float(p3[e]) * i3
+        radial = s0 * dfs[e] + (s1 * dx + s2 * dy + s3 * dz) * dhs[e]
+        h = hs[e]
+        gx = s1 * h + radial * dx
+        gy = s2 * h + radial * dy
+        gz = s3 * h + radial * dz
+        hs[e] = gx
+        dfs[e] = gy
+        dhs[e] = gz
+        vxx += dx * gx
+        vxy += dx * gy
+        vxz += dx * gz
+        vyx += dy * gx
+        vyy += dy * gy
+        vyz += dy * gz
+        vzx += dz * gx
+        vzy += dz * gy
+        vzz += dz * gz
+    virial[0, 0] -= vxx
+    virial[0, 1] -= vxy
+    virial[0, 2] -= vxz
+    virial[1, 0] -= vyx
+    virial[1, 1] -= vyy
+    virial[1, 2] -= vyz
+    virial[2, 0] -= vzx
+    virial[2, 1] -= vzy
+    virial[2, 2] -= vzz
 
 
 @njit(cache=True, nogil=True, fastmath=_FAST, error_model="numpy")
@@ -300,46 +345,29 @@ def backward(slots, model, edges, state, out):  # type: ignore[no-untyped-def]
     force, virial, frame = out
     vec, rows, other, place = edges
     block, low, high, centre = slots
-    i0, i1, i2, i3 = normal[4], normal[5], normal[6], normal[7]
     for a in range(low, high):
         b = a - block
-        _contract_adjoint(moment[b][:, :channels], axis, grad[b], x[:, :channels])
+        _contract_adjoint(moment[b], channels, axis, grad[b], x)
         for n in range(4):
             for k in range(channels):
                 x[n, k] *= scale[0]
         fx, fy, fz = 0.0, 0.0, 0.0
-        v = virial[frame[a]]
         for t in range(len(sel)):
             if not is_seen[centre, t]:
                 continue
-            inverse_step = pieces[t, 1]
-            for e in range(first[b, t], first[b, t + 1]):
-                p0, p1, p2, p3, q = _row_gradient(coefficients, rows, place, e, x)
-                dx, dy, dz = vec[0, e], vec[1, e], vec[2, e]
-                s0 = (float(p0) + inverse_step * float(q)) * i0
-                s1, s2, s3 = float(p1) * i1, float(p2) * i2, float(p3) * i3
-                along = s1 * dx + s2 * dy + s3 * dz
-                radial = s0 * vec[4, e] + along * vec[5, e]
-                h = vec[3, e]
-                gx = s1 * h + radial * dx
-                gy = s2 * h + radial * dy
-                gz = s3 * h + radial * dz
-                fx += gx
-                fy += gy
-                fz += gz
+            span = (first[b, t], first[b, t + 1])
+            for e in range(span[0], span[1]):
+                _row_gradient(coefficients, rows, place, e, x)
+            _edge_forces(edges, span, normal, pieces[t, 1], virial[frame[a]])
+            for e in range(span[0], span[1]):
+                gx, gy, gz = vec[3, e], vec[4, e], vec[5, e]
                 j = other[e]
                 force[j, 0] -= gx
                 force[j, 1] -= gy
                 force[j, 2] -= gz
-                v[0, 0] -= dx * gx
-                v[0, 1] -= dx * gy
-                v[0, 2] -= dx * gz
-                v[1, 0] -= dy * gx
-                v[1, 1] -= dy * gy
-                v[1, 2] -= dy * gz
-                v[2, 0] -= dz * gx
-                v[2, 1] -= dz * gy
-                v[2, 2] -= dz * gz
+                fx += gx
+                fy += gy
+                fz += gz
         force[a, 0] += fx
         force[a, 1] += fy
         force[a, 2] += fz
