@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from dpbench.kernels.neighbours import find_neighbours
 from dpbench.kernels.neighbours.cell import make_lattice
 from dpbench.kernels.neighbours.cpu import cell_list
+from dpbench.kernels.neighbours.pairs import all_pairs, serves
 from dpbench.kernels.neighbours.reference import brute_force
 
 ENGINES = [brute_force, cell_list]
@@ -64,6 +65,35 @@ def test_every_neighbour_is_found_once(engine, structure):
     found = engine(make_lattice(coord, box, pbc), rcut)
     assert edges(found) == every_edge(coord, box, pbc, rcut)
     assert (np.diff(found.edge_i) >= 0).all()
+
+
+@given(structures(), st.booleans())
+def test_all_pairs_of_thick_cells_are_found_once(structure, is_thick):
+    """Cells between one and two cutoffs thick, and thicker ones, in any mix."""
+    coord, box, pbc, _ = structure
+    height = make_lattice(coord, box, pbc).height
+    rcut = float(min(height.min(), 4.5)) * (0.49 if is_thick else 0.97)
+    lattice = make_lattice(coord, box, pbc)
+    assert serves(lattice, rcut)
+    found = all_pairs(lattice, rcut)
+    assert edges(found) == every_edge(coord, box, pbc, rcut)
+    assert (np.diff(found.edge_i) >= 0).all()
+
+
+def test_thin_cells_and_many_atoms_are_left_to_the_cell_list():
+    thin = make_lattice(np.zeros((1, 3)), np.diag([9.0, 9.0, 2.9]), PERIODIC)
+    assert not serves(thin, 3.0)
+    assert serves(thin, 2.8)
+    many = make_lattice(np.random.default_rng(0).random((400, 3)), np.eye(3), PERIODIC)
+    assert serves(many, 0.4)
+    assert not serves(many, 0.9)  # eight images each
+
+
+def test_room_for_edges_grows():
+    coord = np.random.default_rng(1).random((300, 3)) * 3.0
+    lattice = make_lattice(coord, NO_CELL, OPEN)
+    found = all_pairs(lattice, 9.0)
+    assert len(found.edge_i) == 300 * 299
 
 
 @pytest.mark.parametrize("engine", ENGINES)

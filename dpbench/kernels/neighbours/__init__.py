@@ -1,7 +1,8 @@
 """Neighbours of every atom within a cutoff, for any cell, however small or skewed.
 
-``find_neighbours`` is the public function. Behind it stand two engines with one
-meaning: ``reference`` (numpy, all pairs and images) and ``cpu`` (numba, cell list).
+``find_neighbours`` is the public function. Behind it stand three engines with one
+meaning: ``reference`` (numpy, all pairs and images), ``cpu`` (numba, cell list) and
+``pairs`` (numba, all pairs of thick cells with few atoms).
 Nothing here imports torch.
 """
 
