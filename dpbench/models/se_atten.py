@@ -26,6 +26,7 @@ from dpbench.kernels.batch import Batch
 from dpbench.kernels.contraction import moments, row_gradient
 from dpbench.kernels.embedding import Embed
 from dpbench.kernels.embedding import embed as embed_exactly
+from dpbench.kernels.embedding.type_share import with_types
 from dpbench.kernels.environment import Environment
 from dpbench.kernels.layers import Layer, embed_value, net_value
 from dpbench.kernels.switch import switch_slope, switch_weight
@@ -62,19 +63,17 @@ def strip_forward(
     options = _options(config)
     layers = embedding_nets(config)[0].layers(views)
     types, pairs = embedded_types(views, options, config.ntypes)
-    weight, slope = _weights(env, options)
-    groups, features = list(groups_by_neighbour(batch)), []
+    found = embed(env.rows[:, 0].contiguous(), layers, options.activation_function)
+    pair = batch.atype[batch.edge_j] * config.ntypes + batch.atype[batch.edge_i]
+    found = with_types(found, _weights(env, options), pairs.flatten(0, 1), pair)
+    groups = list(groups_by_neighbour(batch))
+    sizes = [group.edges.stop - group.edges.start for group in groups]
+    # Split, not sliced: the way back then writes each gradient once.
+    values, slopes = (torch.split(part, sizes) for part in found)
+    features = list(zip(values, slopes, strict=True))
     x = env.rows.new_zeros(len(batch.atype), 4, options.neuron[-1])
-    s = env.rows[:, 0].contiguous()
-    all_g, all_dg = embed(s, layers, options.activation_function)
-    for group in groups:
-        g, dg = all_g[group.edges], all_dg[group.edges]
-        centre = batch.atype[batch.edge_i[group.edges]]
-        share = pairs[group.neighbour_type].index_select(0, centre)
-        factor = torch.addcmul(share.new_ones(()), weight[group.edges], share)
-        both = g * factor, torch.addcmul(dg * factor, g, share * slope[group.edges])
-        features.append(both)
-        x = x + moments(env.rows[group.edges], both[0], group.edge_range)
+    for group, value in zip(groups, values, strict=True):
+        x = x + moments(env.rows[group.edges], value, group.edge_range)
     if empty_rows is not None:
         x = x + _padding(batch, layers, options, empty_rows)
     x = x / options.slots
@@ -129,14 +128,14 @@ def embedded_types(
 
 def _weights(
     env: Environment, options: SeAttenConfig
-) -> tuple[Float[Tensor, "edge 1"], Float[Tensor, "edge 1"]]:
+) -> tuple[Float[Tensor, " edge"], Float[Tensor, " edge"]]:
     """Return w of each edge and dw/ds; one and zero where nothing is smoothed."""
-    r = torch.linalg.vector_norm(env.edge_vec, dim=1, keepdim=True)
+    r = torch.linalg.vector_norm(env.edge_vec, dim=1)
     if not options.smooth_type_embedding:
         return torch.ones_like(r), torch.zeros_like(r)
     radii = {"rcut_smth": options.rcut_smth, "rcut": options.rcut}
     weight, slope = switch_weight(r, **radii), switch_slope(r, **radii)
-    radial = (env.df * env.inverse_std[:, 0]).unsqueeze(1) * r
+    radial = env.df * env.inverse_std[:, 0] * r
     # Beyond the cutoff both are zero, and so is their share in the gradient.
     safe = torch.where(radial == 0, 1.0, radial)
     return weight, torch.where(radial == 0, 0.0, slope / safe)
