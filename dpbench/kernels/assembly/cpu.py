@@ -74,6 +74,7 @@ def copy_part(part, place, out):  # type: ignore[no-untyped-def]
     first, row_start, block, atom_start = place
     out_i, out_j, out_row, out_vec, out_offset, out_order = out
     ntypes = len(row_start)
+    flat, flat_to = edge_vec.reshape(-1), out_vec.reshape(-1)
     # Kept as int32: an int64 in a sum would widen every edge.
     shift = edge_i.dtype.type(atom_start)
     for c in range(ntypes):
@@ -84,17 +85,24 @@ def copy_part(part, place, out):  # type: ignore[no-untyped-def]
             begin, end = row_offset[t, first[c]], row_offset[t, first[c + 1]]
             moved = edge_i.dtype.type(row_start[c] - first[c])
             to = block[t, c]
-            # Slices of whole arrays, so that each loop is one stream.
-            for e in range(end - begin):
-                out_i[to + e] = edge_i[begin + e] + shift
-            for e in range(end - begin):
-                out_j[to + e] = edge_j[begin + e] + shift
-            for e in range(end - begin):
-                out_row[to + e] = edge_row[begin + e] + moved
-            for e in range(end - begin):
-                out_vec[to + e, 0] = edge_vec[begin + e, 0]
-                out_vec[to + e, 1] = edge_vec[begin + e, 1]
-                out_vec[to + e, 2] = edge_vec[begin + e, 2]
+            size = end - begin
+            # Slices, because an index that is a sum is not vectorised.
+            _add(edge_i[begin:end], shift, out_i[to : to + size])
+            _add(edge_j[begin:end], shift, out_j[to : to + size])
+            _add(edge_row[begin:end], moved, out_row[to : to + size])
+            _copy(flat[3 * begin : 3 * end], flat_to[3 * to : 3 * (to + size)])
             for a in range(first[c], first[c + 1]):
                 here = a - first[c] + row_start[c]
                 out_offset[t, here] = row_offset[t, a] - begin + to
+
+
+@njit(cache=True, nogil=True)
+def _add(source, number, target):  # type: ignore[no-untyped-def]
+    for k in range(len(source)):
+        target[k] = source[k] + number
+
+
+@njit(cache=True, nogil=True)
+def _copy(source, target):  # type: ignore[no-untyped-def]
+    for k in range(len(source)):
+        target[k] = source[k]
