@@ -19,7 +19,12 @@ from torch import Tensor
 from dpbench.kernels.batch import Batch
 from dpbench.kernels.choice import choose
 from dpbench.kernels.fitting import Pass
-from dpbench.kernels.passes.gram import gram, gram_adjoint
+from dpbench.kernels.passes.gram import (
+    gram,
+    gram_adjoint,
+    gram_adjoint_tangent,
+    gram_tangent,
+)
 from dpbench.models.config import se_e2_a_options
 from dpbench.models.edge_features import constants_of
 from dpbench.models.parameters import FlatParameters, fitting_nets
@@ -105,13 +110,12 @@ class FourPass:
         axis, channels = self._axis, self._features.channels
         x = self._x
         x_dot = self._features.tangent(-weights.force, weights.virial)
-        descriptor_dot = gram(x_dot, x, channels=channels, axis=axis)
-        descriptor_dot += gram(x, x_dot, channels=channels, axis=axis)
+        descriptor_dot = gram_tangent(x, x_dot, channels=channels, axis=axis)
         eps = weights.energy[batch.frame_idx[batch.atom_order]].to(x.dtype)
         grad_d_dot = self._fit_adjoint(descriptor_dot, eps, gradient)
-        grad_x = gram_adjoint(grad_d_dot, x, axis=axis)
-        grad_x += gram_adjoint(self._grad_d, x_dot, axis=axis)
-        grad_x.addcmul_(self._grad_x, eps[:, None, None])
+        grad_x = gram_adjoint_tangent(
+            (self._grad_d, grad_d_dot), (x, x_dot), eps, self._grad_x, axis=axis
+        )
         self._features.adjoint(grad_x, self._grad_x, gradient)
         return gradient.flat
 

@@ -4,7 +4,12 @@ import pytest
 import torch
 
 from dpbench.kernels.passes import compiled, reference
-from dpbench.kernels.passes.gram import gram, gram_adjoint
+from dpbench.kernels.passes.gram import (
+    gram,
+    gram_adjoint,
+    gram_adjoint_tangent,
+    gram_tangent,
+)
 from dpbench.kernels.passes.trial import make_trial, run_trial
 
 BOTH = [compiled, reference]
@@ -123,3 +128,24 @@ def test_gram_and_its_adjoint_equal_torch():
     grad = torch.randn_like(found)
     (by_x,) = torch.autograd.grad((expected * grad).sum(), x)
     torch.testing.assert_close(gram_adjoint(grad, x.detach(), axis=3), by_x)
+
+
+def test_changes_of_gram_and_its_adjoint_are_sums_over_changes_of_either():
+    draw = torch.Generator().manual_seed(4)
+    x, x_dot, base = (
+        torch.randn(5, 4, 16, generator=draw, dtype=torch.float64) for _ in range(3)
+    )
+    grad, grad_dot = (
+        torch.randn(5, 39, generator=draw, dtype=torch.float64) for _ in range(2)
+    )
+    eps = torch.randn(5, generator=draw, dtype=torch.float64)
+    options = {"channels": 13, "axis": 3}
+    torch.testing.assert_close(
+        gram_tangent(x, x_dot, **options),
+        gram(x_dot, x, **options) + gram(x, x_dot, **options),
+    )
+    expected = gram_adjoint(grad_dot, x, axis=3) + gram_adjoint(grad, x_dot, axis=3)
+    torch.testing.assert_close(
+        gram_adjoint_tangent((grad, grad_dot), (x, x_dot), eps, base, axis=3),
+        expected + eps[:, None, None] * base,
+    )

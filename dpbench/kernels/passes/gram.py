@@ -4,6 +4,8 @@ X is (row, 4, width), of which the first ``channels`` count; D is (row, channels
 axis), row-major. On CPUs numba loops serve, elsewhere batched products.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -49,3 +51,54 @@ def gram_adjoint(
     out = torch.empty_like(x)
     gram_loops.gram_adjoint(grad.contiguous().numpy(), x.numpy(), axis, out.numpy())
     return out
+
+
+def gram_tangent(
+    x: Float[Tensor, "row 4 width"],
+    x_dot: Float[Tensor, "row 4 width"],
+    *,
+    channels: int,
+    axis: int,
+) -> Float[Tensor, "row component"]:
+    """Return the change of D = gram(X, X) along a change of X."""
+    if x.device.type != "cpu":
+        one = gram(x_dot, x, channels=channels, axis=axis)
+        return one.add_(gram(x, x_dot, channels=channels, axis=axis))
+    from dpbench.kernels.passes import gram_loops
+
+    out = x.new_empty(len(x), channels * axis)
+    gram_loops.gram_tangent(x.numpy(), x_dot.numpy(), axis, out.numpy())
+    return out
+
+
+def gram_adjoint_tangent(
+    grads: tuple[Float[Tensor, "row component"], Float[Tensor, "row component"]],
+    moments: tuple[Float[Tensor, "row 4 width"], Float[Tensor, "row 4 width"]],
+    eps: Float[Tensor, " row"],
+    base: Float[Tensor, "row 4 width"],
+    *,
+    axis: int,
+) -> Float[Tensor, "row 4 width"]:
+    """Return the change of ``gram_adjoint`` along changes of both arguments.
+
+    Args:
+        grads: The gradient by D and its change.
+        moments: X and its change.
+        eps: By row.
+        base: What is added, times ``eps``.
+        axis: Columns of the second factor.
+    """
+    if base.device.type != "cpu":
+        out = gram_adjoint(grads[1], moments[0], axis=axis)
+        out += gram_adjoint(grads[0], moments[1], axis=axis)
+        return out.addcmul_(base, eps[:, None, None])
+    from dpbench.kernels.passes import gram_loops
+
+    loops: Any = gram_loops  # numba tells no signatures
+    found = torch.empty_like(base)
+    loops.gram_adjoint_tangent(
+        tuple(g.contiguous().numpy() for g in grads),
+        tuple(x.numpy() for x in moments),
+        *(eps.contiguous().numpy(), base.numpy(), axis, found.numpy()),
+    )
+    return found

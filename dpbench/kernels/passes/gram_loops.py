@@ -41,3 +41,49 @@ def gram_adjoint(grad, x, axis, out):  # type: ignore[no-untyped-def]
                 z1[k] += to_d[k] * v1
                 z2[k] += to_d[k] * v2
                 z3[k] += to_d[k] * v3
+
+
+@njit(cache=True, nogil=True, fastmath=_FAST)
+def gram_tangent(x, y, axis, out):  # type: ignore[no-untyped-def]
+    """Write sum_i y[i, c] x[i, k] + x[i, c] y[i, k] of each row to ``out``."""
+    channels = out.shape[1] // axis
+    for a in range(len(x)):
+        x0, x1, x2, x3 = x[a, 0], x[a, 1], x[a, 2], x[a, 3]
+        y0, y1, y2, y3 = y[a, 0], y[a, 1], y[a, 2], y[a, 3]
+        for c in range(channels):
+            v0, v1, v2, v3 = x0[c], x1[c], x2[c], x3[c]
+            w0, w1, w2, w3 = y0[c], y1[c], y2[c], y3[c]
+            target = out[a, c * axis : (c + 1) * axis]
+            for k in range(axis):
+                here = w0 * x0[k] + w1 * x1[k] + w2 * x2[k] + w3 * x3[k]
+                target[k] = here + v0 * y0[k] + v1 * y1[k] + v2 * y2[k] + v3 * y3[k]
+
+
+@njit(cache=True, nogil=True, fastmath=_FAST)
+def gram_adjoint_tangent(grads, moments, eps, base, axis, out):  # type: ignore[no-untyped-def]
+    """Write the change of ``gram_adjoint``, plus eps times ``base``, to ``out``.
+
+    Args:
+        grads: The gradient by D and its change, (row, channels * axis).
+        moments: X and its change, (row, 4, width).
+        eps: By row.
+        base: (row, 4, width).
+        axis: Columns of the second factor.
+        out: (row, 4, width).
+    """
+    (grad, grad_dot), (x, y) = grads, moments
+    channels = grad.shape[1] // axis
+    for a in range(len(x)):
+        for i in range(4):
+            z, xi, yi, b = out[a, i], x[a, i], y[a, i], base[a, i]
+            for c in range(len(z)):
+                z[c] = eps[a] * b[c]
+            for c in range(channels):
+                to_d = grad[a, c * axis : (c + 1) * axis]
+                dot = grad_dot[a, c * axis : (c + 1) * axis]
+                total, v, w = z[c], xi[c], yi[c]
+                for k in range(axis):
+                    total += dot[k] * xi[k] + to_d[k] * yi[k]
+                z[c] = total
+                for k in range(axis):
+                    z[k] += dot[k] * v + to_d[k] * w
