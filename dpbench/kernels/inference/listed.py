@@ -69,6 +69,8 @@ class ListedEvaluator(AbstractEvaluator):
     ) -> None:
         """Make a new neighbour list."""
         self.builds += 1
+        # The old list first: two of them would be the most memory of a run.
+        self._list = None
         self._pbc = np.asarray(pbc, dtype=np.bool_)
         found = build_list(
             coord.numpy(),

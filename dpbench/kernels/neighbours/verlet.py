@@ -273,10 +273,11 @@ def _search(
     np.cumsum(start, out=start)
     out = np.empty(start[-1], np.int32), np.empty(start[-1], code_type)
     for search, rows, runs in zip(searches, slots, room, strict=True):
+        places = start[rows], start[rows + 1] - start[rows]
         if is_spread:
-            verlet_cpu.fill_all(search, start[rows], out, runs)
+            verlet_cpu.fill_all(search, places, out, runs)
         else:
-            verlet_cpu.fill_range(search, (0, len(rows)), start[rows], out, runs)
+            verlet_cpu.fill_range(search, (0, len(rows)), places, out, runs)
     return start, *out
 
 

@@ -97,15 +97,19 @@ def count_range(search, slots, counts, runs):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def fill_range(search, slots, start, out, runs):  # type: ignore[no-untyped-def]
-    """Write the neighbours of the atoms in ``slots``, grouped by type."""
+def fill_range(search, slots, places, out, runs):  # type: ignore[no-untyped-def]
+    """Write the neighbours of the atoms in ``slots``, grouped by type.
+
+    ``places`` holds the first entry of each atom and how many it has.
+    """
+    start, counts = places
     place, box, bin3, first, nbins, reach, periodic, radius2, renumber, most = search
     neighbour, image = out
     xs, ys, zs = place[0], place[1], place[2]
     ntypes, nbin = first.shape[0], first.shape[1] - 1
     for p in range(slots[0], slots[1]):
         nruns = _runs(bin3[p], nbins, reach, periodic, runs)
-        edge = start[p]
+        edge, stop = start[p], start[p] + counts[p]
         for t in range(ntypes):
             # Slots of a type are shifted by what other replicas put before them.
             ahead = renumber[t] - first[t, 0]
@@ -122,14 +126,16 @@ def fill_range(search, slots, start, out, runs):  # type: ignore[no-untyped-def]
                 is_home = sx == 0 and sy == 0 and sz == 0
                 code = (sx + most[0]) * (2 * most[1] + 1) + sy + most[1]
                 code = code * (2 * most[2] + 1) + sz + most[2]
+                skip = p if is_home else -1
+                before = edge
                 for q in range(begin, end):
                     dx, dy, dz = xs[q] + tx, ys[q] + ty, zs[q] + tz
-                    if dx * dx + dy * dy + dz * dz < radius2:
-                        if is_home and q == p:
-                            continue
+                    # Written always, kept by moving on: whether a pair is near cannot
+                    # be predicted. The last place is never passed.
+                    if edge < stop:
                         neighbour[edge] = q + ahead
-                        image[edge] = code
-                        edge += 1
+                    edge += (dx * dx + dy * dy + dz * dz < radius2) & (q != skip)
+                image[before:edge] = code
 
 
 @njit(cache=True, parallel=True)
@@ -143,13 +149,13 @@ def count_all(search, counts, runs):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, parallel=True)
-def fill_all(search, start, out, runs):  # type: ignore[no-untyped-def]
+def fill_all(search, places, out, runs):  # type: ignore[no-untyped-def]
     """Write the neighbours of all atoms, in parallel tasks."""
-    natoms = len(start)
+    natoms = len(places[0])
     for task in prange((natoms + ATOMS_PER_TASK - 1) // ATOMS_PER_TASK):
         low = task * ATOMS_PER_TASK
         slots = (low, min(low + ATOMS_PER_TASK, natoms))
-        fill_range(search, slots, start, out, runs.copy())
+        fill_range(search, slots, places, out, runs.copy())
 
 
 @njit(cache=True, nogil=True)
