@@ -67,31 +67,31 @@ CANDIDATES = {
     "soap-cosine-1e-3": Candidate(optimiser=SOAP, learning_rate=cosine(1e-3)),
     "soap-cosine-3e-3": Candidate(optimiser=SOAP, learning_rate=cosine(3e-3)),
     "soap-cosine-1e-2": Candidate(optimiser=SOAP, learning_rate=cosine(1e-2)),
+    "soap-cosine-2e-2": Candidate(optimiser=SOAP, learning_rate=cosine(2e-2)),
     "soap-refresh-10": Candidate(
-        optimiser=replace(SOAP, soap_refresh=10), learning_rate=cosine(3e-3)
+        optimiser=replace(SOAP, soap_refresh=10), learning_rate=cosine(1e-2)
     ),
     "soap-refresh-50": Candidate(
-        optimiser=replace(SOAP, soap_refresh=50), learning_rate=cosine(3e-3)
+        optimiser=replace(SOAP, soap_refresh=50), learning_rate=cosine(1e-2)
     ),
     "soap-beta2-0.99": Candidate(
-        optimiser=replace(SOAP, beta2=0.99), learning_rate=cosine(3e-3)
+        optimiser=replace(SOAP, beta2=0.99), learning_rate=cosine(1e-2)
     ),
     "soap-beta1-0.9": Candidate(
-        optimiser=replace(SOAP, beta1=0.9), learning_rate=cosine(3e-3)
+        optimiser=replace(SOAP, beta1=0.9), learning_rate=cosine(1e-2)
     ),
     "soap-average": Candidate(
-        optimiser=replace(SOAP, average=0.99), learning_rate=cosine(3e-3)
+        optimiser=replace(SOAP, average=0.99), learning_rate=cosine(1e-2)
     ),
     "soap-batch-2": Candidate(optimiser=SOAP, learning_rate=cosine(3e-3), batch=2),
-    "soap-batch-4": Candidate(optimiser=SOAP, learning_rate=cosine(5e-3), batch=4),
     "soap-force": Candidate(
-        optimiser=SOAP, learning_rate=cosine(3e-3), loss=FORCE_LOSS
+        optimiser=SOAP, learning_rate=cosine(1e-2), loss=FORCE_LOSS
     ),
     "soap-wsd": Candidate(
         optimiser=SOAP,
         learning_rate=LearningRateConfig(
             type="wsd",
-            start_lr=3e-3,
+            start_lr=1e-2,
             stop_lr_ratio=1e-2,
             warmup_ratio=0.02,
             decay_phase_ratio=0.5,
