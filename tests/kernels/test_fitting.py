@@ -154,3 +154,20 @@ def test_nan_of_one_atom_stays_with_it():
     expected = [False, False, True, False, False]
     assert torch.isnan(energy).tolist() == expected
     assert torch.isnan(grad).any(1).tolist() == expected
+
+
+@pytest.mark.parametrize("module", [reference, compiled])
+def test_rows_of_a_type_are_written_into_a_larger_array(module):
+    for widths in SHAPES:
+        layers = net(widths, resnet_dt=True)
+        descriptor, change, _ = problem(11, widths[0])
+        done = module.forward(descriptor, layers, "tanh")
+        _, along = module.tangent(done, change)
+        grad = module.backward(done).clone()
+        grad_dot = module.tangent_backward(done, along).clone()
+        whole = torch.zeros(2, 15, widths[0], dtype=torch.float64)
+        assert module.backward(done, out=whole[0, 2:13]) is not None
+        module.tangent_backward(done, along, out=whole[1, 2:13])
+        assert torch.equal(whole[0, 2:13], grad)
+        assert torch.equal(whole[1, 2:13], grad_dot)
+        assert float(whole[:, :2].abs().max()) == float(whole[:, 13:].abs().max()) == 0

@@ -1,12 +1,13 @@
-"""The passes through a fitting net on CPUs: torch products, numba between them.
+"""The passes through a fitting net on CPUs: torch products, and little between them.
 
-Between two products there is one pass over the arrays; slope and curvature are formed
-once, on the way forward, and read by the other passes. Nothing is copied: gradients of
-weights are written where they are wanted.
+Slope and curvature are formed once, on the way forward, in one numba pass, and the time
+step is multiplied into them; each later pass is one or two fused operations of torch a
+layer, whose calls cost less than numba's. Nothing is copied: gradients of weights are
+written where they are wanted.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -25,102 +26,112 @@ def forward(
     activation: str,
 ) -> Pass:
     """Evaluate the net; see ``reference.forward``."""
+    is_tanh = ACTIVATIONS[activation] is ACTIVATIONS["tanh"]
     x = descriptor.contiguous()
-    inputs, values, slopes, bends = [x], [], [], []
+    inputs, steps = [x], []
     for layer in layers[:-1]:
-        step = _tanh if ACTIVATIONS[activation] is ACTIVATIONS["tanh"] else _any
-        value, slope, bend, x = step(x, layer, activation)
-        values.append(value)
-        slopes.append(slope)
-        bends.append(bend)
+        step = _tanh(x, layer) if is_tanh else _any(x, layer, activation)
+        x = step.out
         inputs.append(x)
+        steps.append(step)
     return Pass(
         layers=list(layers),
         activation=activation,
         energy=_output(x, layers[-1]),
         inputs=inputs,
-        values=values,
-        slopes=slopes,
-        bends=bends,
+        values=[step.value for step in steps],
+        arguments=[step.argument for step in steps if step.argument is not None],
+        slopes=[step.slope for step in steps],
+        bends=[step.bend for step in steps],
     )
 
 
-def _tanh(x: Tensor, layer: Layer, _: str) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return value, slope, curvature and output of a tanh layer."""
+class _Step(NamedTuple):
+    """A layer evaluated; slope and bend have the time step in them."""
+
+    value: Tensor
+    slope: Tensor
+    bend: Tensor
+    out: Tensor
+    argument: Tensor | None
+
+
+def _tanh(x: Tensor, layer: Layer) -> _Step:
     # tanh(a) = 2 sigmoid(2 a) - 1; see kernels.activations.
     value = torch.addmm(layer.b, x, layer.w, beta=2, alpha=2).sigmoid_()
     slope, bend, out = (torch.empty_like(value) for _ in range(3))
     arrays = _numpy(value, _idt(layer), _source(x, layer), slope, bend, out)
-    one = arrays[0].dtype.type(1)
-    _compiled().tanh_layer(*arrays[:3], tuple(arrays[3:]), one)
-    return value, slope, bend, out
+    _compiled().tanh_layer(*arrays, arrays[0].dtype.type(1))
+    return _Step(value, slope, bend, out, None)
 
 
-def _any(
-    x: Tensor, layer: Layer, activation: str
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return value, slope, curvature and output of any layer."""
-    function = ACTIVATIONS[activation]
+def _any(x: Tensor, layer: Layer, activation: str) -> _Step:
+    function, idt = ACTIVATIONS[activation], _idt(layer)
     a = torch.addmm(layer.b, x, layer.w)
     value = function.value(a)
-    out = value.clone() if layer.idt is None else value * layer.idt
-    for part in out.chunk(layer.repeats, dim=1) if layer.repeats else ():
-        part += x
-    return value, function.slope(a, value), function.curvature(a, value), out
+    out = value * idt
+    _add_parts(out, x, layer)
+    slope = function.slope(a, value) * idt
+    return _Step(value, slope, function.curvature(a, value) * idt, out, a)
 
 
-def backward(done: Pass) -> Float[Tensor, "atom component"]:
+def backward(
+    done: Pass, *, out: Float[Tensor, "atom component"] | None = None
+) -> Float[Tensor, "atom component"]:
     """Return dE/dD of each atom, and note the way; see ``reference.backward``."""
-    compiled, hidden = _compiled(), done.layers[:-1]
     grad = done.layers[-1].w.T.repeat(len(done.energy), 1)
     grads, deltas = [], []
-    for layer, slope in zip(hidden[::-1], done.slopes[::-1], strict=True):
-        delta = torch.empty_like(slope)
-        compiled.backward(*_numpy(grad, slope, _idt(layer), delta))
+    for index in range(len(done.slopes) - 1, -1, -1):
+        delta = torch.mul(grad, done.slopes[index])
         grads.append(grad)
         deltas.append(delta)
-        grad = _to_input(delta, grad, layer)
+        target = None if index else out
+        grad = _to_input(delta, grad, done.layers[index], target)
     done.grads[:], done.deltas[:] = grads[::-1], deltas[::-1]
-    return grad
+    return _written(grad, out)
 
 
 def tangent(
     done: Pass, descriptor_dot: Float[Tensor, "atom component"]
 ) -> tuple[Float[Tensor, " atom"], Tangent]:
     """Return the energies' change along the descriptor's; see ``reference.tangent``."""
-    compiled = _compiled()
     x = descriptor_dot.contiguous()
     inputs, inners = [x], []
     for layer, slope in zip(done.layers[:-1], done.slopes, strict=True):
         inner = torch.mm(x, layer.w)
-        out = torch.empty_like(inner)
-        source = _source(x, layer)
-        compiled.tangent(*_numpy(inner, slope, _idt(layer), source, out))
-        x = out
+        if layer.repeats == 1:
+            x = torch.addcmul(x, inner, slope)
+        else:
+            out = torch.mul(inner, slope)
+            _add_parts(out, x, layer)
+            x = out
         inputs.append(x)
         inners.append(inner)
     energy = torch.mv(x, done.layers[-1].w[:, 0])
     return energy, Tangent(inputs=inputs, arguments=inners)
 
 
-def tangent_backward(done: Pass, along: Tangent) -> Float[Tensor, "atom component"]:
+def tangent_backward(
+    done: Pass, along: Tangent, *, out: Float[Tensor, "atom component"] | None = None
+) -> Float[Tensor, "atom component"]:
     """Return the change of dE/dD along the tangent; see ``reference``."""
     if len(done.deltas) != len(done.slopes):
         backward(done)
-    compiled = _compiled()
+    # The output layer is linear: nothing comes from beyond the last hidden one.
     grad = torch.zeros_like(along.inputs[-1])
-    grads, deltas = [], []
+    grads: list[Tensor] = []
+    deltas: list[Tensor] = []
     for index in range(len(done.slopes) - 1, -1, -1):
-        layer, inner = done.layers[index], along.arguments[index]
-        delta = torch.empty_like(inner)
-        ends = _numpy(grad, done.slopes[index], done.bends[index])
-        way = tuple(_numpy(done.grads[index], inner))
-        compiled.tangent_backward(*ends, way, *_numpy(_idt(layer), delta))
+        delta = torch.mul(done.grads[index], done.bends[index])
+        delta.mul_(along.arguments[index])
+        if deltas:
+            delta.addcmul_(grad, done.slopes[index])
         grads.append(grad)
         deltas.append(delta)
-        grad = _to_input(delta, grad, layer)
+        target = None if index else out
+        grad = _to_input(delta, grad, done.layers[index], target)
     along.grads[:], along.deltas[:] = grads[::-1], deltas[::-1]
-    return grad
+    return _written(grad, out)
 
 
 def weight_gradients(
@@ -135,23 +146,36 @@ def weight_gradients(
         tangent_backward(done, along)
     if out is None:
         out = [_like(layer) for layer in done.layers]
-    eps = eps.contiguous()
+    column = eps[:, None]
     for index, target in enumerate(out[:-1]):
-        delta, both = done.deltas[index], torch.empty_like(done.deltas[index])
-        numbers = _numpy(delta, along.deltas[index], eps, both, target.b)
-        _compiled().weigh(*numbers)
+        delta = done.deltas[index]
+        both = torch.addcmul(along.deltas[index], delta, column)
+        torch.sum(both, 0, out=target.b)
         torch.mm(along.inputs[index].T, delta, out=target.w)
         target.w.addmm_(done.inputs[index].T, both)
         if target.idt is not None:
-            grads = tuple(_numpy(done.grads[index], along.grads[index]))
-            values, slope = done.values[index], done.slopes[index]
-            rest = _numpy(values, slope, along.arguments[index], eps, target.idt)
-            _compiled().time_step(grads, *rest)
+            _time_step(done, along, index, eps, target.idt)
     last = out[-1]
     torch.sum(along.inputs[-1], 0, out=last.w[:, 0])
     last.w[:, 0].addmv_(done.inputs[-1].T, eps)
     torch.sum(eps, 0, keepdim=True, out=last.b)
     return list(out)
+
+
+def _time_step(
+    done: Pass, along: Tangent, index: int, eps: Tensor, target: Tensor
+) -> None:
+    """Write the gradient by a layer's time step: sum of h f(a) + g f'(a) a'."""
+    values, grad = done.values[index], done.grads[index]
+    both = torch.addcmul(along.grads[index], grad, eps[:, None])
+    inner = along.arguments[index]
+    if done.arguments:
+        function = ACTIVATIONS[done.activation]
+        slope = function.slope(done.arguments[index], values)
+        torch.sum(both * values + grad * slope * inner, 0, out=target)
+        return
+    arrays = _numpy(both, values, grad, inner, target)
+    _compiled().time_step(*arrays, arrays[0].dtype.type(1))
 
 
 def infer(
@@ -179,7 +203,7 @@ def infer(
     energy = _output(x, layers[-1])
     grad = layers[-1].w.T.expand(len(x), -1)
     for layer, slope in zip(layers[-2::-1], slopes[::-1], strict=True):
-        grad = _to_input(slope.mul_(grad), grad, layer)
+        grad = _to_input(slope.mul_(grad), grad, layer, None)
     return energy, grad
 
 
@@ -195,14 +219,25 @@ def _output(x: Tensor, layer: Layer) -> Float[Tensor, " atom"]:
     return torch.mv(x, layer.w[:, 0]).add_(layer.b)
 
 
-def _to_input(delta: Tensor, grad: Tensor, layer: Layer) -> Tensor:
+def _to_input(delta: Tensor, grad: Tensor, layer: Layer, out: Tensor | None) -> Tensor:
     """Turn the gradients by a and by the layer's output into that by its input."""
     if layer.repeats == 1:
-        return torch.addmm(grad, delta, layer.w.T)
-    found = torch.mm(delta, layer.w.T)
+        return torch.addmm(grad, delta, layer.w.T, out=out)
+    found = torch.mm(delta, layer.w.T, out=out)
     for part in grad.chunk(layer.repeats, dim=1) if layer.repeats else ():
         found += part
     return found
+
+
+def _add_parts(out: Tensor, x: Tensor, layer: Layer) -> None:
+    """Add the shortcut to a layer's output."""
+    for part in out.chunk(layer.repeats, dim=1) if layer.repeats else ():
+        part += x
+
+
+def _written(found: Tensor, out: Tensor | None) -> Tensor:
+    """Return the result where it is wanted; a net without hidden layers copies."""
+    return found if out is None or found is out else out.copy_(found)
 
 
 def _source(x: Tensor, layer: Layer) -> Tensor:

@@ -46,11 +46,14 @@ def forward(
     )
 
 
-def backward(done: Pass) -> Float[Tensor, "atom component"]:
+def backward(
+    done: Pass, *, out: Float[Tensor, "atom component"] | None = None
+) -> Float[Tensor, "atom component"]:
     """Return the derivative of each atom's energy by its descriptor, and note the way.
 
     Args:
         done: The forward pass; gets ``grads`` and ``deltas``.
+        out: Where to write the result, e.g. the rows of one type in a larger array.
     """
     function = ACTIVATIONS[done.activation]
     hidden = done.layers[:-1]
@@ -63,7 +66,7 @@ def backward(done: Pass) -> Float[Tensor, "atom component"]:
         deltas.append(delta)
         grad = _shortcut_adjoint(delta @ layer.w.T, grad, layer.repeats)
     done.grads[:], done.deltas[:] = grads[::-1], deltas[::-1]
-    return grad
+    return grad if out is None else out.copy_(grad)
 
 
 def tangent(
@@ -94,12 +97,15 @@ def tangent(
     return energy, Tangent(inputs=inputs, arguments=arguments)
 
 
-def tangent_backward(done: Pass, along: Tangent) -> Float[Tensor, "atom component"]:
+def tangent_backward(
+    done: Pass, along: Tangent, *, out: Float[Tensor, "atom component"] | None = None
+) -> Float[Tensor, "atom component"]:
     """Return the change of dE/dD along the tangent, and note the way.
 
     Args:
         done: The pass; run backward first, else that is done here.
         along: The tangent; gets ``grads`` and ``deltas``.
+        out: Where to write the result.
     """
     function = ACTIVATIONS[done.activation]
     if len(done.deltas) != len(done.arguments):
@@ -116,7 +122,7 @@ def tangent_backward(done: Pass, along: Tangent) -> Float[Tensor, "atom componen
         deltas.append(delta)
         grad = _shortcut_adjoint(delta @ layer.w.T, grad, layer.repeats)
     along.grads[:], along.deltas[:] = grads[::-1], deltas[::-1]
-    return grad
+    return grad if out is None else out.copy_(grad)
 
 
 def weight_gradients(

@@ -25,9 +25,9 @@ class Pass:
     arguments: list[Tensor] = field(default_factory=list)
     """a of each hidden layer, for variants that form slopes from it when needed."""
     slopes: list[Tensor] = field(default_factory=list)
-    """f'(a) of each hidden layer, for variants that form it on the way forward."""
+    """f'(a) idt of each hidden layer, for variants that form it on the way forward."""
     bends: list[Tensor] = field(default_factory=list)
-    """f''(a) of each hidden layer, likewise."""
+    """f''(a) idt of each hidden layer, likewise."""
     grads: list[Tensor] = field(default_factory=list)
     """After ``backward``: g of each hidden layer, the gradient by its output."""
     deltas: list[Tensor] = field(default_factory=list)
