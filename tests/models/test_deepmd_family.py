@@ -13,13 +13,20 @@ import torch
 from dpbench.frames import Frames, concatenate
 from dpbench.models.deepmd_dict import model_to_dict
 from dpbench.models.deepmd_file import read_deepmd, write_deepmd
+from dpbench.models.potential import DeepPotential
 from dpbench.models.statistics import (
+    ModelStatistics,
     descriptor_statistics,
     energy_normal,
     environment_moments,
 )
+from dpbench.train.engine import Prefactors, losses_and_gradients
+from dpbench.train.optimisers.adam import Adam
+from dpbench.train.optimisers.config import OptimiserConfig
+from dpbench.train.schedule import LearningRateConfig, LossConfig, Schedule
 from tests.models import family
 from tests.models.structures import batch_of, neighbours_of, water
+from tests.train import test_deepmd_parity as parity
 
 pytestmark = [pytest.mark.deepmd, pytest.mark.slow]
 
@@ -133,3 +140,39 @@ def test_models_that_deepmd_kit_made_are_read_and_have_our_statistics(
         np.testing.assert_allclose(davg, known.davg, 1e-11, 1e-14, err_msg=kind)
         np.testing.assert_allclose(dstd, known.dstd, 1e-11, 1e-14, err_msg=kind)
         np.testing.assert_allclose(bias, known.energy_bias, 1e-11, err_msg=kind)
+
+
+@pytest.mark.parametrize("kind", ["radial", "strip", "strip_rough"])
+def test_training_follows_deepmd_kit(deepmd_python, shared_data, kind, tmp_path):
+    """100 Adam steps on one batch, virial included: the same losses to 1e-8."""
+    folder = shared_data / "generated/npy/almg_qe_lda/Al2Mg2_fcc_900K"
+    frames = parity.real_alloy(folder, 8)
+    cfg = family.config(kind)
+    part = replace(cfg.descriptor, rcut=5.0)
+    cfg = replace(cfg, type_map=("Al", "Mg"), descriptor=part)
+    found = neighbours_of(frames, part.rcut)
+    davg, dstd = descriptor_statistics(environment_moments(frames, found, cfg), cfg)
+    bias, _, _ = energy_normal(frames, cfg.type_map).solve()
+    known = ModelStatistics(davg=davg, dstd=dstd, energy_bias=bias)
+    potential = DeepPotential.initialise(cfg, known, 11)
+    steps, prefactors = parity.STEPS, parity.PREFACTORS
+    setting = json.dumps(parity.RATE | {"steps": steps, "prefactors": prefactors})
+    theirs = parity.ask(
+        deepmd_python, "train", potential, frames, tmp_path, setting=setting
+    )
+    schedule = Schedule(
+        LearningRateConfig(type="exp", smooth=False, **parity.RATE),
+        LossConfig(**prefactors),
+        steps=steps,
+    )
+    adam = Adam(potential.parameters.flat, OptimiserConfig(type="adam"))
+    batch = batch_of(frames, potential)
+    losses = []
+    for step in range(steps):
+        energy, force, virial = schedule.prefactors(step)
+        weights = Prefactors(energy=energy, force=force, virial=virial)
+        result = losses_and_gradients(potential, batch, weights)
+        adam.step(result.gradient, learning_rate=schedule.learning_rate(step))
+        losses.append(float(result.loss))
+    assert losses[-1] < 0.9 * losses[0]
+    np.testing.assert_allclose(losses, theirs["losses"], 1e-8)
