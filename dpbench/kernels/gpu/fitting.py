@@ -26,19 +26,15 @@ def forward(
     activation: str,
 ) -> Pass:
     """Evaluate the net; see ``reference.forward``."""
-    if not _is_tanh(activation):
+    if not is_tanh(activation):
         return reference.forward(descriptor, layers, activation)
     x = descriptor.contiguous()
     inputs, values = [x], []
     for layer in layers[:-1]:
         a = torch.addmm(layer.b, x, layer.w)
-        out = torch.empty_like(a)
-        # The value takes the place of its argument, which nothing needs again.
-        ends = x, a, out
-        _launch("tanh_forward", a, _idt(layer), *ends, layer=layer, shortcut=True)
+        x = activate(a, x, layer)
         values.append(a)
-        inputs.append(out)
-        x = out
+        inputs.append(x)
     last = layers[-1]
     return Pass(
         layers=list(layers),
@@ -51,13 +47,12 @@ def forward(
 
 def backward(done: Pass) -> Float[Tensor, "atom component"]:
     """Return dE/dD of each atom, and note the way; see ``reference.backward``."""
-    if not _is_tanh(done.activation):
+    if not is_tanh(done.activation):
         return reference.backward(done)
     grad = done.layers[-1].w.T.expand(len(done.energy), -1).contiguous()
     grads, deltas = [], []
     for layer, value in zip(done.layers[-2::-1], done.values[::-1], strict=True):
-        delta = torch.empty_like(value)
-        _launch("tanh_backward", grad, value, _idt(layer), delta, layer=layer)
+        delta = to_argument(grad, value, layer)
         grads.append(grad)
         deltas.append(delta)
         grad = _to_input(delta, grad, layer)
@@ -69,7 +64,7 @@ def tangent(
     done: Pass, descriptor_dot: Float[Tensor, "atom component"]
 ) -> tuple[Float[Tensor, " atom"], Tangent]:
     """Return the energies' change along the descriptor's; see ``reference.tangent``."""
-    if not _is_tanh(done.activation):
+    if not is_tanh(done.activation):
         return reference.tangent(done, descriptor_dot)
     x = descriptor_dot.contiguous()
     inputs, inners = [x], []
@@ -95,7 +90,7 @@ def tangent(
 
 def tangent_backward(done: Pass, along: Tangent) -> Float[Tensor, "atom component"]:
     """Return the change of dE/dD along the tangent; see ``reference``."""
-    if not _is_tanh(done.activation):
+    if not is_tanh(done.activation):
         return reference.tangent_backward(done, along)
     if len(done.deltas) != len(done.values):
         backward(done)
@@ -121,7 +116,7 @@ def weight_gradients(
     out: Sequence[Layer] | None = None,
 ) -> list[Layer]:
     """Return the gradient of sum_a (eps_a E_a + E'_a); see ``reference``."""
-    if not _is_tanh(done.activation):
+    if not is_tanh(done.activation):
         return reference.weight_gradients(done, along, eps, out=out)
     if len(along.deltas) != len(along.arguments):
         tangent_backward(done, along)
@@ -147,6 +142,27 @@ def infer(
     """Return each atom's energy and its derivative by the descriptor."""
     done = forward(descriptor, layers, activation)
     return done.energy, backward(done)
+
+
+def is_tanh(activation: str) -> bool:
+    """Say whether the programs know the activation function."""
+    return ACTIVATIONS[activation] is ACTIVATIONS["tanh"]
+
+
+def activate(argument: Tensor, x: Tensor, layer: Layer) -> Tensor:
+    """Return tanh(a) idt + shortcut(x); ``argument`` becomes tanh(a)."""
+    out = torch.empty_like(argument)
+    # The value takes the place of its argument, which nothing needs again.
+    ends = x, argument, out
+    _launch("tanh_forward", argument, _idt(layer), *ends, layer=layer, shortcut=True)
+    return out
+
+
+def to_argument(grad: Tensor, value: Tensor, layer: Layer) -> Tensor:
+    """Return the gradient by a from that by the layer's output."""
+    delta = torch.empty_like(value)
+    _launch("tanh_backward", grad, value, _idt(layer), delta, layer=layer)
+    return delta
 
 
 def check(dtype: torch.dtype) -> float:
@@ -224,10 +240,6 @@ def _idt(layer: Layer) -> Tensor:
 def _like(layer: Layer) -> Layer:
     idt = None if layer.idt is None else torch.empty_like(layer.idt)
     return Layer(torch.empty_like(layer.w), torch.empty_like(layer.b), idt)
-
-
-def _is_tanh(activation: str) -> bool:
-    return ACTIVATIONS[activation] is ACTIVATIONS["tanh"]
 
 
 def _programs() -> Any:

@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 
 from dpbench.errors import ModelError
-from dpbench.kernels.gpu import fitting, launch, passes
+from dpbench.kernels.gpu import launch, passes
 from dpbench.kernels.gpu.gram import gram, gram_adjoint
 from dpbench.kernels.gpu.neighbours import DeviceList, build_list, complete_cells
 from dpbench.kernels.gpu.padding import Padding, finish_moments
+from dpbench.kernels.gpu.product import Products, infer
 from dpbench.kernels.inference import reference
 from dpbench.kernels.inference.packed import packed_columns
 from dpbench.kernels.inference.state import (
@@ -79,6 +80,7 @@ class DeviceEvaluator(AbstractEvaluator):
         *,
         nreplicas: int = 1,
         skin: float = 1.0,
+        products: Products = "torch",
     ) -> None:
         """Lay the model out; there is no list yet.
 
@@ -87,7 +89,9 @@ class DeviceEvaluator(AbstractEvaluator):
             atype: Types of the atoms of one replica.
             nreplicas: Copies of the system, each with coordinates and a cell.
             skin: Extra radius of the neighbour list, Å.
+            products: Who multiplies the fitting nets' matrices in float32.
         """
+        self.products = products
         self.state, self.nreplicas, self.skin = state, nreplicas, skin
         self.builds = 0
         device, natoms = state.device, len(atype)
@@ -195,7 +199,7 @@ class DeviceEvaluator(AbstractEvaluator):
         with torch.no_grad():
             edges = _Edges(model, listed, coord.contiguous(), cells, self._frame)
             x, empty, extended = edges.moments()
-            by_row = _through_nets(model, listed, x, empty)
+            by_row = _through_nets(model, listed, x, empty, self.products)
             force, by_atom = edges.gather(edges.gradient(x))
             atom_energy = torch.empty_like(by_row)
             atom_energy[listed.atom_of] = by_row
@@ -356,7 +360,7 @@ class _Edges:
 
 
 def _through_nets(
-    model: _Model, listed: DeviceList, x: Tensor, empty: Tensor
+    model: _Model, listed: DeviceList, x: Tensor, empty: Tensor, products: Products
 ) -> Float64[Tensor, " row"]:
     """Turn X into dE/dX in place, block by block; return the energies by row."""
     state = model.state
@@ -373,7 +377,7 @@ def _through_nets(
                 scale=scale,
             )
             descriptor = gram(part, part, channels=width, axis=state.axis)
-            found, grad = fitting.infer(descriptor, layers, state.activation)
+            found, grad = infer(descriptor, layers, state.activation, products=products)
             energy[rows] = found.double() + model.bias[centre]
             part.copy_(gram_adjoint(grad, part, axis=state.axis, scale=scale))
     return energy

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from dpbench.kernels.fitting import reference
-from dpbench.kernels.gpu import fitting, tables
+from dpbench.kernels.gpu import fitting, product, tables
 from dpbench.kernels.gpu.optimiser import DeviceAdam
 from dpbench.kernels.layers import Layer
 from dpbench.kernels.tables import grid_for
@@ -66,6 +66,18 @@ def test_fitting_serves_any_number_of_atoms_and_activation(
     )
     for found, expected in pairs:
         torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("precision", ["ieee", "tf32x3"])
+def test_products_of_the_program_serve_a_fitting_net(device, precision):
+    # The interpreter has one precision: what tf32x3 costs only a GPU can show.
+    layers = net((6, 8, 8, 16, 1), device, torch.Generator().manual_seed(1))
+    layers = [Layer(*(None if t is None else t.float() for t in la)) for la in layers]
+    descriptor = torch.sin(torch.arange(78.0, device=device) ** 2).view(13, 6)
+    found = product.infer(descriptor, layers, "tanh", products=precision)
+    expected = reference.infer(descriptor, layers, "tanh")
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
 
 
 def test_a_type_without_atoms_has_no_gradient(device):
