@@ -65,7 +65,7 @@ def bench_kernels_command(
     \b
     Example:
         dpbench bench kernels
-        dpbench --threads 1 bench kernels --precision float32 --json
+        dpbench bench kernels --threads 1 --precision float32 --json
         dpbench bench kernels --size 8 --kernel inference
     """
     from dpbench.eval.kernel_bench.run import bench_kernels

@@ -8,7 +8,10 @@ from typing import Any
 import torch
 
 from dpbench.kernels.batch import Batch
+from dpbench.kernels.choice import kernels_in_use
 from dpbench.kernels.roofline import (
+    JET_UNITS,
+    VALUE_UNITS,
     EmbeddingShape,
     StepShape,
     measure_peak,
@@ -89,8 +92,18 @@ def step_shape(
     )
 
 
+def knot_units() -> int:
+    """Return what an embedding net costs at a knot, by the variant that tabulates."""
+    return VALUE_UNITS if kernels_in_use().get("tables") == "numba" else JET_UNITS
+
+
 def reached(
-    model: DeepPotential, tally: Tally, *, engine: str, seconds: float
+    model: DeepPotential,
+    tally: Tally,
+    *,
+    engine: str,
+    seconds: float,
+    intervals: int = INTERVALS,
 ) -> dict[str, Any]:
     """Say what the steps of a session cost, and which part of the peak they reached.
 
@@ -102,6 +115,7 @@ def reached(
         tally: The batches of the session.
         engine: Name of the training engine.
         seconds: Time of the session, s.
+        intervals: Pieces of each table, where the engine tabulates.
 
     Returns:
         Plain JSON values; empty where nothing can be said.
@@ -112,11 +126,12 @@ def reached(
         atoms=tally.atoms / max(tally.steps, 1),
         edges=tally.edges / max(tally.steps, 1),
         parameters=model.parameters.flat.numel(),
-        knots_per_net=INTERVALS + 1 if is_tabulated else 0,
+        knots_per_net=intervals + 1 if is_tabulated else 0,
     )
     if shape is None or not tally.steps or seconds <= 0:
         return {}
-    work = total(training_step(shape, tabulated=is_tabulated))
+    step = training_step(shape, tabulated=is_tabulated, knot_units=knot_units())
+    work = total(step)
     rows = max(1, round(shape.atoms / shape.fittings))
     inner, columns = shape.fitting_layers[0]
     peak = measure_peak(

@@ -187,6 +187,7 @@ def train(
         tally,
         engine=session.engine.name,
         seconds=session.state.seconds - session.state.began_at,
+        intervals=session.config.training.table_intervals,
     )
     digest = _file(workspace, session, target)
     return _report(session, target, digest)

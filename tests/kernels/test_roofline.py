@@ -4,6 +4,8 @@ import pytest
 import torch
 
 from dpbench.kernels.roofline import (
+    JET_UNITS,
+    VALUE_UNITS,
     EmbeddingShape,
     Peak,
     StepShape,
@@ -57,6 +59,16 @@ def test_a_training_step_of_water_costs_what_the_plan_says():
     assert per_atom(exact) == pytest.approx(13.5e6, rel=0.02)
     few, many = (training_step(water(k), tabulated=True) for k in (512, 1024))
     assert 7.8e6 < per_atom(few) < per_atom(many) < 8.7e6
+
+
+def test_knots_cost_a_third_where_only_values_are_evaluated():
+    jets, values = (
+        by_kernel(training_step(water(256), tabulated=True, knot_units=units))
+        for units in (JET_UNITS, VALUE_UNITS)
+    )
+    assert jets["knots"].flops == 9 * 2 * 512 * (25 + 25 * 50 + 50 * 100)
+    assert values["knots"].flops == jets["knots"].flops / 3
+    assert values["fitting"] == jets["fitting"]
 
 
 def test_a_net_counted_by_hand():

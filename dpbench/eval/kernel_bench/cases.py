@@ -7,6 +7,7 @@ from types import ModuleType
 import torch
 
 from dpbench.eval.kernel_bench.water import Water
+from dpbench.kernels.choice import choose
 from dpbench.kernels.layers import Layer
 from dpbench.kernels.passes import Edges, Layout, Normal
 from dpbench.kernels.roofline import (
@@ -22,6 +23,7 @@ from dpbench.kernels.tables import reference as reference_tables
 from dpbench.models.compressed import compress
 from dpbench.models.edge_features import constants_of, layout_of, reach_of
 from dpbench.models.parameters import embedding_nets, fitting_nets
+from dpbench.train.roofline import knot_units
 
 Call = Callable[[], object]
 """One call of a kernel."""
@@ -59,7 +61,9 @@ class _Prepared:
 def all_cases(water: Water) -> Iterator[KernelCase]:
     """Return every kernel on a box of water."""
     shape = water.shape()
-    training = {w.kernel: w for w in training_step(shape, tabulated=True)}
+    choose("tables", "cpu", water.model.dtype)  # its variant decides what knots cost
+    step = training_step(shape, tabulated=True, knot_units=knot_units())
+    training = {w.kernel: w for w in step}
     ready = _prepare(water)
     yield from _table_cases(water, ready, training["knots"])
     yield from _pass_cases(ready, shape, training["environment"])
@@ -95,19 +99,19 @@ def _prepare(water: Water) -> _Prepared:
 
 
 def _table_cases(water: Water, ready: _Prepared, knots: Work) -> Iterator[KernelCase]:
-    """Forward jets are three of nine units, their adjoint six."""
+    """A third of the units at knots is forward, the rest their adjoint."""
     dtype, name = water.model.dtype, "tanh"
     gradient = torch.ones_like(ready.tables.coefficients)
     yield KernelCase(
         name="tables: from nets",
         family="tables",
-        work=_part(knots, 3 / 9),
+        work=_part(knots, 1 / 3),
         make=lambda m: lambda: m.make_tables(ready.nets, name, ready.grid, dtype),
     )
     yield KernelCase(
         name="tables: adjoint",
         family="tables",
-        work=_part(knots, 6 / 9),
+        work=_part(knots, 2 / 3),
         make=lambda m: lambda: m.tables_adjoint(ready.nets, name, ready.grid, gradient),
     )
 

@@ -18,7 +18,7 @@ from dpbench.kernels.roofline import Peak, Work, measure_peak, total, training_s
 from dpbench.models.parameters import DTYPES
 from dpbench.train.engine import EngineName, choose_engine
 from dpbench.train.loss import Prefactors
-from dpbench.train.roofline import TABULATING
+from dpbench.train.roofline import TABULATING, knot_units
 
 TRAINING_STEP = "training step"
 """Name of the last line of the table."""
@@ -208,7 +208,11 @@ def _time_step(water: Water, peak: Peak, seconds: float, repeats: int) -> Kernel
         for m in measure(calls, window_s=seconds, repeats=repeats)
     }
     is_tabulated = served in TABULATING
-    works = training_step(water.shape(with_knots=is_tabulated), tabulated=is_tabulated)
+    works = training_step(
+        water.shape(with_knots=is_tabulated),
+        tabulated=is_tabulated,
+        knot_units=knot_units(),
+    )
     work = total([w for w in works if w.kernel != "optimiser"])
     return _judged(TRAINING_STEP, f"engine {served}", found, work, peak)
 

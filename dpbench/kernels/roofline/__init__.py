@@ -6,6 +6,8 @@ fraction of the roof that a kernel reaches.
 """
 
 from dpbench.kernels.roofline.counts import (
+    JET_UNITS,
+    VALUE_UNITS,
     EmbeddingShape,
     StepShape,
     Work,
@@ -17,6 +19,8 @@ from dpbench.kernels.roofline.counts import (
 from dpbench.kernels.roofline.machine import Peak, measure_peak
 
 __all__ = [
+    "JET_UNITS",
+    "VALUE_UNITS",
     "EmbeddingShape",
     "Peak",
     "StepShape",

@@ -12,8 +12,9 @@ units         meaning
 2             MD: forward; force backward (fitting) or derivative (embedding)
 6             training: forward, force backward, tangent, reverse, and weight
               gradients of doubled depth
-9             embedding at knots: value and two derivatives, forward (3), their
-              inputs and weights backward (6)
+9 or 3        embedding at knots: value and two derivatives, forward (3), their
+              inputs and weights backward (6); a third of it where derivatives are
+              taken from the values of neighbouring knots
 ============  ==================================================================
 
 Source:
@@ -30,8 +31,11 @@ MD_UNITS = 2
 TRAINING_UNITS = 6
 """Units of a net in a training step."""
 
-KNOT_UNITS = 9
-"""Units of an embedding net at a knot in a training step."""
+JET_UNITS = 9
+"""Units of an embedding net at a knot, where its derivatives are evaluated."""
+
+VALUE_UNITS = 3
+"""Units of an embedding net at a knot, where only values are evaluated."""
 
 # One edge: length and unit vector (12), the switch and its derivative (20), four
 # normalised columns (8); back: J^T on one row (25).
@@ -154,18 +158,21 @@ def md_step(shape: StepShape, *, tabulated: bool) -> tuple[Work, ...]:
     return tuple(works)
 
 
-def training_step(shape: StepShape, *, tabulated: bool) -> tuple[Work, ...]:
+def training_step(
+    shape: StepShape, *, tabulated: bool, knot_units: int = JET_UNITS
+) -> tuple[Work, ...]:
     """Count loss, gradient by all parameters, and an Adam step.
 
     Args:
         shape: Sizes; ``knots`` of its embeddings count where ``tabulated``.
         tabulated: Whether the embedding is tabulated in each step.
+        knot_units: ``JET_UNITS`` or ``VALUE_UNITS``.
     """
     works = [_environment(shape, passes=2)]
     if tabulated:
         flops = [TABLE_VALUE, TABLE_SLOPE, TABLE_SLOPE, TABLE_ADJOINT]
         works.append(_tables(shape, flops))
-        works.append(_knots(shape))
+        works.append(_knots(shape, knot_units))
     else:
         works.append(_embedding(shape, TRAINING_UNITS))
     works.append(_passes(shape, [_moments, _edge_gradient, _tangent, _adjoint]))
@@ -241,13 +248,13 @@ def _tables(shape: StepShape, flops: Sequence[int]) -> Work:
     return Work(kernel="tables", flops=done, bytes=moved)
 
 
-def _knots(shape: StepShape) -> Work:
+def _knots(shape: StepShape, units: int) -> Work:
     flops = moved = 0.0
     for e in shape.embeddings:
-        flops += KNOT_UNITS * e.unit * e.knots
+        flops += units * e.unit * e.knots
         numbers = 1 + 2 * sum(e.neuron[:-1]) + e.width
         weights = e.nets * e.unit / 2
-        moved += KNOT_UNITS * shape.itemsize * (numbers * e.knots + weights)
+        moved += units * shape.itemsize * (numbers * e.knots + weights)
     return Work(kernel="knots", flops=flops, bytes=moved)
 
 
