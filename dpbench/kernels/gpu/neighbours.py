@@ -6,7 +6,7 @@ once. Making a list looks at the device twice (for the range along open directio
 for the number of edges); using one never does.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
@@ -20,6 +20,9 @@ from dpbench.shapes import Float64, Int32, Int64
 
 MOST_IMAGES = 500
 """Cells that an atom may have wandered: an image is packed into ten bits a number."""
+
+ROOM = 1.1
+"""Room of a list, as a multiple of its edges."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -105,6 +108,32 @@ def build_list(
         incoming=incoming.to(torch.int32),
         incoming_offset=torch.searchsorted(sorted_j, atoms),
     )
+
+
+def with_room(found: DeviceList) -> DeviceList:
+    """Return the list with room for more edges, so that the next one fits in."""
+    room = int(ROOM * len(found.neighbour)) + 64
+    longer = {}
+    for name in ("neighbour", "image", "incoming"):
+        array = getattr(found, name)
+        longer[name] = array.new_zeros(room)
+        longer[name][: len(array)] = array
+    return replace(found, **longer)
+
+
+def keep_list(held: DeviceList, found: DeviceList) -> bool:
+    """Copy a new list into the memory of the old one; False where it does not fit.
+
+    A captured graph reads the old memory.
+    """
+    count = len(found.neighbour)
+    if len(held.neighbour) < count or held.type_offset != found.type_offset:
+        return False
+    for field in fields(held):
+        to, array = getattr(held, field.name), getattr(found, field.name)
+        if isinstance(to, Tensor):
+            to[: len(array)].copy_(array)
+    return True
 
 
 def complete_cells(

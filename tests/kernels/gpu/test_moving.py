@@ -6,6 +6,7 @@ import torch
 
 from dpbench.errors import ModelError
 from dpbench.kernels.gpu import inference, neighbours
+from dpbench.kernels.gpu.dynamics import DeviceVerlet
 from dpbench.kernels.inference import reference
 from dpbench.kernels.inference.trial import move_state, trial_state
 from dpbench.kernels.neighbours import find_neighbours
@@ -162,3 +163,46 @@ def test_a_lone_atom_has_the_energy_of_empty_slots(device):
     ours.build(coord.to(device), box.to(device), pbc.to(device))
     theirs.build(coord, box, pbc)
     same(ours.evaluate(coord.to(device), box.to(device)), theirs.evaluate(coord, box))
+
+
+def test_verlet_on_the_device_walks_as_written_out(device):
+    ours, theirs = evaluators(device, skin=0.25)
+    coord, box, pbc = five_atoms(device)
+    velocity = 3 * torch.cos(coord * 3)
+    acceleration = torch.linspace(8, 12, 5, dtype=torch.float64, device=device)
+    run = DeviceVerlet(
+        ours, coord, velocity, box, pbc=pbc, acceleration=acceleration, step=0.01
+    )
+    run.run(4, look_every=1)
+    assert ours.builds > 1
+    where, speed, cell = coord.cpu(), velocity.cpu(), box.cpu()
+    per_force = acceleration.cpu()[:, None]
+
+    def forces(x):
+        theirs.build(x, cell, pbc.cpu())
+        return theirs.evaluate(x, cell)
+
+    found = forces(where)
+    for _ in range(4):
+        speed = speed + 0.005 * found.force * per_force
+        where = where + 0.01 * speed
+        found = forces(where)
+        speed = speed + 0.005 * found.force * per_force
+    torch.testing.assert_close(run.coord.cpu(), where, rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(run.velocity.cpu(), speed, rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(run.energy.cpu(), found.energy, rtol=1e-9, atol=1e-9)
+    kinetic = (speed**2 / per_force).sum() / 2
+    torch.testing.assert_close(run.kinetic().cpu(), kinetic, rtol=1e-9, atol=1e-9)
+
+
+def test_atoms_too_fast_for_the_list_stop_the_run(device):
+    ours, _ = evaluators(device, skin=0.3)
+    coord, box, pbc = five_atoms(device)
+    run = DeviceVerlet(
+        *(ours, coord, 30 * torch.ones_like(coord), box),
+        pbc=pbc,
+        acceleration=torch.ones(5, dtype=torch.float64, device=device),
+        step=0.01,
+    )
+    with pytest.raises(ModelError, match="look_every"):
+        run.run(1)
