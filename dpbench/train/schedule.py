@@ -120,7 +120,7 @@ class _Suits:
 
 _SUITS = {
     "adam": _Suits(type="exp", start_lr=2e-3, ratio=5e-3, warmup=0.0),
-    "soap": _Suits(start_lr=3e-3),
+    "soap": _Suits(start_lr=1e-2),
     "muon": _Suits(start_lr=2e-3),
     "schedule-free": _Suits(start_lr=2e-3, ratio=1.0),
     "kalman": _Suits(start_lr=1.0, ratio=1.0),  # has no rate: prefactors may follow it
