@@ -9,8 +9,8 @@ Run from the repository root, on a dataset that has a split::
 ``dpbench train`` does; statistics are taken of all training frames. Then the loop takes
 its steps in blocks, in turn: a block whose batches come from anywhere in the dataset,
 made ready in the prefetch thread, and a block whose batches are resident frames. Told
-are the seconds a step of both, the ratio of their medians (bound: 1.2; ``cpu_ratio`` is
-that of the CPU time of all threads, as if there were one core), and the largest memory that
+are the seconds a step of both, the ratio of their medians (bound: 1.2; ``cpu_ratio``:
+of the CPU time of all threads, as if there were one core), and the largest memory that
 the process and its workers owned (bound: 4 GB); the exit status is 1 beyond a bound.
 """
 
