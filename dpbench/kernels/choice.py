@@ -84,6 +84,14 @@ FAMILIES: dict[str, tuple[Variant, ...]] = {
             name="reference", module="dpbench.kernels.motion.reference", devices=_BOTH
         ),
     ),
+    "strip": (
+        Variant(
+            name="numba", module="dpbench.kernels.strip.compiled", devices=("cpu",)
+        ),
+        Variant(
+            name="reference", module="dpbench.kernels.strip.reference", devices=_BOTH
+        ),
+    ),
     "passes": (
         Variant(
             name="numba", module="dpbench.kernels.passes.compiled", devices=("cpu",)

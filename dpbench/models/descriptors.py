@@ -74,14 +74,10 @@ class Kind:
     adjoint: Adjoint
     """From dE/dD to dE/dR."""
     no_fast_path: str | None
-    """Why the table kernels do not serve it; None where they do."""
+    """Why the analytic passes of training do not serve it; None where they do."""
 
 
-_SE_ATTEN = Kind(
-    forward=strip_forward,
-    adjoint=strip_adjoint,
-    no_fast_path="the table kernels do not know type embeddings (se_atten) yet",
-)
+_SE_ATTEN = Kind(forward=strip_forward, adjoint=strip_adjoint, no_fast_path=None)
 
 KINDS: dict[str, Kind] = {
     "se_e2_a": Kind(
@@ -100,9 +96,10 @@ KINDS: dict[str, Kind] = {
 
 
 def no_fast_path(config: ModelConfig) -> str | None:
-    """Say why the fast kernels do not serve a model; None where they do.
+    """Say why the analytic passes do not train a model; None where they do.
 
-    It trains through autograd then, and is evaluated by the reference.
+    It trains through autograd then. Evaluation and dynamics have tables for
+    ``se_e2_a`` alone, see ``compressed.untabulable``.
     """
     if len(config.descriptor.parts) != 1 or config.descriptor.type == "hybrid":
         return "the fast kernels do not know hybrid descriptors"

@@ -12,7 +12,7 @@ from dpbench.kernels.embedding import Embed, embed
 from dpbench.kernels.environment import Environment
 from dpbench.kernels.layers import fit, fit_adjoint
 from dpbench.models.config import ModelConfig
-from dpbench.models.descriptors import descriptor_parts
+from dpbench.models.descriptors import DescriptorPart, descriptor_parts
 from dpbench.models.frame_parameters import FrameParameters
 from dpbench.models.pair_table import Mixture, PairTable
 from dpbench.models.parameters import (
@@ -97,6 +97,11 @@ class DeepPotential:
         if torch.device(device).type != "cpu":
             parameters = parameters.to(device, DTYPES[config.precision])
         return cls(config, parameters, statistics)
+
+    @property
+    def parts(self) -> tuple[DescriptorPart, ...]:
+        """The parts of the descriptor, with their statistics on the device."""
+        return self._parts
 
     @property
     def type_map(self) -> tuple[str, ...]:

@@ -19,12 +19,13 @@ from torch import Tensor
 from dpbench.errors import ConfigError
 from dpbench.kernels.batch import Batch
 from dpbench.kernels.embedding import Embed, embed, embed_by_table
-from dpbench.models.config import ModelConfig
+from dpbench.models.config import ModelConfig, SeAttenConfig
 from dpbench.models.descriptors import no_fast_path
 from dpbench.models.edge_features import INTERVALS, TableFeatures
 from dpbench.models.exact_features import ExactFeatures
 from dpbench.models.four_pass import EdgeFeatures, FourPass, OutputWeights
 from dpbench.models.potential import DeepPotential, Prediction
+from dpbench.models.strip_pass import StripPass
 from dpbench.shapes import Float, Float64
 from dpbench.train.loss import (
     LabelCounts,
@@ -139,7 +140,11 @@ class Engine:
 
     def _passes(
         self, model: DeepPotential, batch: Batch, *, with_virial: bool
-    ) -> FourPass:
+    ) -> FourPass | StripPass:
+        if isinstance(model.config.descriptor, SeAttenConfig):
+            return StripPass(
+                model, batch, with_virial=with_virial, intervals=self.intervals
+            )
         features: EdgeFeatures
         if self.name == "table":
             features = TableFeatures(model, batch, intervals=self.intervals)
@@ -170,6 +175,8 @@ def choose_engine(
     if name == "auto":
         served = "table" if reason is None else "autograd-table"
         return Engine(name=served, reason=reason, intervals=intervals)
+    if name == "exact" and reason is None and config.descriptor.type != "se_e2_a":
+        reason = f"exact passes serve se_e2_a alone, not {config.descriptor.type}"
     if name in ("table", "exact") and reason is not None:
         raise ConfigError(
             f"engine = {name!r}: {reason}; expected a model that it serves. Leave the "

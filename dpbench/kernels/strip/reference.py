@@ -1,4 +1,7 @@
-"""The passes with the types' share in plain torch, on any device."""
+"""The passes with the types' share in plain torch, on any device.
+
+The four columns of a row are taken one by one: nothing is larger than (edge, width).
+"""
 
 import torch
 from torch import Tensor
@@ -14,7 +17,7 @@ def moments(
 ) -> Float[Tensor, "row 4 width"]:
     """P1: return sum_e R (x) G (1 + w T) of each row."""
     value, _ = _weighted(edges, share, layout, tables)
-    return _sum_rows(edges.rows.unsqueeze(2) * value.unsqueeze(1), layout)
+    return _sum_rows([row * value for row in _columns(edges.rows)], layout)
 
 
 def edge_gradient(
@@ -27,10 +30,9 @@ def edge_gradient(
 ) -> Float[Tensor, "edge 3"]:
     """P2: return dE/dd of each edge from dE/dX, eV/Å."""
     value, slope = _weighted(edges, share, layout, tables)
-    to_row = grad_x[layout.edge_row]
-    grad = (to_row * value.unsqueeze(1)).sum(dim=2)
-    along = (edges.rows.unsqueeze(2) * to_row).sum(dim=1)
-    grad[:, 0] += (along * slope).sum(dim=1)
+    columns = [grad_x[:, k][layout.edge_row] for k in range(4)]
+    grad = torch.stack([(column * value).sum(dim=1) for column in columns], dim=1)
+    grad[:, 0] += (_along(edges.rows, columns) * slope).sum(dim=1)
     scaled = grad * normal.inverse_std[layout.row_type[layout.edge_row]]
     h, df, dh = edges.radial.unbind(dim=1)
     angular = scaled[:, 1:]
@@ -47,9 +49,9 @@ def tangent_moments(
 ) -> Float[Tensor, "row 4 width"]:
     """P3: return X' along a tangent R' of the rows, of each row."""
     value, slope = _weighted(edges, share, layout, tables)
-    by_slope = edges.rows * rows_dot[:, :1]
-    both = rows_dot.unsqueeze(2) * value.unsqueeze(1)
-    return _sum_rows(both + by_slope.unsqueeze(2) * slope.unsqueeze(1), layout)
+    slope = slope * rows_dot[:, :1]
+    pairs = zip(_columns(rows_dot), _columns(edges.rows), strict=True)
+    return _sum_rows([dot * value + row * slope for dot, row in pairs], layout)
 
 
 def adjoint(
@@ -61,10 +63,9 @@ def adjoint(
     tables: Tables,
 ) -> tuple[Float[Tensor, "piece 6 width"], Float[Tensor, "centre neighbour width"]]:
     """P4: return the gradients by the table's coefficients, and by T."""
-    grad_x, grad_dot = (g[layout.edge_row] for g in grads)
-    to_value = (edges.rows.unsqueeze(2) * grad_x).sum(dim=1)
-    to_value = to_value + (rows_dot.unsqueeze(2) * grad_dot).sum(dim=1)
-    to_slope = (edges.rows.unsqueeze(2) * grad_dot).sum(dim=1) * rows_dot[:, :1]
+    to_x, to_dot = ([g[:, k][layout.edge_row] for k in range(4)] for g in grads)
+    to_value = _along(edges.rows, to_x) + _along(rows_dot, to_dot)
+    to_slope = _along(edges.rows, to_dot) * rows_dot[:, :1]
     g, dg = _features(edges, tables)
     own, (w, b) = _own(share, layout)
     by_share = to_value * g * w + to_slope * (dg * w + g * b)
@@ -119,6 +120,22 @@ def _features(edges: Edges, tables: Tables) -> tuple[Tensor, Tensor]:
     return value, (slopes.unsqueeze(1) @ pieces)[:, 0]
 
 
-def _sum_rows(parts: Float[Tensor, "edge 4 width"], layout: Layout) -> Tensor:
-    out = parts.new_zeros(len(layout.row_type), *parts.shape[1:])
-    return out.index_add_(0, layout.edge_row, parts)
+def _columns(rows: Float[Tensor, "edge 4"]) -> list[Tensor]:
+    """Return the columns of rows, (edge, 1) each."""
+    return [rows[:, k : k + 1] for k in range(4)]
+
+
+def _along(rows: Float[Tensor, "edge 4"], columns: list[Tensor]) -> Tensor:
+    """Return the sum over the four columns, (edge, width)."""
+    first, *others = zip(_columns(rows), columns, strict=True)
+    total = first[0] * first[1]
+    for row, column in others:
+        total = torch.addcmul(total, row, column)
+    return total
+
+
+def _sum_rows(parts: list[Tensor], layout: Layout) -> Float[Tensor, "row 4 width"]:
+    out = parts[0].new_zeros(4, len(layout.row_type), parts[0].shape[1])
+    for total, part in zip(out, parts, strict=True):
+        total.index_add_(0, layout.edge_row, part)
+    return out.transpose(0, 1).contiguous()
