@@ -12,7 +12,7 @@ import torch
 from dpbench.errors import DatasetError, ModelError
 from dpbench.eval.parts import find_training
 from dpbench.frames import Frames
-from dpbench.models.checkpoint import load_model, model_digest
+from dpbench.models.checkpoint import model_digest
 from dpbench.models.compressed import CompressedPotential, TableSettings, compress
 from dpbench.models.compressed_error import (
     FrameError,
@@ -121,9 +121,8 @@ def compress_file(
             the tolerance cannot be met.
         DatasetError: If the dataset is not there.
     """
-    model = _plain_model(source)
-    provenance = load_model(source)[1]
-    label, frames = _frames(model, provenance, workspace, dataset)
+    model, provenance = _plain_model(source)
+    label, frames = _frames(provenance, workspace, dataset)
     exact = model.to("cpu", torch.float64)
     if tolerance is not None:
         if frames is None:
@@ -134,41 +133,52 @@ def compress_file(
             )
         settings = _search(exact, frames, settings, tolerance)
     made = compress(model, settings)
-    found = plain = None
-    if frames is not None:
-        found = frame_error(exact, made, frames)
-        if model.dtype != torch.float64:
-            plain = frame_error(exact, model, frames)
-    report = CompressionReport(
-        path=str(out),
-        source=model_digest(model),
-        digest=compressed_digest(made),
-        precision=model.config.precision,
-        intervals=made.intervals,
-        shortest=settings.shortest,
-        tables=len(made.state.tables.lower),
-        size=0,
-        scan=scan_error(exact, compress(exact, settings)),
-        dataset=label,
-        frames=found,
-        plain=plain,
-    )
+    report = _judge(model, exact, made, frames)
+    report = replace(report, shortest=settings.shortest, dataset=label)
     told = report.to_json()
     # Neither is known to the file itself.
     for name in ("path", "size"):
         del told[name]
     save_compressed(out, made, provenance, told)
-    return replace(report, size=out.stat().st_size)
+    return replace(report, path=str(out), size=out.stat().st_size)
 
 
-def _plain_model(source: Path) -> DeepPotential:
-    model, _ = load_potential(source)
+def _judge(
+    model: DeepPotential,
+    exact: DeepPotential,
+    made: CompressedPotential,
+    frames: Frames | None,
+) -> CompressionReport:
+    """Measure the errors of a compressed model."""
+    found = plain = None
+    if frames is not None:
+        found = frame_error(exact, made, frames)
+        if model.dtype != torch.float64:
+            plain = frame_error(exact, model, frames)
+    return CompressionReport(
+        path="",
+        source=model_digest(model),
+        digest=compressed_digest(made),
+        precision=model.config.precision,
+        intervals=made.intervals,
+        shortest=0.0,
+        tables=len(made.state.tables.lower),
+        size=0,
+        scan=scan_error(exact, made),
+        dataset=None,
+        frames=found,
+        plain=plain,
+    )
+
+
+def _plain_model(source: Path) -> tuple[DeepPotential, dict[str, Any]]:
+    model, provenance = load_potential(source)
     if isinstance(model, CompressedPotential):
         raise ModelError(
             f"{source}: is compressed already; expected a model as 'dpbench train' "
             "writes it."
         )
-    return model
+    return model, provenance
 
 
 def _search(
@@ -191,12 +201,11 @@ def _search(
 
 
 def _frames(
-    model: DeepPotential,
     provenance: Mapping[str, Any],
     workspace: Workspace | None,
     dataset: str | None,
 ) -> tuple[str | None, Frames | None]:
-    """Choose frames, spread over the dataset, whose elements the model knows."""
+    """Choose frames, spread over the dataset."""
     version = None
     if dataset is not None:
         if workspace is None:

@@ -41,7 +41,7 @@ from dpbench.eval.stability import measure_stability
 from dpbench.eval.task_results import Accuracy, Stability, Throughput
 from dpbench.eval.throughput import measure_throughput
 from dpbench.models.compressed import CompressedPotential
-from dpbench.models.files import load_potential
+from dpbench.models.files import Potential, load_potential
 from dpbench.models.potential import DeepPotential
 from dpbench.models.sel import SelOverflow
 from dpbench.store import catalog
@@ -95,23 +95,7 @@ def evaluate(
     facts = model_facts(model, model_path, provenance, name=options.name)
     precision = options.precision or model.config.precision
     overflow = options.sel_overflow or overflow_of(provenance)
-    evaluator = NativeEvaluator(
-        model.to(options.device, getattr(torch, precision)),
-        device=options.device,
-        sel_overflow=overflow,
-    )
-    reference = None
-    # Tables are a fast mode, too: the record says what they cost.
-    has_own_tables = isinstance(evaluator.model, CompressedPotential) and isinstance(
-        model, DeepPotential
-    )
-    if precision != "float64" or has_own_tables:
-        reference = NativeEvaluator(
-            model.to(options.device, torch.float64),
-            device=options.device,
-            is_exact=True,
-            sel_overflow=overflow,
-        )
+    evaluator, reference = _evaluators(model, precision, options, overflow)
     training = find_training(workspace, provenance)
     parts = parts_to_evaluate(workspace, training, dataset, split=options.split)
     session = _Session(
@@ -128,6 +112,27 @@ def evaluate(
     )
     records = [session.record(part, is_first=part is parts[0]) for part in parts]
     return [session.file(record) for record in records if record is not None]
+
+
+def _evaluators(
+    model: Potential, precision: str, options: Options, overflow: SelOverflow
+) -> tuple[NativeEvaluator, NativeEvaluator | None]:
+    """Return the model as it is measured, and the exact one where that is another."""
+    evaluator = NativeEvaluator(
+        model.to(options.device, getattr(torch, precision)),
+        device=options.device,
+        sel_overflow=overflow,
+    )
+    # Tables are a fast mode, too: the record says what they cost.
+    has_own_tables = isinstance(evaluator.model, CompressedPotential) and isinstance(
+        model, DeepPotential
+    )
+    if precision == "float64" and not has_own_tables:
+        return evaluator, None
+    exact = model.to(options.device, torch.float64)
+    return evaluator, NativeEvaluator(
+        exact, device=options.device, is_exact=True, sel_overflow=overflow
+    )
 
 
 def overflow_of(provenance: Mapping[str, Any]) -> SelOverflow:

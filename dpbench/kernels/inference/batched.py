@@ -27,7 +27,7 @@ class BatchEvaluator(AbstractBatchEvaluator):
     def evaluate(self, batch: Batch) -> Forces:
         """Evaluate the frames of a batch; ``replica`` means frame here."""
         # numba takes half a second to import: pay only where it works.
-        from dpbench.kernels.inference import cpu
+        from dpbench.kernels.inference import places_cpu
 
         order = batch.atom_order.numpy()
         row = np.empty(len(order), dtype=np.int32)
@@ -41,7 +41,7 @@ class BatchEvaluator(AbstractBatchEvaluator):
         nframes = batch.nframes
         done = self._runner.given(view, batch.atom_type_offset, frame, nframes)
         force = np.empty((len(order), 3))
-        cpu.gather_forces(done.force, order, force)
+        places_cpu.gather_forces(done.force, order, force)
         atom_energy = np.empty(len(order))
         atom_energy[order] = done.atom_energy
         energy = np.bincount(

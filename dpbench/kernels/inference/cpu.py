@@ -12,25 +12,6 @@ from numba import njit, prange
 _FAST = {"reassoc", "contract", "nsz"}
 
 
-@njit(cache=True, nogil=True)
-def place_atoms(coord, order, wrap, box, out):  # type: ignore[no-untyped-def]
-    """Write coord - wrap @ box by slot; return the number of slots that are not finite.
-
-    ``box`` is that of each replica; atoms of a replica follow each other in ``coord``.
-    """
-    natoms = len(coord) // len(box)
-    bad = 0
-    for slot in range(len(order)):
-        i = order[slot]
-        b = box[i // natoms]
-        w0, w1, w2 = wrap[slot, 0], wrap[slot, 1], wrap[slot, 2]
-        for k in range(3):
-            value = coord[i, k] - (w0 * b[0, k] + w1 * b[1, k] + w2 * b[2, k])
-            out[slot, k] = value
-            bad += not math.isfinite(value)
-    return bad
-
-
 @njit(cache=True, nogil=True, fastmath=_FAST, error_model="numpy")
 def _near(view, a, bounds, edges, e):  # type: ignore[no-untyped-def]
     """Keep the neighbours of slot a that are within the cutoff; return the next edge.
@@ -404,15 +385,3 @@ def backward_parallel(slots, model, edges, state, out):  # type: ignore[no-untyp
             mine,
             (force[w], virial[w], frame),
         )
-
-
-@njit(cache=True, nogil=True)
-def gather_forces(force, order, out):  # type: ignore[no-untyped-def]
-    """Sum the workers' forces and write them in the order of the atoms."""
-    for slot in range(len(order)):
-        i = order[slot]
-        for k in range(3):
-            total = 0.0
-            for w in range(len(force)):
-                total += force[w, slot, k]
-            out[i, k] = total

@@ -102,7 +102,7 @@ class ListedEvaluator(AbstractEvaluator):
     ) -> Forces:
         """Evaluate all replicas with the present list."""
         # numba takes half a second to import: pay only where it works.
-        from dpbench.kernels.inference import cpu
+        from dpbench.kernels.inference import places_cpu
 
         found = self._list
         if found is None:
@@ -111,7 +111,7 @@ class ListedEvaluator(AbstractEvaluator):
         where = np.ascontiguousarray(coord.numpy())
         cells = self._complete(box)
         place = np.empty((len(found.order), 3))
-        if cpu.place_atoms(where, found.order, found.wrap, cells, place):
+        if places_cpu.place_atoms(where, found.order, found.wrap, cells, place):
             check_finite(where, natoms)
         view = Listed(
             place=place,
@@ -125,7 +125,7 @@ class ListedEvaluator(AbstractEvaluator):
         )
         done = self._runner.listed(view, found.type_offset.tolist(), self.nreplicas)
         force = np.empty((len(place), 3))
-        cpu.gather_forces(done.force, found.order, force)
+        places_cpu.gather_forces(done.force, found.order, force)
         atom_energy = np.empty(len(place))
         atom_energy[found.order] = done.atom_energy
         energy = atom_energy.reshape(self.nreplicas, natoms).sum(axis=1)

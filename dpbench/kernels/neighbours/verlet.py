@@ -95,17 +95,17 @@ def build_list(
 
     Args:
         coord: Å, (replica * atom, 3); atoms may lie outside the cell.
-        box: Å, (replica, 3, 3), rows are cell vectors; rows of open directions do not
-            matter and may be NaN.
-        pbc: (3), periodic along each cell vector, for all replicas.
-        atype: (atom), types of one replica; all replicas have the same atoms.
+        box: Å, (replica, 3, 3), rows are cell vectors; those of open directions do not
+            matter.
+        pbc: (3), periodic along each cell vector.
+        atype: (atom), types of one replica; all have the same atoms.
         radius: Cutoff plus skin, Å; may exceed the cell.
         ntypes: Number of types of the model.
         is_parallel: Spread large systems over numba's threads; main thread only.
 
     Raises:
-        ValueError: If a position is not finite, or the periodic cell vectors are not
-            linearly independent.
+        ModelError: If a position is not finite; names the atom.
+        ValueError: If the periodic cell vectors are not linearly independent.
     """
     if not radius > 0:
         raise ValueError(f"need radius > 0, got {radius} Å")
@@ -117,27 +117,27 @@ def build_list(
     most = np.max([grid.images for grid in grids], axis=0, initial=0)
     counts = np.bincount(atype, minlength=ntypes)
     type_offset = np.concatenate([[0], np.cumsum(counts) * nreplicas])
-    total = natoms * nreplicas
-    order = np.empty(total, dtype=np.int64)
-    wrap = np.empty((total, 3), dtype=np.int32)
-    nimages = int(np.prod(2 * most + 1))
-    code_type = np.int16 if nimages <= 2**15 else np.int32
-    searches = []
+    starts = np.cumsum(counts) - counts
     slots = np.empty((nreplicas, natoms), dtype=np.int64)
+    order = np.empty(natoms * nreplicas, dtype=np.int64)
+    wrap = np.empty((len(order), 3), dtype=np.int32)
+    searches = []
     types = np.ascontiguousarray(atype, dtype=np.int64)
-    for r, (lattice, grid) in enumerate(zip(lattices, grids, strict=True)):
+    for r in range(nreplicas):
         # Slots of this replica inside the order of all: by type, then replica.
-        renumber = type_offset[:-1] + r * counts
-        search, local = _prepare(lattice, grid, types, ntypes, (radius, most, renumber))
-        within = np.arange(natoms) - (np.cumsum(counts) - counts)[types[local]]
-        slots[r] = renumber[types[local]] + within
+        ahead = type_offset[:-1] + r * counts
+        rest = radius, most, ahead
+        search, local = _prepare(lattices[r], grids[r], types, ntypes, rest)
+        slots[r] = np.arange(natoms) + (ahead - starts)[types[local]]
         order[slots[r]] = local + r * natoms
-        wrap[slots[r]] = lattice.wrap[local]
+        wrap[slots[r]] = lattices[r].wrap[local]
         searches.append(search)
-    is_spread = is_parallel and natoms >= PARALLEL_ATOMS
-    start, neighbour, image = _search(searches, slots, code_type, is_spread=is_spread)
-    ranges = [np.arange(-n, n + 1, dtype=np.int32) for n in most]
-    images = np.stack(np.meshgrid(*ranges, indexing="ij"), axis=-1).reshape(-1, 3)
+    start, neighbour, image = _search(
+        searches,
+        slots,
+        np.int16 if np.prod(2 * most + 1) <= 2**15 else np.int32,
+        is_spread=is_parallel and natoms >= PARALLEL_ATOMS,
+    )
     return VerletList(
         order=order,
         wrap=wrap,
@@ -145,11 +145,17 @@ def build_list(
         start=start,
         neighbour=neighbour,
         image=image,
-        images=images,
+        images=_images(most),
         box=np.stack([lattice.box for lattice in lattices]),
         coord=np.array(coord, dtype=np.float64),
         radius=radius,
     )
+
+
+def _images(most: NDArray[np.int64]) -> NDArray[np.int32]:
+    """Return all images up to ``most`` to either side, in the order of their codes."""
+    ranges = [np.arange(-n, n + 1, dtype=np.int32) for n in most]
+    return np.stack(np.meshgrid(*ranges, indexing="ij"), axis=-1).reshape(-1, 3)
 
 
 def check_finite(coord: NDArray[np.float64], natoms: int) -> None:
