@@ -127,10 +127,8 @@ def run_loop(
         for batch in stream:
             step = state.step
             learning_rate = schedule.learning_rate(step)
-            energy, force, virial = schedule.prefactors(step)
-            result = engine.losses_and_gradients(
-                model, batch, Prefactors(energy=energy, force=force, virial=virial)
-            )
+            weights = _prefactors(schedule, step)
+            result = engine.losses_and_gradients(model, batch, weights)
             is_row = _falls_on(step + 1, plan.validation_every, plan.steps)
             is_checkpoint = _falls_on(step + 1, plan.checkpoint_every, plan.steps)
             loss = None
@@ -152,6 +150,11 @@ def run_loop(
             if state.interrupted:
                 break
     return state
+
+
+def _prefactors(schedule: Schedule, step: int) -> Prefactors:
+    energy, force, virial = schedule.prefactors(step)
+    return Prefactors(energy=energy, force=force, virial=virial)
 
 
 def _watch_tables(
