@@ -95,8 +95,7 @@ def build_list(
 
     Args:
         coord: Å, (replica * atom, 3); atoms may lie outside the cell.
-        box: Å, (replica, 3, 3), rows are cell vectors; those of open directions do not
-            matter.
+        box: Å, (replica, 3, 3); rows of open directions do not matter.
         pbc: (3), periodic along each cell vector.
         atype: (atom), types of one replica; all have the same atoms.
         radius: Cutoff plus skin, Å; may exceed the cell.
@@ -111,18 +110,17 @@ def build_list(
         raise ValueError(f"need radius > 0, got {radius} Å")
     natoms, nreplicas = len(atype), len(box)
     check_finite(coord, natoms)
-    rows = [slice(r * natoms, (r + 1) * natoms) for r in range(nreplicas)]
-    lattices = [make_lattice(coord[rows[r]], box[r], pbc) for r in range(nreplicas)]
+    parts = coord.reshape(nreplicas, natoms, 3)
+    lattices = [make_lattice(parts[r], box[r], pbc) for r in range(nreplicas)]
     grids = [_grid(lattice, radius) for lattice in lattices]
     most = np.max([grid.images for grid in grids], axis=0, initial=0)
-    counts = np.bincount(atype, minlength=ntypes)
+    types = np.ascontiguousarray(atype, dtype=np.int64)
+    counts = np.bincount(types, minlength=ntypes)
     type_offset = np.concatenate([[0], np.cumsum(counts) * nreplicas])
     starts = np.cumsum(counts) - counts
     slots = np.empty((nreplicas, natoms), dtype=np.int64)
     order = np.empty(natoms * nreplicas, dtype=np.int64)
-    wrap = np.empty((len(order), 3), dtype=np.int32)
     searches = []
-    types = np.ascontiguousarray(atype, dtype=np.int64)
     for r in range(nreplicas):
         # Slots of this replica inside the order of all: by type, then replica.
         ahead = type_offset[:-1] + r * counts
@@ -130,7 +128,6 @@ def build_list(
         search, local = _prepare(lattices[r], grids[r], types, ntypes, rest)
         slots[r] = np.arange(natoms) + (ahead - starts)[types[local]]
         order[slots[r]] = local + r * natoms
-        wrap[slots[r]] = lattices[r].wrap[local]
         searches.append(search)
     start, neighbour, image = _search(
         searches,
@@ -140,7 +137,7 @@ def build_list(
     )
     return VerletList(
         order=order,
-        wrap=wrap,
+        wrap=np.concatenate([lattice.wrap for lattice in lattices])[order],
         type_offset=type_offset.astype(np.int64),
         start=start,
         neighbour=neighbour,
