@@ -71,6 +71,11 @@ class LoopState:
     table_intervals: int | None = None
     """Pieces of each table by now; None before the first comparison."""
 
+    def count(self, result: StepResult) -> None:
+        """Take note of a step that was made."""
+        self.running.add((result.mse_energy, result.mse_force, result.mse_virial))
+        self.step += 1
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Hooks:
@@ -118,37 +123,36 @@ def run_loop(
     """
     engine = engine_of(model, engine, state.table_intervals)
     take_step = stepper(optimiser, engine, model)
-    is_on_host = model.parameters.flat.device.type == "cpu"
     began = time.perf_counter() - state.seconds
     state.began_at = state.seconds
     # A look at the loss waits for the device: rarely there, always on the CPU.
-    look_every = 1 if is_on_host else 20
+    look_every = 1 if model.device.type == "cpu" else 20
     with closing(_timed(batches, state)) as stream:
         for batch in stream:
             step = state.step
-            learning_rate = schedule.learning_rate(step)
-            weights = _prefactors(schedule, step)
-            result = engine.losses_and_gradients(model, batch, weights)
+            rate = schedule.learning_rate(step)
+            result = engine.losses_and_gradients(
+                model, batch, _prefactors(schedule, step)
+            )
             is_row = _falls_on(step + 1, plan.validation_every, plan.steps)
             is_checkpoint = _falls_on(step + 1, plan.checkpoint_every, plan.steps)
             loss = None
             if step % look_every == 0 or is_row or is_checkpoint:
                 loss = _finite_loss(result, step)
-            take_step(batch, result.gradient, learning_rate)
-            state.running.add((result.mse_energy, result.mse_force, result.mse_virial))
-            state.step = step + 1
+            take_step(batch, result.gradient, rate)
+            state.count(result)
             if is_due(engine, state.step, plan.steps):
                 engine = _watch_tables(engine, model, batch, state)
                 take_step = stepper(optimiser, engine, model)
             state.seconds = time.perf_counter() - began
             hooks.watcher.step(state.step, loss)
             if is_row:
-                _add_row(model, state, learning_rate, hooks)
+                _add_row(model, state, rate, hooks)
             state.interrupted = state.step < plan.steps and hooks.should_stop()
             if is_checkpoint or state.interrupted:
                 hooks.save(state)
             if state.interrupted:
-                break
+                return state
     return state
 
 
