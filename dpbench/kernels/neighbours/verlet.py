@@ -129,12 +129,8 @@ def build_list(
         slots[r] = np.arange(natoms) + (ahead - starts)[types[local]]
         order[slots[r]] = local + r * natoms
         searches.append(search)
-    start, neighbour, image = _search(
-        searches,
-        slots,
-        np.int16 if np.prod(2 * most + 1) <= 2**15 else np.int32,
-        is_spread=is_parallel and natoms >= PARALLEL_ATOMS,
-    )
+    is_spread = is_parallel and natoms >= PARALLEL_ATOMS
+    start, neighbour, image = _search(searches, slots, is_spread=is_spread)
     return VerletList(
         order=order,
         wrap=np.concatenate([lattice.wrap for lattice in lattices])[order],
@@ -257,13 +253,14 @@ def _prepare(
 def _search(
     searches: list[tuple[Any, ...]],
     slots: NDArray[np.int64],
-    code_type: type[np.signedinteger[Any]],
     *,
     is_spread: bool,
 ) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.signedinteger[Any]]]:
     """Count, then write the neighbours of all replicas."""
     from dpbench.kernels.neighbours import verlet_cpu
 
+    nimages = np.prod(2 * searches[0][-1] + 1) if searches else 1
+    code_type = np.int16 if nimages <= 2**15 else np.int32
     start = np.zeros(slots.size + 1, dtype=np.int64)
     room = [_runs_at_most(search) for search in searches]
     for search, rows, runs in zip(searches, slots, room, strict=True):
