@@ -124,8 +124,7 @@ def build_list(
     for r in range(nreplicas):
         # Slots of this replica inside the order of all: by type, then replica.
         ahead = type_offset[:-1] + r * counts
-        rest = radius, most, ahead
-        search, local = _prepare(lattices[r], grids[r], types, ntypes, rest)
+        search, local = _prepare(lattices[r], grids[r], types, (radius, most, ahead))
         slots[r] = np.arange(natoms) + (ahead - starts)[types[local]]
         order[slots[r]] = local + r * natoms
         searches.append(search)
@@ -220,7 +219,6 @@ def _prepare(
     lattice: Lattice,
     grid: _Grid,
     types: NDArray[np.int64],
-    ntypes: int,
     rest: tuple[float, NDArray[np.int64], NDArray[np.int64]],
 ) -> tuple[tuple[Any, ...], NDArray[np.int64]]:
     """Sort one replica's atoms; return the arrays of its search and their order."""
@@ -232,7 +230,7 @@ def _prepare(
     scaled = (lattice.frac - grid.low) / grid.span * nbins
     bin3 = np.clip(scaled.astype(np.int64), 0, nbins - 1)
     flat = (bin3[:, 0] * nbins[1] + bin3[:, 1]) * nbins[2] + bin3[:, 2]
-    first = np.zeros((ntypes, int(nbins.prod()) + 1), dtype=np.int64)
+    first = np.zeros((len(renumber), int(nbins.prod()) + 1), dtype=np.int64)
     local = np.empty(len(types), dtype=np.int64)
     sort_atoms(flat, types, first, local)
     search = (
