@@ -12,6 +12,7 @@ import torch
 import dpbench
 from dpbench.config import from_mapping, to_mapping
 from dpbench.errors import SimulationError
+from dpbench.kernels.heap import keep_freed_memory
 from dpbench.md.dynamics import Dynamics
 from dpbench.md.models import LoadedForces, load_forces
 from dpbench.md.observables import DISCARD, Digest
@@ -206,6 +207,7 @@ def _go(
     progress: ProgressMaker | None,
 ) -> Report:
     """Run the loop; whatever happens, close the outputs and write the record."""
+    keep_freed_memory()
     out, outputs = context.out, context.outputs
     header = {
         "config": to_mapping(config),

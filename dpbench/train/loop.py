@@ -15,6 +15,7 @@ import torch
 
 from dpbench.errors import TrainingError
 from dpbench.kernels.batch import Batch
+from dpbench.kernels.heap import keep_freed_memory
 from dpbench.models.potential import DeepPotential
 from dpbench.train.engine import Engine, Prefactors, StepResult
 from dpbench.train.history import CurveRow, Errors
@@ -121,6 +122,7 @@ def run_loop(
     Raises:
         TrainingError: If the loss is not finite any more.
     """
+    keep_freed_memory()
     engine = engine_of(model, engine, state.table_intervals)
     take_step = stepper(optimiser, engine, model)
     began = time.perf_counter() - state.seconds
