@@ -11,7 +11,7 @@ from torch import Tensor
 from dpbench.frames import Frames
 from dpbench.kernels.batch import Batch
 from dpbench.kernels.neighbours import Neighbours
-from dpbench.models.geometry import atom_types, edge_vectors
+from dpbench.models.geometry import atom_types, edge_vectors, frame_geometry
 
 
 def make_batch(
@@ -88,11 +88,7 @@ def make_frame(
     sort_frame(
         atype,
         (neighbours.edge_i, neighbours.edge_j, neighbours.shift),
-        (
-            np.ascontiguousarray(frames.coord[rows], dtype=np.float64),
-            # Open directions have no cell vector (NaN) and no shift.
-            np.nan_to_num(frames.box[index]),
-        ),
+        frame_geometry(frames, index),
         (atom_order, row_offset),
         (*index_arrays, edge_vec.numpy()),
     )

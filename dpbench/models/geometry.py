@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from dpbench.elements import SYMBOLS
 from dpbench.errors import ModelError
+from dpbench.frames import Frames
 from dpbench.kernels.neighbours import Neighbours
 
 
@@ -38,3 +39,14 @@ def edge_vectors(
     # Open directions have no cell vector (NaN) and no shift.
     vectors += neighbours.shift @ np.nan_to_num(box)
     return vectors
+
+
+def frame_geometry(
+    frames: Frames, index: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return coordinates (atom, 3) and cell (3, 3) of a frame for compiled code, Å.
+
+    Open directions, which have no cell vector and no shift, are zero rows.
+    """
+    coord = np.ascontiguousarray(frames.coord[frames.atoms_of(index)], dtype=np.float64)
+    return coord, np.nan_to_num(frames.box[index])

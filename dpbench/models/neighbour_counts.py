@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from dpbench.frames import Frames
 from dpbench.kernels.batch import Batch
 from dpbench.kernels.neighbours import Neighbours
-from dpbench.models.geometry import atom_types, edge_vectors
+from dpbench.models.geometry import atom_types, frame_geometry
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,25 +51,23 @@ def neighbour_counts(
         type_map: The model's elements.
         cutoffs: Radii, Å, within which to count too: those of a hybrid's parts.
     """
+    # numba takes half a second to import: only who measures data pays for it.
+    from dpbench.kernels.assembly.sums import count_neighbours
+
     types, ntypes = atom_types(frames.z, type_map), len(type_map)
     most, shortest = np.zeros(ntypes, dtype=np.int64), float("inf")
     within = np.zeros((len(cutoffs), ntypes + 1), dtype=np.int64)
     pairs = np.zeros((ntypes, ntypes), dtype=np.bool_)
+    radii = np.array(cutoffs, dtype=np.float64)
     for index, found in enumerate(neighbours):
-        rows = frames.atoms_of(index)
-        atype = types[rows]
-        bucket = found.edge_i.astype(np.int64) * ntypes + atype[found.edge_j]
-        counts = np.bincount(bucket, minlength=len(atype) * ntypes)
-        most = np.maximum(most, counts.reshape(-1, ntypes).max(axis=0, initial=0))
-        pairs[atype[found.edge_i], atype[found.edge_j]] = True
-        vector = edge_vectors(frames.coord[rows], frames.box[index], found)
-        length = np.linalg.norm(vector, axis=1)
-        shortest = min(shortest, float(length.min(initial=np.inf)))
-        for row, cutoff in enumerate(cutoffs):
-            near = np.bincount(bucket[length < cutoff], minlength=len(counts))
-            near = near.reshape(-1, ntypes)
-            near = np.column_stack([near, near.sum(axis=1)])
-            within[row] = np.maximum(within[row], near.max(axis=0, initial=0))
+        nearest = count_neighbours(
+            types[frames.atoms_of(index)],
+            (found.edge_i, found.edge_j, found.shift),
+            frame_geometry(frames, index),
+            radii,
+            (most, within, pairs),
+        )
+        shortest = min(shortest, float(nearest))
     return NeighbourCounts(most=most, min_distance=shortest, within=within, pairs=pairs)
 
 

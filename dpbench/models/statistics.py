@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 from dpbench.errors import ModelError
 from dpbench.frames import Frames
 from dpbench.kernels.neighbours import Neighbours
-from dpbench.kernels.switch import switch_weight
 from dpbench.models.config import ModelConfig, part_configs
-from dpbench.models.geometry import atom_types, edge_vectors
+from dpbench.models.geometry import atom_types, frame_geometry
 
 SMALLEST_STD = 1e-2
 """Standard deviations below this are raised to it."""
@@ -169,21 +168,24 @@ def environment_moments(
             for field in fields(EnvironmentMoments)
         }
         return EnvironmentMoments(**stacked)
+    # numba takes half a second to import: only who measures data pays for it.
+    from dpbench.kernels.assembly.sums import sum_rows
+
     (descriptor,) = config.descriptor.parts
     ntypes = config.ntypes
     types = atom_types(frames.z, config.type_map)
     total, squares = np.zeros((ntypes, 2)), np.zeros((ntypes, 2))
+    switch = (descriptor.rcut, descriptor.rcut_smth, descriptor.env_protection)
+    mask = pair_mask(config)
     for index, found in enumerate(neighbours):
-        rows = frames.atoms_of(index)
-        atype = types[rows]
-        vector = edge_vectors(frames.coord[rows], frames.box[index], found)
-        radial, angular = _raw_rows(vector, config)
-        centre = atype[found.edge_i]
-        keep = _allowed(centre, atype[found.edge_j], config)
-        for column, values in ((0, radial), (1, angular.sum(axis=1))):
-            total[:, column] += np.bincount(centre, values * keep, minlength=ntypes)
-        for column, values in ((0, radial**2), (1, (angular**2).sum(axis=1))):
-            squares[:, column] += np.bincount(centre, values * keep, minlength=ntypes)
+        sum_rows(
+            types[frames.atoms_of(index)],
+            (found.edge_i, found.edge_j, found.shift),
+            frame_geometry(frames, index),
+            tuple(map(float, switch)),
+            mask,
+            (total, squares),
+        )
     atoms = np.bincount(types, minlength=ntypes)
     return EnvironmentMoments(
         count=atoms * descriptor.slots, total=total, squares=squares
@@ -275,24 +277,6 @@ def number_scale(values: NDArray[np.float64]) -> NDArray[np.float64]:
     mean = values.mean(axis=0)
     variance = np.maximum((values**2).mean(axis=0) - mean**2, 0)
     return np.stack([mean, np.maximum(np.sqrt(variance), SMALLEST_STD)])
-
-
-def _raw_rows(
-    vector: NDArray[np.float64], config: ModelConfig
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return w/(r+p) (edge) and w/(r+p)^2 d (edge, 3), not normalised."""
-    (descriptor,) = config.descriptor.parts
-    r = np.linalg.norm(vector, axis=1)
-    weight = switch_weight(r, rcut_smth=descriptor.rcut_smth, rcut=descriptor.rcut)
-    q = r + descriptor.env_protection
-    return weight / q, (weight / q**2)[:, np.newaxis] * vector
-
-
-def _allowed(
-    centre: NDArray[np.int64], other: NDArray[np.int64], config: ModelConfig
-) -> NDArray[np.float64]:
-    """Return one per edge, zero where the pair of types is excluded."""
-    return pair_mask(config)[centre, other]
 
 
 def pair_mask(config: ModelConfig) -> NDArray[np.float64]:

@@ -22,10 +22,9 @@ def cache(version) -> FrameCache:
 
 
 def same(one: Measured, two: Measured) -> None:
-    assert one.choose_sel(1.1) == two.choose_sel(1.1)
-    config = SETTINGS.resolve(
-        type_map=TYPES, sel=one.choose_sel(1.1), precision="float64"
-    )
+    sel = SETTINGS.choose_sel(one.neighbours)
+    assert sel == SETTINGS.choose_sel(two.neighbours)
+    config = SETTINGS.resolve(type_map=TYPES, sel=sel, precision="float64")
     first, second = one.finish(config), two.finish(config)
     for name in ("davg", "dstd", "energy_bias"):
         np.testing.assert_allclose(
@@ -59,7 +58,9 @@ def test_worker_processes_measure_the_same(cache, workspace, version, monkeypatc
 
 def test_sel_is_the_most_neighbours_with_a_margin_in_fours(cache):
     found = measure_positions(cache, SETTINGS, TYPES, np.arange(len(cache)))
-    for chosen, most in zip(found.choose_sel(1.1), found.neighbours.most, strict=True):
+    for chosen, most in zip(
+        SETTINGS.choose_sel(found.neighbours), found.neighbours.most, strict=True
+    ):
         assert chosen % 4 == 0
         assert 1.1 * most <= chosen < 1.1 * most + 4
 
