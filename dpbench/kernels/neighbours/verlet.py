@@ -104,23 +104,22 @@ def build_list(
 
     Raises:
         ModelError: If a position is not finite; names the atom.
-        ValueError: If the periodic cell vectors are not linearly independent.
+        ValueError: If the periodic cell vectors are linearly dependent.
     """
     if not radius > 0:
         raise ValueError(f"need radius > 0, got {radius} Å")
     natoms, nreplicas = len(atype), len(box)
     check_finite(coord, natoms)
-    parts = coord.reshape(nreplicas, natoms, 3)
-    lattices = [make_lattice(parts[r], box[r], pbc) for r in range(nreplicas)]
+    parts = zip(coord.reshape(nreplicas, natoms, 3), box, strict=True)
+    lattices = [make_lattice(*part, pbc) for part in parts]
     grids = [_grid(lattice, radius) for lattice in lattices]
     most = np.max([grid.images for grid in grids], axis=0, initial=0)
     types = np.ascontiguousarray(atype, dtype=np.int64)
     counts = np.bincount(types, minlength=ntypes)
-    type_offset = np.concatenate([[0], np.cumsum(counts) * nreplicas])
     starts = np.cumsum(counts) - counts
+    type_offset = np.append(starts, natoms) * nreplicas
     slots = np.empty((nreplicas, natoms), dtype=np.int64)
-    order = np.empty(natoms * nreplicas, dtype=np.int64)
-    searches = []
+    order, searches = np.empty(natoms * nreplicas, dtype=np.int64), []
     for r in range(nreplicas):
         # Slots of this replica inside the order of all: by type, then replica.
         ahead = type_offset[:-1] + r * counts
@@ -129,14 +128,14 @@ def build_list(
         order[slots[r]] = local + r * natoms
         searches.append(search)
     is_spread = is_parallel and natoms >= PARALLEL_ATOMS
-    start, neighbour, image = _search(searches, slots, is_spread=is_spread)
+    found = _search(searches, slots, is_spread=is_spread)
     return VerletList(
         order=order,
         wrap=np.concatenate([lattice.wrap for lattice in lattices])[order],
-        type_offset=type_offset.astype(np.int64),
-        start=start,
-        neighbour=neighbour,
-        image=image,
+        type_offset=type_offset,
+        start=found[0],
+        neighbour=found[1],
+        image=found[2],
         images=_images(most),
         box=np.stack([lattice.box for lattice in lattices]),
         coord=np.array(coord, dtype=np.float64),
