@@ -122,7 +122,6 @@ def run_loop(
     Raises:
         TrainingError: If the loss is not finite any more.
     """
-    keep_freed_memory()
     engine = engine_of(model, engine, state.table_intervals)
     take_step = stepper(optimiser, engine, model)
     began = time.perf_counter() - state.seconds
@@ -176,6 +175,7 @@ def _watch_tables(
 
 def _timed(batches: Iterator[Batch], state: LoopState) -> Generator[Batch, None, None]:
     """Wrap any iterator so that it can be closed, and waiting for it is counted."""
+    keep_freed_memory()
     with ExitStack() as stack:
         if isinstance(batches, Generator):
             stack.enter_context(closing(batches))
