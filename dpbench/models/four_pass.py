@@ -123,29 +123,29 @@ class FourPass:
         """Run the fitting nets forward and back; return dE/dD by row."""
         model = self._model
         name = model.config.fitting.activation_function
-        passes, grads = [], []
+        passes, grad = [], torch.empty_like(descriptor)
         for index, net in enumerate(fitting_nets(model.config)):
             rows = slice(*self._batch.atom_type_offset[index : index + 2])
             layers = net.layers(model.parameters.views)
             done = self._fitting.forward(descriptor[rows], layers, name)
-            grads.append(self._fitting.backward(done))
+            self._fitting.backward(done, out=grad[rows])
             passes.append(done)
-        return passes, torch.cat(grads)
+        return passes, grad
 
     def _fit_adjoint(
         self, descriptor_dot: Tensor, eps: Tensor, gradient: FlatParameters
     ) -> Float[Tensor, "row component"]:
         """Write the fitting nets' gradients; return the change of dE/dD."""
-        changes = []
+        change = torch.empty_like(descriptor_dot)
         nets = fitting_nets(self._model.config)
         for index, (net, done) in enumerate(zip(nets, self._passes, strict=True)):
             rows = slice(*self._batch.atom_type_offset[index : index + 2])
             _, along = self._fitting.tangent(done, descriptor_dot[rows])
-            changes.append(self._fitting.tangent_backward(done, along))
+            self._fitting.tangent_backward(done, along, out=change[rows])
             self._fitting.weight_gradients(
                 done, along, eps[rows], out=net.layers(gradient.views)
             )
-        return torch.cat(changes)
+        return change
 
     def _predict(self, force: Tensor, virial: Tensor) -> Prediction:
         batch = self._batch

@@ -45,10 +45,12 @@ def forward(
     )
 
 
-def backward(done: Pass) -> Float[Tensor, "atom component"]:
+def backward(
+    done: Pass, *, out: Float[Tensor, "atom component"] | None = None
+) -> Float[Tensor, "atom component"]:
     """Return dE/dD of each atom, and note the way; see ``reference.backward``."""
     if not is_tanh(done.activation):
-        return reference.backward(done)
+        return reference.backward(done, out=out)
     grad = done.layers[-1].w.T.expand(len(done.energy), -1).contiguous()
     grads, deltas = [], []
     for layer, value in zip(done.layers[-2::-1], done.values[::-1], strict=True):
@@ -57,7 +59,7 @@ def backward(done: Pass) -> Float[Tensor, "atom component"]:
         deltas.append(delta)
         grad = _to_input(delta, grad, layer)
     done.grads[:], done.deltas[:] = grads[::-1], deltas[::-1]
-    return grad
+    return grad if out is None else out.copy_(grad)
 
 
 def tangent(
@@ -88,10 +90,12 @@ def tangent(
     return energy, Tangent(inputs=inputs, arguments=inners)
 
 
-def tangent_backward(done: Pass, along: Tangent) -> Float[Tensor, "atom component"]:
+def tangent_backward(
+    done: Pass, along: Tangent, *, out: Float[Tensor, "atom component"] | None = None
+) -> Float[Tensor, "atom component"]:
     """Return the change of dE/dD along the tangent; see ``reference``."""
     if not is_tanh(done.activation):
-        return reference.tangent_backward(done, along)
+        return reference.tangent_backward(done, along, out=out)
     if len(done.deltas) != len(done.values):
         backward(done)
     grad = torch.zeros_like(along.inputs[-1])
@@ -105,7 +109,7 @@ def tangent_backward(done: Pass, along: Tangent) -> Float[Tensor, "atom componen
         deltas.append(delta)
         grad = _to_input(delta, grad, layer)
     along.grads[:], along.deltas[:] = grads[::-1], deltas[::-1]
-    return grad
+    return grad if out is None else out.copy_(grad)
 
 
 def weight_gradients(
