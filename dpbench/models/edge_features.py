@@ -30,6 +30,8 @@ that a table's range depends on the batch alone and few ranges occur."""
 UNUSED_DISTANCE = 0.98
 """Share of the cutoff down to which a table reaches for pairs that do not occur."""
 
+UNUSED_SHARE = 32
+"""Tables of pairs that do not occur have one piece for so many of the others."""
 
 MOST_GRIDS = 256
 """Grids that are kept."""
@@ -165,7 +167,14 @@ def _make_grid(
     low.scatter_reduce_(0, net, ends.amin(dim=0), "amin")
     high = torch.full_like(low, -math.inf)
     high.scatter_reduce_(0, net, ends.amax(dim=0), "amax")
-    return grid_for(low, high, intervals)
+    # Of pairs that do not occur only s0 is looked up: a few pieces do. With ten
+    # elements and a net a pair, hardly one net in ten occurs in a batch.
+    nearest_of = torch.full_like(low, math.inf)
+    nearest_of.scatter_reduce_(0, net, r.flatten(), "amin")
+    unused = math.floor(UNUSED_DISTANCE * config.rcut / DISTANCE_STEP) * DISTANCE_STEP
+    few = max(1, intervals // UNUSED_SHARE)
+    is_used = (nearest_of < unused - DISTANCE_STEP / 2).tolist()
+    return grid_for(low, high, [intervals if used else few for used in is_used])
 
 
 def _make_constants(model: DeepPotential) -> Constants:
