@@ -84,6 +84,11 @@ class CellRescaling:
         after = state.virial.diagonal(dim1=1, dim2=2)
         return -0.5 * ((before + after) * strain).sum(dim=1)
 
+    def push(self, state: State, strain: Tensor) -> Float64[Tensor, " replica"]:
+        """P0 dV of a strain (replica, 3) that has been made, eV."""
+        gained = -torch.expm1(-strain.sum(dim=1))
+        return self._pressure * state.volume() * gained
+
     def energy(self, state: State) -> Float64[Tensor, " replica"]:
         """P0 V, eV."""
         return self._pressure * state.volume()

@@ -6,13 +6,14 @@ import torch
 from torch import Tensor
 
 from dpbench.kernels.motion import moves_for
-from dpbench.md.barostat import CellRescaling
+from dpbench.md.barostat import MOST_STRAIN, CellRescaling
 from dpbench.md.forces import ForceField
 from dpbench.md.neighbours import ListWatch
 from dpbench.md.settings import Baths
 from dpbench.md.state import State
 from dpbench.md.thermostats import NoseHooverChains, StochasticRescaling, friction
 from dpbench.md.velocities import degrees_of_freedom, remove_momentum
+from dpbench.md.watch import ExplosionError
 from dpbench.shapes import Float64
 
 
@@ -46,6 +47,7 @@ class Dynamics:
         )
         self._dt = baths.timestep / 1000
         self._kick = 0.5 * self._dt / state.mass
+        self._still = torch.zeros_like(self._kick)
         bath = baths.bath
         self._chains = (
             NoseHooverChains(state, baths, self.dof, self._moves)
@@ -66,9 +68,8 @@ class Dynamics:
         state = self.state
         self.neighbours.refresh(state)
         self._evaluate()
-        still = torch.zeros_like(self._kick)
         self._moves.kick_measure(
-            state.velocity, state.force, still, state.mass, state.kinetic
+            state.velocity, state.force, self._still, state.mass, state.kinetic
         )
 
     def step(self) -> None:
@@ -140,15 +141,14 @@ class Dynamics:
         state, barostat = self.state, self._barostat
         if barostat is None:
             raise RuntimeError("a strain without a barostat")
+        _check_strain(strain)
         stretch = strain.exp()
-        state.heat -= barostat.energy(state)
         self._moves.scale_drift(state.coord, state.velocity, stretch, self._dt / 2)
         state.box *= stretch[:, None, :]
-        state.heat += barostat.energy(state)
-        still = torch.zeros_like(self._kick)
+        state.heat += barostat.push(state, strain)
         kinetic = torch.empty_like(state.kinetic)
         self._moves.kick_measure(
-            state.velocity, state.force, still, state.mass, kinetic
+            state.velocity, state.force, self._still, state.mass, kinetic
         )
         after = kinetic.diagonal(dim1=1, dim2=2)
         # Velocities were divided by the stretch: before, they had these energies.
@@ -161,3 +161,15 @@ class Dynamics:
         state.force.copy_(found.force.view_as(state.force))
         state.virial.copy_(found.virial)
         self.extended += int(found.extended)
+
+
+def _check_strain(strain: Tensor) -> None:
+    """Stop a barostat that tears at the cell; NaN is stopped, too."""
+    is_sound = (strain.abs() <= MOST_STRAIN).all(dim=1)
+    if not bool(is_sound.all()):
+        replica = int(torch.nonzero(torch.logical_not(is_sound))[0])
+        raise ExplosionError(
+            f"the barostat strains the cell of replica {replica} by "
+            f"{float(strain[replica].abs().max()):.3g} in one step; a larger --pdamp "
+            "or a smaller --compressibility makes it slower"
+        )

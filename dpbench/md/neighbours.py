@@ -24,6 +24,7 @@ class ListWatch:
         """Watch over ``field``; nothing is built yet."""
         self._field, self._moves = field, moves
         self._is_cell_fixed = is_cell_fixed
+        self._unit: Tensor | None = None
         self.origin: Tensor | None = None
         self.origin_box: Tensor | None = None
         self.builds = 0
@@ -51,7 +52,15 @@ class ListWatch:
     def _change(self, state: State) -> tuple[Tensor, Tensor | float]:
         """Return F of each replica, and the norm of its inverse."""
         if self._is_cell_fixed:
-            unit = torch.eye(3, dtype=torch.float64, device=state.device)
-            return unit.expand(state.nreplicas, 3, 3), 1.0
-        change = torch.linalg.solve(self.origin_box, state.box)
-        return change, 1 / torch.linalg.svdvals(change).amin(dim=1)
+            if self._unit is None:
+                unit = torch.eye(3, dtype=torch.float64, device=state.device)
+                self._unit = unit.repeat(state.nreplicas, 1, 1)
+            return self._unit, 1.0
+        if self.origin_box is None:
+            raise RuntimeError("there is no list yet")
+        # The barostat stretches x, y and z, so F is diagonal: columns tell it.
+        now, then = (
+            torch.linalg.vector_norm(box, dim=1) for box in (state.box, self.origin_box)
+        )
+        stretch = now / then
+        return torch.diag_embed(stretch), 1 / stretch.amin(dim=1)

@@ -322,6 +322,12 @@ def test_an_exploding_run_stops_with_step_and_reason_and_keeps_its_files(
     assert len(frames) >= 3
 
 
+def test_a_barostat_that_tears_at_the_cell_is_stopped(md_files, tmp_path):
+    baths = {"ensemble": "npt", "pressure": 1e5, "pdamp": 0.1}
+    with pytest.raises(SimulationError, match=r"strains the cell .* --pdamp"):
+        start_run(config(md_files, baths=baths), tmp_path / "run")
+
+
 def test_a_time_step_far_too_long_is_an_explosion(md_files, tmp_path):
     settings = config(md_files, baths={"timestep": 20.0, "temperature": 2000.0})
     with pytest.raises(SimulationError, match=r"^step \d+ of 40: "):
