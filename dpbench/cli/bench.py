@@ -45,6 +45,12 @@ def bench_group() -> None:
     show_default=True,
     help="Length of one window of calls; five windows of each kernel count.",
 )
+@click.option(
+    "--cpu-time",
+    "is_cpu_time",
+    is_flag=True,
+    help="Count CPU time instead of wall time: on a busy machine, with --threads 1.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @pass_context
 def bench_kernels_command(
@@ -54,6 +60,7 @@ def bench_kernels_command(
     size: int,
     only: tuple[str, ...],
     seconds: float,
+    is_cpu_time: bool,
     as_json: bool,
 ) -> None:
     """Time each kernel beside its reference and this machine's peak.
@@ -75,7 +82,11 @@ def bench_kernels_command(
         if not context.is_quiet:
             click.echo(f"timing kernels in {name} ...", err=True)
         report = bench_kernels(
-            name, molecules_per_side=size, seconds=seconds, only=only
+            name,
+            molecules_per_side=size,
+            seconds=seconds,
+            only=only,
+            is_cpu_time=is_cpu_time,
         )
         reports.append(report)
         if not as_json:

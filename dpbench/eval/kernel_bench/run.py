@@ -2,7 +2,8 @@
 
 import importlib
 import os
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -12,13 +13,16 @@ import torch
 from dpbench.errors import ConfigError
 from dpbench.eval.kernel_bench.cases import KernelCase, all_cases
 from dpbench.eval.kernel_bench.water import Water, make_water
-from dpbench.eval.timing import Case, measure
+from dpbench.eval.timing import Case, Measurement, measure
 from dpbench.kernels import choice
 from dpbench.kernels.roofline import Peak, Work, measure_peak, total, training_step
 from dpbench.models.parameters import DTYPES
 from dpbench.train.engine import EngineName, choose_engine
 from dpbench.train.loss import Prefactors
 from dpbench.train.roofline import TABULATING, knot_units
+
+Watch = Callable[[Sequence[Case]], list[Measurement]]
+"""Times cases, turn by turn."""
 
 TRAINING_STEP = "training step"
 """Name of the last line of the table."""
@@ -65,6 +69,8 @@ class KernelReport:
     """The whole table of one precision."""
 
     precision: str
+    clock: str
+    """``wall`` or ``cpu``."""
     natoms: int
     threads: int
     peak: Peak
@@ -78,6 +84,7 @@ class KernelReport:
         """Return plain JSON values."""
         return {
             "precision": self.precision,
+            "clock": self.clock,
             "atoms": self.natoms,
             "threads": self.threads,
             "peak": {
@@ -94,7 +101,8 @@ class KernelReport:
     def summary(self) -> str:
         """Return the table for a person."""
         lines = [
-            f"{self.precision}, {self.threads} threads, {self.natoms} atoms of water; "
+            f"{self.precision}, {self.threads} threads, {self.natoms} atoms of water, "
+            f"{self.clock} time; "
             f"peak {self.peak.gflop_s:.0f} GFLOP/s, {self.peak.gb_s or 0:.0f} GB/s",
             f"{'kernel':<24} {'variant':<15} {'ms':>8} {'GFLOP/s':>8} {'GB/s':>7} "
             f"{'of peak':>8} {'reference':>10} {'ratio':>7}",
@@ -118,6 +126,7 @@ def bench_kernels(
     seconds: float = 0.05,
     repeats: int = 5,
     only: Sequence[str] = (),
+    is_cpu_time: bool = False,
 ) -> KernelReport:
     """Time all kernels in one precision.
 
@@ -126,6 +135,7 @@ def bench_kernels(
         molecules_per_side: Size of the box of water; 4 gives 192 atoms.
         seconds: Length of a window of calls, s.
         repeats: Windows of each kernel.
+        is_cpu_time: Whether CPU time counts instead of wall time, for a busy machine.
         only: Names, or parts of names, of the kernels to time; all without.
 
     Raises:
@@ -140,11 +150,13 @@ def bench_kernels(
         (rows, inner, columns),
         *((rows, *n) for n in shape.fitting_layers[1:-1]),
     ]
-    peak = measure_peak(dtype, products=products, seconds=seconds)
+    clock = time.process_time if is_cpu_time else time.perf_counter
+    peak = measure_peak(dtype, products=products, seconds=seconds, clock=clock)
+    watch = partial(measure, window_s=seconds, repeats=repeats, clock=clock)
     cases = [case for case in all_cases(water) if _wanted(case.name, only)]
-    times = [_time(case, dtype, peak, seconds, repeats) for case in cases]
+    times = [_time(case, dtype, peak, watch) for case in cases]
     if _wanted(TRAINING_STEP, only):
-        times.append(_time_step(water, peak, seconds, repeats))
+        times.append(_time_step(water, peak, watch))
     if not times:
         raise ConfigError(
             f"kernel {', '.join(only)}: there is none of that name. Leave it out to "
@@ -152,6 +164,7 @@ def bench_kernels(
         )
     return KernelReport(
         precision=precision,
+        clock="cpu" if is_cpu_time else "wall",
         natoms=water.natoms,
         threads=torch.get_num_threads(),
         peak=peak,
@@ -165,9 +178,7 @@ def _wanted(name: str, only: Sequence[str]) -> bool:
     return not only or any(part in name for part in only)
 
 
-def _time(
-    case: KernelCase, dtype: torch.dtype, peak: Peak, seconds: float, repeats: int
-) -> KernelTime:
+def _time(case: KernelCase, dtype: torch.dtype, peak: Peak, watch: Watch) -> KernelTime:
     """Time one kernel and its reference, turn by turn."""
     served = choice.choose(case.family, "cpu", dtype)
     variant = choice.kernels_in_use()[case.family]
@@ -176,14 +187,11 @@ def _time(
         last = choice.FAMILIES[case.family][-1]
         modules["reference"] = importlib.import_module(last.module)
     calls = [Case(name=name, step=case.make(m)) for name, m in modules.items()]
-    found = {
-        m.name: min(m.samples)
-        for m in measure(calls, window_s=seconds, repeats=repeats)
-    }
+    found = {m.name: min(m.samples) for m in watch(calls)}
     return _judged(case.name, variant, found, case.work, peak)
 
 
-def _time_step(water: Water, peak: Peak, seconds: float, repeats: int) -> KernelTime:
+def _time_step(water: Water, peak: Peak, watch: Watch) -> KernelTime:
     """Time loss and gradient of a batch by the engine that serves and by autograd."""
     config = water.model.config
     weights = Prefactors(energy=0.02, force=1000.0, virial=0.0)
@@ -203,10 +211,7 @@ def _time_step(water: Water, peak: Peak, seconds: float, repeats: int) -> Kernel
         )
         for name, engine in names.items()
     ]
-    found = {
-        m.name: min(m.samples)
-        for m in measure(calls, window_s=seconds, repeats=repeats)
-    }
+    found = {m.name: min(m.samples) for m in watch(calls)}
     is_tabulated = served in TABULATING
     works = training_step(
         water.shape(with_knots=is_tabulated),
