@@ -47,6 +47,13 @@ class Plan:
     checkpoint_every: int
     """Steps between two checkpoints."""
 
+    def ends(self, step: int) -> tuple[bool, bool]:
+        """Say whether a row of the curve, and a checkpoint, follow ``step``."""
+        done = step + 1
+        is_last = done == self.steps
+        is_row = is_last or done % self.validation_every == 0
+        return is_row, is_last or done % self.checkpoint_every == 0
+
 
 @dataclass(kw_only=True, slots=True)
 class LoopState:
@@ -135,8 +142,7 @@ def run_loop(
             result = engine.losses_and_gradients(
                 model, batch, _prefactors(schedule, step)
             )
-            is_row = _falls_on(step + 1, plan.validation_every, plan.steps)
-            is_checkpoint = _falls_on(step + 1, plan.checkpoint_every, plan.steps)
+            is_row, is_checkpoint = plan.ends(step)
             loss = None
             if step % look_every == 0 or is_row or is_checkpoint:
                 loss = _finite_loss(result, step)
@@ -186,10 +192,6 @@ def _timed(batches: Iterator[Batch], state: LoopState) -> Generator[Batch, None,
             if batch is None:
                 return
             yield batch
-
-
-def _falls_on(done: int, every: int, steps: int) -> bool:
-    return done % every == 0 or done == steps
 
 
 def _add_row(

@@ -21,6 +21,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dpbench.kernels.batch import Batch
+from dpbench.kernels.choice import choose
+from dpbench.kernels.passes import reference
 from dpbench.models.four_pass import OutputWeights
 from dpbench.models.potential import Prediction
 from dpbench.shapes import Bool, Float64
@@ -155,7 +157,9 @@ def score(
     *,
     counts: LabelCounts | None = None,
 ) -> tuple[LossTerms, OutputWeights]:
-    """Return what ``loss_terms`` and ``output_weights`` do; on CPUs in one pass.
+    """Return what ``loss_terms`` and ``output_weights`` do, in one compiled pass.
+
+    Where the kernels are not compiled, it calls those two.
 
     Args:
         prediction: Of the batch; nothing of it is differentiated.
@@ -163,7 +167,8 @@ def score(
         prefactors: Weights of the terms.
         counts: As in ``loss_terms``.
     """
-    if batch.energy.device.type != "cpu":
+    device = batch.energy.device
+    if device.type != "cpu" or choose("passes", device) is reference:
         terms = loss_terms(prediction, batch, prefactors, counts=counts)
         return terms, output_weights(prediction, batch, prefactors, counts=counts)
     from dpbench.train import loss_loops

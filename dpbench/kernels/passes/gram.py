@@ -1,7 +1,8 @@
 """From moments to the descriptor and back: D = X^T X_<, bilinear in X.
 
 X is (row, 4, width), of which the first ``channels`` count; D is (row, channels *
-axis), row-major. On CPUs numba loops serve, elsewhere batched products.
+axis), row-major. Numba loops serve where the passes are numba's, elsewhere batched
+products.
 """
 
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dpbench.kernels.choice import choose
+from dpbench.kernels.passes import reference
 from dpbench.shapes import Float
 
 
@@ -20,7 +23,7 @@ def gram(
     axis: int,
 ) -> Float[Tensor, "row component"]:
     """Return x^T y_< of each row."""
-    if x.device.type != "cpu":
+    if not _is_compiled(x):
         return (x[:, :, :channels].transpose(1, 2) @ y[:, :, :axis]).flatten(1)
     from dpbench.kernels.passes import gram_loops
 
@@ -39,7 +42,7 @@ def gram_adjoint(
 
     Linear in both arguments, so that its change is the sum over a change of either.
     """
-    if x.device.type != "cpu":
+    if not _is_compiled(x):
         to_d = grad.view(len(x), -1, axis)
         channels = to_d.shape[1]
         out = torch.zeros_like(x)
@@ -61,7 +64,7 @@ def gram_tangent(
     axis: int,
 ) -> Float[Tensor, "row component"]:
     """Return the change of D = gram(X, X) along a change of X."""
-    if x.device.type != "cpu":
+    if not _is_compiled(x):
         one = gram(x_dot, x, channels=channels, axis=axis)
         return one.add_(gram(x, x_dot, channels=channels, axis=axis))
     from dpbench.kernels.passes import gram_loops
@@ -88,7 +91,7 @@ def gram_adjoint_tangent(
         base: What is added, times ``eps``.
         axis: Columns of the second factor.
     """
-    if base.device.type != "cpu":
+    if not _is_compiled(base):
         out = gram_adjoint(grads[1], moments[0], axis=axis)
         out += gram_adjoint(grads[0], moments[1], axis=axis)
         return out.addcmul_(base, eps[:, None, None])
@@ -102,3 +105,9 @@ def gram_adjoint_tangent(
         *(eps.contiguous().numpy(), base.numpy(), axis, found.numpy()),
     )
     return found
+
+
+def _is_compiled(x: Tensor) -> bool:
+    if x.device.type != "cpu":
+        return False
+    return choose("passes", x.device, x.dtype) is not reference
