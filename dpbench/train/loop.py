@@ -138,10 +138,8 @@ def run_loop(
     with closing(_timed(batches, state)) as stream:
         for batch in stream:
             step = state.step
-            rate = schedule.learning_rate(step)
-            result = engine.losses_and_gradients(
-                model, batch, _prefactors(schedule, step)
-            )
+            rate, weights = schedule.learning_rate(step), _prefactors(schedule, step)
+            result = engine.losses_and_gradients(model, batch, weights)
             is_row, is_checkpoint = plan.ends(step)
             loss = None
             if step % look_every == 0 or is_row or is_checkpoint:
