@@ -76,6 +76,19 @@ def test_options_win_over_the_file_and_json_is_json(ingested, capsys):
     assert provenance["config"]["training"]["batch_size"] == 2
 
 
+def test_engine_optimiser_budget_and_overflow_go_into_the_record(ingested, capsys):
+    arguments = "--engine exact --optimizer muon --memory-budget 20MB"
+    options = [*arguments.split(), "--sel-overflow", "deepmd-tf", "--steps", "3"]
+    main(["train", "--dataset", "pairs", "--config", "train.toml", *options])
+    capsys.readouterr()
+    _, told = load_model(ingested / "m.pth")
+    assert told["engine"] == "exact"
+    assert told["optimiser"] == "muon"
+    assert told["config"]["optimiser"]["type"] == "muon"
+    assert told["memory_budget_bytes"] == 20_000_000
+    assert told["config"]["training"]["sel_overflow"] == "deepmd-tf"
+
+
 def test_input_json_alone_ingests_its_systems(folder, capsys):
     (folder / "input.json").write_text(
         json.dumps(
@@ -125,6 +138,9 @@ def test_missing_dataset_names_the_nearest(ingested, capsys):
         ["--config", "train.toml"],
         ["--resume", "x", "--steps", "5"],
         ["--resume", "x", "--dataset", "pairs"],
+        ["--resume", "x", "--engine", "exact"],
+        ["--dataset", "pairs", "--engine", "fast"],
+        ["--dataset", "pairs", "--sel-overflow", "ignore"],
         ["--dataset", "pairs", "--steps", "0"],
         ["--dataset", "pairs", "--config", "absent.toml"],
     ],
@@ -141,6 +157,8 @@ def test_wrong_usage_is_exit_2(ingested, capsys, arguments):
         ["--batch-size", "many"],
         ["--device", "cuda:99"],
         ["--split", "nonsense"],
+        ["--memory-budget", "much"],
+        ["--optimizer", "guess"],
     ],
 )
 def test_values_that_cannot_be_used_are_exit_1(ingested, capsys, arguments):
