@@ -7,6 +7,7 @@ import torch
 
 from dpbench.kernels.activations import ACTIVATIONS
 from dpbench.kernels.fitting import compiled, reference
+from dpbench.kernels.fitting import packed as packed_nets
 from dpbench.kernels.layers import Layer, fit
 
 EXACT = {"rtol": 1e-11, "atol": 1e-12}
@@ -171,3 +172,28 @@ def test_rows_of_a_type_are_written_into_a_larger_array(module):
         assert torch.equal(whole[0, 2:13], grad)
         assert torch.equal(whole[1, 2:13], grad_dot)
         assert float(whole[:, :2].abs().max()) == float(whole[:, 13:].abs().max()) == 0
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@pytest.mark.parametrize("resnet_dt", [False, True])
+def test_packed_nets_give_the_same(dtype, resnet_dt):
+    limit = EXACT if dtype == torch.float64 else {"rtol": 1e-5, "atol": 1e-5}
+    for widths in SHAPES:
+        layers = net(widths, resnet_dt=resnet_dt, dtype=dtype)
+        for module in (reference, compiled):
+            packed = module.pack(layers)
+            for natoms in (0, 1, 11, 300):
+                descriptor = problem(natoms, widths[0], dtype)[0]
+                for name in ("tanh", "gelu"):
+                    found = module.infer(descriptor, packed, name)
+                    done = reference.forward(descriptor, layers, name)
+                    expected = done.energy, reference.backward(done)
+                    for one, other in zip(found, expected, strict=True):
+                        torch.testing.assert_close(one, other, **limit)
+
+
+def test_packed_nets_do_without_onednn(monkeypatch):
+    layers = net(SHAPES[0], resnet_dt=True, dtype=torch.float32)
+    assert compiled.pack(layers).forward
+    monkeypatch.setattr(packed_nets, "_is_at_hand", lambda: False)
+    assert not compiled.pack(layers).forward

@@ -14,10 +14,22 @@ from torch import Tensor
 
 from dpbench.kernels.activations import ACTIVATIONS
 from dpbench.kernels.fitting import reference
+from dpbench.kernels.fitting.packed import Packed, pack
 from dpbench.kernels.fitting.states import Pass, Tangent
 from dpbench.kernels.fitting.trial import largest_error
 from dpbench.kernels.layers import Layer
 from dpbench.shapes import Float
+
+__all__ = [
+    "backward",
+    "check",
+    "forward",
+    "infer",
+    "pack",
+    "tangent",
+    "tangent_backward",
+    "weight_gradients",
+]
 
 
 def forward(
@@ -180,30 +192,47 @@ def _time_step(
 
 def infer(
     descriptor: Float[Tensor, "atom component"],
-    layers: Sequence[Layer],
+    layers: Sequence[Layer] | Packed,
     activation: str,
 ) -> tuple[Float[Tensor, " atom"], Float[Tensor, "atom component"]]:
     """Return each atom's energy and its derivative by the descriptor.
 
     Keeps only what the way back needs.
+
+    Args:
+        descriptor: Input of the net, atoms of one type.
+        layers: The net, or what ``pack`` made of it.
+        activation: Name of the hidden layers' activation function.
     """
+    packed = layers if isinstance(layers, Packed) else Packed(layers=tuple(layers))
+    net = packed.layers
     if ACTIVATIONS[activation] is not ACTIVATIONS["tanh"]:
-        done = forward(descriptor, layers, activation)
+        done = forward(descriptor, net, activation)
         return done.energy, backward(done)
+    is_packed = bool(packed.forward) and len(descriptor) > 0
     compiled = _compiled()
     x = descriptor.contiguous()
     slopes = []
-    for layer in layers[:-1]:
-        value = torch.addmm(layer.b, x, layer.w, beta=2, alpha=2).sigmoid_()
+    for index, layer in enumerate(net[:-1]):
+        if is_packed:
+            value = packed.ahead(x, index).sigmoid_()
+        else:
+            value = torch.addmm(layer.b, x, layer.w, beta=2, alpha=2).sigmoid_()
         slope = torch.empty_like(value)
         arrays = _numpy(value, _idt(layer), _source(x, layer), slope)
         compiled.tanh_slope(*arrays, arrays[0].dtype.type(1))
         slopes.append(slope)
         x = value
-    energy = _output(x, layers[-1])
-    grad = layers[-1].w.T.expand(len(x), -1)
-    for layer, slope in zip(layers[-2::-1], slopes[::-1], strict=True):
-        grad = _to_input(slope.mul_(grad), grad, layer, None)
+    energy = _output(x, net[-1])
+    grad = net[-1].w.T.expand(len(x), -1)
+    for index in range(len(slopes) - 1, -1, -1):
+        delta = slopes[index].mul_(grad)
+        if is_packed:
+            below = packed.back(delta, index)
+            _add_adjoint(below, grad, net[index])
+            grad = below
+        else:
+            grad = _to_input(delta, grad, net[index], None)
     return energy, grad
 
 
@@ -224,9 +253,14 @@ def _to_input(delta: Tensor, grad: Tensor, layer: Layer, out: Tensor | None) -> 
     if layer.repeats == 1:
         return torch.addmm(grad, delta, layer.w.T, out=out)
     found = torch.mm(delta, layer.w.T, out=out)
+    _add_adjoint(found, grad, layer)
+    return found
+
+
+def _add_adjoint(found: Tensor, grad: Tensor, layer: Layer) -> None:
+    """Add what reaches a layer's input through the shortcut."""
     for part in grad.chunk(layer.repeats, dim=1) if layer.repeats else ():
         found += part
-    return found
 
 
 def _add_parts(out: Tensor, x: Tensor, layer: Layer) -> None:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from dpbench.kernels.activations import ACTIVATIONS
+from dpbench.kernels.fitting.packed import Packed
 from dpbench.kernels.fitting.states import Pass, Tangent
 from dpbench.kernels.layers import Layer
 from dpbench.shapes import Float
@@ -169,12 +170,18 @@ def weight_gradients(
 
 def infer(
     descriptor: Float[Tensor, "atom component"],
-    layers: Sequence[Layer],
+    layers: Sequence[Layer] | Packed,
     activation: str,
 ) -> tuple[Float[Tensor, " atom"], Float[Tensor, "atom component"]]:
     """Return each atom's energy and its derivative by the descriptor."""
-    done = forward(descriptor, layers, activation)
+    net = layers.layers if isinstance(layers, Packed) else layers
+    done = forward(descriptor, net, activation)
     return done.energy, backward(done)
+
+
+def pack(layers: Sequence[Layer]) -> Packed:
+    """Return the net as ``infer`` takes it; other variants lay it out anew."""
+    return Packed(layers=tuple(layers))
 
 
 def _back(layers: Sequence[Layer], *columns: Sequence[Any]) -> list[tuple[Any, ...]]:

@@ -42,6 +42,8 @@ def _results(module: ModuleType, dtype: torch.dtype) -> list[Tensor]:
     weights = module.weight_gradients(done, along, _numbers(natoms, dtype=dtype))
     flat = [tensor for layer in weights for tensor in layer if tensor is not None]
     inferred = module.infer(descriptor, layers, "tanh")
+    packed = getattr(module, "pack", tuple)(layers)
+    inferred += module.infer(descriptor, packed, "tanh")
     return [done.energy, grad, energy_dot, grad_dot, *flat, *inferred]
 
 

@@ -92,6 +92,7 @@ class BlockRunner:
         self._descriptor = torch.zeros(n, model.components, dtype=model.dtype)
         self._edges = self._room(0)
         self._fitting = choose("fitting", "cpu", model.dtype)
+        self._nets = [self._fitting.pack(layers) for layers in model.fitting]
 
     def listed(self, view: Listed, type_offset: Sequence[int], nframes: int) -> Outcome:
         """Work through all atoms of a neighbour list."""
@@ -151,7 +152,7 @@ class BlockRunner:
                 forward(view, slots, centre, self._edges, alone)
             share, grad = self._fitting.infer(
                 self._descriptor[:rows],
-                model.fitting[block.centre],
+                self._nets[block.centre],
                 model.activation,
             )
             bias = model.energy_bias[block.centre]
