@@ -21,14 +21,18 @@ def merged_edges(parts: Sequence[Batch], plan: MergePlan) -> dict[str, Tensor]:
     def tensor(array: object) -> Tensor:
         return torch.as_tensor(array, device=device)
 
-    natoms = [len(part.atype) for part in parts]
-    nedges = [len(part.edge_vec) for part in parts]
-    atom_start = torch.repeat_interleave(tensor(plan.atom_start), tensor(natoms))
+    def spread(values: Tensor, lengths: Tensor, total: int) -> Tensor:
+        # Told its size, the device is not waited for.
+        return torch.repeat_interleave(values, lengths, output_size=total)
+
+    natoms, nedges = plan.natoms, plan.nedges
+    starts = tensor(plan.atom_start)
+    atom_start = spread(starts, tensor(plan.rows.sum(axis=1)), natoms)
     # Rows of all parts behind each other, and where each goes.
     lengths = tensor(plan.rows.ravel())
     before = torch.cumsum(lengths, 0) - lengths
     moved = tensor(plan.row_start.ravel()) - before
-    row_to = torch.repeat_interleave(moved, lengths)
+    row_to = spread(moved, lengths, natoms)
     row_to = row_to + torch.arange(len(row_to), device=device)
     atom_order = torch.empty_like(row_to)
     atom_order[row_to] = torch.cat([part.atom_order for part in parts]) + atom_start
@@ -40,10 +44,9 @@ def merged_edges(parts: Sequence[Batch], plan: MergePlan) -> dict[str, Tensor]:
     # Edges of all parts behind each other; where each comes from.
     lengths = tensor(plan.lengths.ravel())
     begin = torch.cumsum(lengths, 0) - lengths
-    to = torch.repeat_interleave(tensor(plan.block.ravel()) - begin, lengths)
+    to = spread(tensor(plan.block.ravel()) - begin, lengths, nedges)
     to = to + torch.arange(len(to), device=device)
-    part_of = torch.repeat_interleave(tensor(nedges))
-    atom_shift = tensor(plan.atom_start)[part_of]
+    atom_shift = spread(starts, tensor(plan.lengths.sum(axis=(1, 2))), nedges)
     edge_row = row_to[torch.cat([p.edge_row for p in parts]) + atom_shift]
     edges = {
         "edge_i": torch.cat([part.edge_i for part in parts]) + atom_shift,
