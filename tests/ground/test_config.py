@@ -93,3 +93,45 @@ def test_toml_that_is_missing_or_broken_is_one_clear_error(tmp_path):
         read_toml(broken)
     broken.write_text("a = 1")
     assert read_toml(broken) == {"a": 1}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Circle:
+    type: Literal["circle", "disc"] = "circle"
+    radius: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Square:
+    type: Literal["square"] = "square"
+    side: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Drawing:
+    shape: Circle | Square
+    others: tuple[Circle | Square, ...] = ()
+
+
+def draw(**data):
+    return from_mapping(Drawing, data, where="t.toml")
+
+
+def test_type_tells_the_dataclasses_of_a_union_apart():
+    found = draw(shape={"type": "square", "side": 2}, others=[{"type": "disc"}])
+    assert found == Drawing(shape=Square(side=2.0), others=(Circle(type="disc"),))
+    assert draw(shape={"radius": 3}).shape == Circle(radius=3.0)
+    assert from_mapping(Drawing, to_mapping(found), where="t") == found
+
+
+@pytest.mark.parametrize(
+    ("shape", "words"),
+    [
+        ({"type": "star"}, r"type = 'star'; expected one of \['circle', 'disc', 'sq"),
+        ({"type": "square", "radius": 1}, "unknown key 'radius'"),
+        (7, "expected"),
+    ],
+)
+def test_a_wrong_kind_or_option_of_a_union_is_named(shape, words):
+    with pytest.raises(ConfigError, match=words):
+        draw(shape=shape)

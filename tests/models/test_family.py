@@ -329,3 +329,27 @@ def test_a_table_is_filled_with_zeros_up_to_the_cutoff(tmp_path):
     np.testing.assert_allclose(table[:100], family.table(2.0)[:100])
     assert table[-1, 0] == pytest.approx(4.0)
     assert not table[100:, 1:].any()
+
+
+def test_start_values_have_the_spread_of_deepmd_kit():
+    """W ~ N(0, 1 / sqrt(n_in + n_out)), b ~ N(0, 1) in every net of every kind."""
+    wide = replace(family.STRIP, neuron=(50, 100), tebd_dim=30, use_tebd_bias=True)
+    cfg = replace(family.config("strip"), descriptor=wide)
+    views = DeepPotential.initialise(cfg, family.statistics(cfg), 1).parameters.views
+    for name, widths in (
+        ("type_embedding.0.0", (2, 30)),
+        ("embedding_strip.0.0", (60, 50)),
+        ("embedding.0.1", (50, 100)),
+        ("fitting.0.1", (10, 10)),
+    ):
+        w, b = views[f"{name}.w"], views[f"{name}.b"]
+        assert w.shape == widths
+        assert float(w.std()) == pytest.approx(sum(widths) ** -0.5, rel=0.25)
+        assert float(b.std()) == pytest.approx(1, rel=0.5)
+
+
+def test_parts_of_a_hybrid_have_start_values_of_their_own():
+    twice = HybridConfig(list=(family.SE_E2_R, family.SE_E2_R))
+    cfg = replace(family.config("hybrid"), descriptor=twice)
+    views = DeepPotential.initialise(cfg, family.statistics(cfg), 1).parameters.views
+    assert not torch.equal(views["0.embedding.0.0.w"], views["1.embedding.0.0.w"])
