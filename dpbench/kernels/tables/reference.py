@@ -135,12 +135,13 @@ def _coefficients(
     """Put Hermite's pieces of all nets and the lines beyond their ends together."""
     pieces, lines = [], []
     for net, layers in enumerate(nets):
-        points = knots(grid, net)
+        # The grid may lie on the host while the nets lie on a GPU.
+        points = knots(grid, net).to(layers[0].w.device)
         width = layers[-1].w.shape[1]
         if not len(points):
             lines.append(points.new_zeros(2, 6, width))
             continue
-        step = grid.step[net]
+        step = grid.step[net].to(points.device)
         scale = torch.stack([torch.ones_like(step), step, step * step / 2])
         ends = jets(points, layers, activation) * scale[:, None, None]
         data = torch.cat([ends[:, :-1], ends[:, 1:]])
