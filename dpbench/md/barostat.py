@@ -10,7 +10,7 @@ from dpbench.md.state import State
 from dpbench.shapes import Float64
 from dpbench.units import BAR, BOLTZMANN
 
-MOST_STRAIN = 0.2
+MOST_STRAIN = 0.5
 """Largest logarithmic strain of one step that is not an explosion."""
 
 
