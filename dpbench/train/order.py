@@ -138,7 +138,7 @@ class BatchOrder:
         """Edges of the batches of an epoch, in its order."""
         order = self._draw(epoch).order
         filled = np.cumsum(self._weights[order])
-        edges = [0]
+        edges = self._uniform_edges(len(order))
         while edges[-1] < len(order):
             before = filled[edges[-1] - 1] if edges[-1] else 0
             end = int(np.searchsorted(filled, before + self._size)) + 1
@@ -148,6 +148,16 @@ class BatchOrder:
         if len(edges) > 2 and (2 * rest < self._size or is_short):
             del edges[-2]
         return edges
+
+    def _uniform_edges(self, count: int) -> list[int]:
+        """Return all edges where frames weigh the same; else the first one alone.
+
+        Looking for each edge takes seconds for a million frames.
+        """
+        weight = int(self._weights[0])
+        if weight == 0 or bool((self._weights != weight).any()):
+            return [0]
+        return [*range(0, count, max(-(-self._size // weight), self._least)), count]
 
     def _draw_epoch(self, epoch: int) -> "_Epoch":
         generator = np.random.default_rng([self._seed, epoch])

@@ -121,3 +121,25 @@ def test_blocks_are_shuffled_where_frames_are_far_or_it_is_asked_for(
     shuffle = choose_shuffle(setting, is_near=is_near)
     assert shuffle.kind == kind
     assert (shuffle.block_frames, shuffle.buffer_blocks) == (256, 16)
+
+
+@pytest.mark.parametrize("counted", ["frames", "atoms"])
+@pytest.mark.parametrize("size", [1, 3, 12, 13, 500])
+@pytest.mark.parametrize("least", [1, 2, 4])
+def test_frames_of_one_size_are_cut_as_others_are(counted, size, least, monkeypatch):
+    natoms = np.full(29, 6)
+    options = {"counted": counted, "size": size, "seed": 3, "least_frames": least}
+    quick = BatchOrder(natoms, **options)
+    slow = BatchOrder(natoms, **options)
+    monkeypatch.setattr(slow, "_uniform_edges", lambda count: [0])
+    for step in range(60):
+        found = quick.frames_of(step)
+        assert np.array_equal(found, slow.frames_of(step))
+        assert len(found) >= least
+
+
+def test_no_batch_has_fewer_frames_than_ranks():
+    natoms = np.array([200, 3, 3, 200, 3, 3, 3, 200, 3])
+    order = BatchOrder(natoms, counted="atoms", size=64, seed=1, least_frames=3)
+    assert not order.is_single
+    assert min(len(order.frames_of(step)) for step in range(30)) >= 3
