@@ -26,17 +26,17 @@ def fastest(model: Potential) -> Potential:
     """Tabulate a plain model where kernels for that serve; else return it as it is.
 
     Args:
-        model: A model of either kind. On the CPU, and unless ``DPBENCH_KERNELS`` asks
-            for the reference, a plain one is tabulated in memory.
+        model: A model of either kind. A plain one is tabulated in memory, unless only
+            the reference kernels serve its device or ``DPBENCH_KERNELS`` asks for them.
     """
     if isinstance(model, CompressedPotential):
         return model
-    if model.device.type != "cpu" or untabulable(model.config) is not None:
+    if untabulable(model.config) is not None:
         return model
     choose("inference", model.device, model.dtype)
     if kernels_in_use()["inference"] == "reference":
         return model
-    return compress(model)
+    return compress(model.to("cpu")).to(model.device)
 
 
 def way_of(model: Potential) -> str:
