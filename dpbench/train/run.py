@@ -182,15 +182,20 @@ def train(
         draw_curve(session.state.rows, session.folder / "curve.png", title=title)
     if session.state.interrupted:
         return _report(session, None, None)
-    session.provenance["roofline"] = reached(
+    session.provenance["roofline"] = _speed(session, tally)
+    digest = _file(workspace, session, target)
+    return _report(session, target, digest)
+
+
+def _speed(session: Session, tally: Tally) -> dict[str, Any]:
+    """Say what this session's steps cost and reached; see ``roofline.reached``."""
+    return reached(
         session.model,
         tally,
         engine=session.engine.name,
         seconds=session.state.seconds - session.state.began_at,
         intervals=session.config.training.table_intervals,
     )
-    digest = _file(workspace, session, target)
-    return _report(session, target, digest)
 
 
 def choose_device(name: str, ranks: Ranks | None = None) -> torch.device:
