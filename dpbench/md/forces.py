@@ -1,20 +1,18 @@
 """What gives the forces of molecular dynamics: a protocol, and the models behind it."""
 
 from dataclasses import dataclass
-from typing import Protocol, final
+from typing import Protocol, final, runtime_checkable
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dpbench.kernels.batch import Batch
 from dpbench.kernels.inference import make_evaluator
 from dpbench.md.skin import Geometry, SkinList
 from dpbench.models.compressed import CompressedPotential
-from dpbench.models.config import ModelConfig
+from dpbench.models.files import Potential
 from dpbench.models.geometry import atom_types
-from dpbench.models.potential import Prediction
 from dpbench.models.sel import SelOverflow, within_sel
 from dpbench.shapes import Float64
 
@@ -33,6 +31,7 @@ class Forces:
     """Edges shorter than the table of a compressed model knows."""
 
 
+@runtime_checkable
 class ForceField(Protocol):
     """A potential with a neighbour list that reaches ``skin`` beyond ``rcut``."""
 
@@ -58,40 +57,13 @@ class ForceField(Protocol):
         """Evaluate with the list as it is."""
 
 
-class BatchPotential(Protocol):
-    """A potential that evaluates batches: exact or compressed."""
-
-    @property
-    def config(self) -> ModelConfig:
-        """The model."""
-
-    @property
-    def type_map(self) -> tuple[str, ...]:
-        """Elements by type."""
-
-    @property
-    def rcut(self) -> float:
-        """Cutoff radius, Å."""
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """Precision of the nets."""
-
-    @property
-    def device(self) -> torch.device:
-        """Where the model lies."""
-
-    def energy_and_forces(self, batch: Batch) -> Prediction:
-        """Evaluate a batch."""
-
-
 @final
 class BatchForces:
     """Any potential, one replica after the other, by batches of edges."""
 
     def __init__(
         self,
-        model: BatchPotential,
+        model: Potential,
         z: NDArray[np.integer],
         *,
         skin: float,

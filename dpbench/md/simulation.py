@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, final
+from typing import Any, Literal, Protocol, final, runtime_checkable
 
 from dpbench.errors import DpbenchError
 from dpbench.md.dynamics import Dynamics
@@ -20,6 +20,7 @@ LOOK_EVERY_ELSEWHERE = 20
 Status = Literal["completed", "interrupted", "exploded", "failed"]
 
 
+@runtime_checkable
 class Progress(Protocol):
     """Told by the loop how far it is."""
 

@@ -1,6 +1,6 @@
 """One signature for the moves, whoever makes them."""
 
-from typing import Protocol, cast
+from typing import Protocol, cast, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -8,6 +8,7 @@ from torch import Tensor
 from dpbench.kernels.choice import choose
 
 
+@runtime_checkable
 class Moves(Protocol):
     """What every variant of the family ``motion`` offers."""
 

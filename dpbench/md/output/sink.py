@@ -1,11 +1,12 @@
 """The contract of a file that grows during a run."""
 
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from dpbench.md.observables import Sample
 from dpbench.md.state import State
 
 
+@runtime_checkable
 class Sink(Protocol):
     """One output of a run; can be cut back to where a restart file was written."""
 
@@ -19,6 +20,7 @@ class Sink(Protocol):
         """Write all that is held back and let go of the file."""
 
 
+@runtime_checkable
 class LogSink(Sink, Protocol):
     """Takes log points."""
 
@@ -26,6 +28,7 @@ class LogSink(Sink, Protocol):
         """Write a log point."""
 
 
+@runtime_checkable
 class TrajectorySink(Sink, Protocol):
     """Takes frames."""
 
