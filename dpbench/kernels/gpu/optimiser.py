@@ -70,7 +70,7 @@ class DeviceAdam:
         size, block = len(self.parameters), launch.flat_block()
         elementwise.adam[(-(-size // block),)](
             *(self.parameters, gradient, self.mean, self.square, course),
-            *(self.count, scale, size),
+            *(self.count, scale, size, len(course)),
             **self._constants,
             COURSE=course.shape[1],
             BLOCK=block,

@@ -221,7 +221,7 @@ class DeviceStep:
             *(force, views["force"], views["force_weight"]),
             *(virial, views["virial"], views["virial_weight"]),
             *(self.course, self.optimiser.count, eps, minus_v, strain, self.ring),
-            *(bucket.nframes, force.numel()),
+            *(bucket.nframes, force.numel(), len(self.course)),
             CAPACITY=len(self.ring),
             COURSE=self.course.shape[1],
             WITH_VIRIAL=self.with_virial,

@@ -127,7 +127,7 @@ def weigh(
 
 @triton.jit
 def adam(
-    parameter, gradient, mean, square, course, count, scale, size,
+    parameter, gradient, mean, square, course, count, scale, size, steps,
     BETA1: tl.constexpr, BETA2: tl.constexpr, EPSILON: tl.constexpr,
     COURSE: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
@@ -139,7 +139,8 @@ def adam(
     at = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     keep = at < size
     done = tl.load(count)
-    rate = tl.load(course + done * COURSE)
+    # Warming up before a recording may run past the end of the course.
+    rate = tl.load(course + tl.minimum(done, steps - 1) * COURSE)
     number = (done + 1).to(tl.float64)
     # 1 - beta^k as -expm1 would be better only where k (1 - beta) is tiny; k >= 1 here.
     first = 1.0 - tl.exp(number * tl.log(tl.full((), BETA1, tl.float64)))

@@ -12,13 +12,14 @@ import triton.language as tl
 def loss(
     energy, energy_label, energy_weight, natoms, force, force_label, force_weight,
     virial, virial_label, virial_weight, course, count,
-    eps, minus_v, strain, ring, nframes, ncomponents,
+    eps, minus_v, strain, ring, nframes, ncomponents, steps,
     CAPACITY: tl.constexpr, COURSE: tl.constexpr, WITH_VIRIAL: tl.constexpr,
     BLOCK: tl.constexpr,
 ):  # fmt: skip
     """Write eps, -dL/dF and dL/dXi; put loss and errors into the ring buffer."""
     done = tl.load(count)
-    row = course + done * COURSE
+    # Warming up before a recording may run past the end of the course.
+    row = course + tl.minimum(done, steps - 1) * COURSE
     zero = tl.zeros((BLOCK,), tl.float64)
     loss_e, mse_e, has_e = zero, zero, zero
     for block in range(0, nframes, BLOCK):
