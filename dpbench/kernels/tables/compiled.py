@@ -19,7 +19,12 @@ from torch import Tensor
 from dpbench.kernels.activations import ACTIVATIONS
 from dpbench.kernels.layers import Layer
 from dpbench.kernels.tables import reference
-from dpbench.kernels.tables.pieces import Grid, Tables, double_layers, padded_width
+from dpbench.kernels.tables.pieces import (
+    CHANNEL_BLOCK,
+    Grid,
+    Tables,
+    padded_width,
+)
 from dpbench.kernels.tables.trial import largest_error
 from dpbench.shapes import Float, Float64
 
@@ -31,15 +36,31 @@ KINKED = ("relu", "relu6")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Way:
-    """What the way back through one layer needs, at all knots of a net."""
+class Step:
+    """One layer at all knots of some nets, and what the way back through it needs."""
 
-    x: Float64[Tensor, "point n_in"]
+    w: Float64[Tensor, "net n_in n_out"]
+    """Weights."""
+    idt: Float64[Tensor, "net n_out"]
+    """Time steps; ones where the layer has none."""
+    repeats: int
+    """How often the input appears in the shortcut."""
+    x: Float64[Tensor, "net point n_in"]
     """Input."""
-    argument: Float64[Tensor, "point n_out"] | None
+    argument: Float64[Tensor, "net point n_out"] | None
     """a, where the slope does not follow from the value."""
-    value: Float64[Tensor, "point n_out"]
+    value: Float64[Tensor, "net point n_out"]
     """f(a)."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Way:
+    """Nets of the same widths and number of intervals, evaluated at their knots."""
+
+    nets: tuple[int, ...]
+    """Which nets."""
+    steps: tuple[Step, ...]
+    """Their layers."""
 
 
 def make_tables(
@@ -54,18 +75,19 @@ def make_tables(
     width, padded = padded_width(nets)
     first = grid.first.tolist()
     coefficients = torch.empty(first[-1] + 2 * len(nets), 6, padded, dtype=dtype)
+    coefficients[first[-1] :] = 0
     out = coefficients.numpy()
-    ways: list[list[Way]] = []
-    for net, layers in enumerate(nets):
-        lines = out[first[-1] + 2 * net :][:2]
-        if first[net + 1] == first[net]:
-            lines[:] = 0
-            ways.append([])
-            continue
-        values, way = _run(_points(grid, net), double_layers(layers), activation)
-        pieces = out[first[net] : first[net + 1]]
-        _compiled().tabulate(values.numpy(), BEYOND, pieces, lines)
-        ways.append(way)
+    ways = []
+    for group in _groups(nets, first):
+        layers = [
+            _stack(*alike) for alike in zip(*(nets[n] for n in group), strict=True)
+        ]
+        s = torch.stack([_points(grid, net) for net in group])
+        values, steps = _run(s, layers, activation)
+        for net, rows in zip(group, values.numpy(), strict=True):
+            lines = out[first[-1] + 2 * net :][:2]
+            _compiled().tabulate(rows, BEYOND, out[first[net] : first[net + 1]], lines)
+        ways.append(Way(nets=tuple(group), steps=tuple(steps)))
     return Tables(
         lower=grid.lower,
         step=grid.step,
@@ -100,21 +122,19 @@ def tables_adjoint(
     if tables is None or tables.ways is None:
         tables = make_tables(nets, activation, grid, coefficient_gradient.dtype)
     first, padded = grid.first.tolist(), tables.coefficients.shape[2]
+    if len(coefficient_gradient) == first[-1]:
+        none = coefficient_gradient.new_zeros(2 * len(nets), 6, padded)
+        coefficient_gradient = torch.cat([coefficient_gradient, none])
     gradient = coefficient_gradient.detach().contiguous().numpy()
-    found = []
-    for net, (layers, way) in enumerate(zip(nets, tables.ways, strict=True)):
-        if not way:
-            found.append([_zeros(layer) for layer in layers])
-            continue
-        lines = gradient[first[-1] + 2 * net :][:2]
-        if not len(lines):
-            lines = torch.zeros(2, 6, padded, dtype=coefficient_gradient.dtype).numpy()
-        to_values = torch.empty(len(way[0].x), padded, dtype=torch.float64)
-        pieces = gradient[first[net] : first[net + 1]]
-        _compiled().tabulate_adjoint(pieces, lines, BEYOND, to_values.numpy())
-        grad = to_values[:, : tables.width]
-        exact = _run_back(grad, way, double_layers(layers), activation)
-        found.append([_cast(layer, layers[0].w.dtype) for layer in exact])
+    found = [[_zeros(layer) for layer in layers] for layers in nets]
+    for way in tables.ways:
+        shape = len(way.nets), way.steps[0].x.shape[1], padded
+        to_values = torch.empty(shape, dtype=torch.float64)
+        for net, rows in zip(way.nets, to_values.numpy(), strict=True):
+            lines = gradient[first[-1] + 2 * net :][:2]
+            pieces = gradient[first[net] : first[net + 1]]
+            _compiled().tabulate_adjoint(pieces, lines, BEYOND, rows)
+        _run_back(to_values, way, activation, found)
     return found
 
 
@@ -125,6 +145,25 @@ def check(dtype: torch.dtype) -> float:
     return largest_error(compiled, reference, dtype)
 
 
+def _groups(nets: Sequence[Sequence[Layer]], first: Sequence[int]) -> list[list[int]]:
+    """Return the nets that occur, put together where one product serves them."""
+    groups: dict[Any, list[int]] = {}
+    for net, layers in enumerate(nets):
+        count = first[net + 1] - first[net]
+        if count:
+            kind = [(layer.w.shape, layer.idt is None) for layer in layers]
+            groups.setdefault((count, tuple(kind)), []).append(net)
+    return list(groups.values())
+
+
+def _stack(*layers: Layer) -> Layer:
+    """Stack the layers of several nets, in float64."""
+    w = torch.stack([layer.w.detach() for layer in layers]).to(torch.float64)
+    b = torch.stack([layer.b.detach() for layer in layers]).to(torch.float64)
+    idt = [layer.idt.detach() for layer in layers if layer.idt is not None]
+    return Layer(w, b, torch.stack(idt).to(torch.float64) if idt else None)
+
+
 def _points(grid: Grid, net: int) -> Float64[Tensor, " point"]:
     """Return a net's knots and those beyond its ends."""
     count = int(grid.first[net + 1] - grid.first[net])
@@ -133,79 +172,77 @@ def _points(grid: Grid, net: int) -> Float64[Tensor, " point"]:
 
 
 def _run(
-    s: Float64[Tensor, " point"], layers: Sequence[Layer], activation: str
-) -> tuple[Float64[Tensor, "point channel"], list[Way]]:
-    """Evaluate a net; the values are padded with channels of zeros."""
+    s: Float64[Tensor, "net point"], layers: Sequence[Layer], activation: str
+) -> tuple[Float64[Tensor, "net point channel"], list[Step]]:
+    """Evaluate nets; the values are padded with channels of zeros."""
     function = ACTIVATIONS[activation]
     is_tanh = function is ACTIVATIONS["tanh"]
-    x = s.unsqueeze(1)
-    way = []
+    x = s.unsqueeze(2)
+    steps = []
     for index, layer in enumerate(layers):
-        n_out = layer.w.shape[1]
-        wide = padded_width([layers])[1] if index == len(layers) - 1 else n_out
-        out = x.new_empty(len(s), wide)
+        n_in, n_out = layer.w.shape[1:]
+        repeats = n_out // n_in if n_out in (n_in, 2 * n_in) else 0
+        is_last = index == len(layers) - 1
+        wide = -(-n_out // CHANNEL_BLOCK) * CHANNEL_BLOCK if is_last else n_out
+        idt = torch.ones_like(layer.b) if layer.idt is None else layer.idt
+        out, bias = x.new_empty(*s.shape, wide), layer.b.unsqueeze(1)
         argument = None
         if is_tanh:
             # tanh(a) = 2 sigmoid(2 a) - 1; see kernels.activations.
-            value = torch.addmm(layer.b, x, layer.w, beta=2, alpha=2).sigmoid_()
-            source = x if layer.repeats else x.new_empty(len(x), 0)
-            arrays = _numpy(value, _idt(layer), source, out)
-            _compiled().tanh_layer(*arrays)
+            value = torch.baddbmm(bias, x, layer.w, beta=2, alpha=2).sigmoid_()
+            source = x if repeats else x.new_empty(*s.shape, 0)
+            _compiled().tanh_layer(*_numpy(value, idt, source, out))
         else:
-            argument = torch.addmm(layer.b, x, layer.w)
+            argument = torch.baddbmm(bias, x, layer.w)
             value = function.value(argument)
-            torch.mul(value, _idt(layer), out=out[:, :n_out])
-            out[:, n_out:] = 0
-            for part in out[:, :n_out].chunk(layer.repeats, 1) if layer.repeats else ():
+            torch.mul(value, idt.unsqueeze(1), out=out[:, :, :n_out])
+            out[:, :, n_out:] = 0
+            for part in out[:, :, :n_out].chunk(repeats, dim=2) if repeats else ():
                 part += x
-        way.append(Way(x=x, argument=argument, value=value))
+        steps.append(
+            Step(
+                w=layer.w, idt=idt, repeats=repeats, x=x, argument=argument, value=value
+            )
+        )
         x = out
-    return x, way
+    return x, steps
 
 
 def _run_back(
-    grad: Float64[Tensor, "point channel"],
-    way: Sequence[Way],
-    layers: Sequence[Layer],
+    grad: Float64[Tensor, "net point channel"],
+    way: Way,
     activation: str,
-) -> list[Layer]:
-    """Turn the gradient by a net's values into that by its parameters."""
+    found: list[list[Layer]],
+) -> None:
+    """Turn the gradient by nets' values into that by their parameters, in ``found``."""
     function = ACTIVATIONS[activation]
-    found = []
-    for index in range(len(layers) - 1, -1, -1):
-        layer, step = layers[index], way[index]
+    for index in range(len(way.steps) - 1, -1, -1):
+        step = way.steps[index]
         delta = torch.empty_like(step.value)
-        b, idt = torch.empty_like(layer.b), torch.empty_like(layer.b)
+        b, idt = torch.empty_like(step.idt), torch.empty_like(step.idt)
+        own = grad[:, :, : delta.shape[2]]
         if step.argument is None:
-            arrays = _numpy(grad, step.value, _idt(layer), delta, b, idt)
-            _compiled().tanh_adjoint(*arrays)
+            _compiled().tanh_adjoint(*_numpy(grad, step.value, step.idt, delta, b, idt))
         else:
-            torch.mul(grad, function.slope(step.argument, step.value), out=delta)
-            delta *= _idt(layer)
-            torch.sum(delta, 0, out=b)
-            torch.sum(grad * step.value, 0, out=idt)
-        w = torch.mm(step.x.T, delta)
-        found.append(Layer(w, b, None if layer.idt is None else idt))
+            torch.mul(own, function.slope(step.argument, step.value), out=delta)
+            delta *= step.idt.unsqueeze(1)
+            torch.sum(delta, 1, out=b)
+            torch.sum(own * step.value, 1, out=idt)
+        w = torch.bmm(step.x.transpose(1, 2), delta)
+        for net, parts in zip(way.nets, zip(w, b, idt, strict=True), strict=True):
+            for place, value in zip(found[net][index], parts, strict=True):
+                if place is not None:
+                    place.copy_(value)
         if index:
-            below = torch.mm(delta, layer.w.T)
-            for part in grad.chunk(layer.repeats, 1) if layer.repeats else ():
+            below = torch.bmm(delta, step.w.transpose(1, 2))
+            for part in own.chunk(step.repeats, dim=2) if step.repeats else ():
                 below += part
             grad = below
-    return found[::-1]
-
-
-def _idt(layer: Layer) -> Tensor:
-    return torch.ones_like(layer.b) if layer.idt is None else layer.idt
 
 
 def _zeros(layer: Layer) -> Layer:
     idt = None if layer.idt is None else torch.zeros_like(layer.idt)
     return Layer(torch.zeros_like(layer.w), torch.zeros_like(layer.b), idt)
-
-
-def _cast(layer: Layer, dtype: torch.dtype) -> Layer:
-    idt = None if layer.idt is None else layer.idt.to(dtype)
-    return Layer(layer.w.to(dtype), layer.b.to(dtype), idt)
 
 
 def _numpy(*tensors: Tensor) -> list[Any]:

@@ -21,36 +21,44 @@ _FAST = {"reassoc", "contract", "nsz"}
 def tanh_layer(values, idt, x, out):  # type: ignore[no-untyped-def]
     """Turn sigmoid(2 a) into tanh(a) in place; write tanh(a) idt + shortcut(x).
 
-    Columns of ``out`` beyond the layer's are zeroed.
+    Arrays are (net, point, n), ``idt`` (net, n); an ``x`` of no columns means no
+    shortcut. Columns of ``out`` beyond the layer's are zeroed.
     """
-    n_in = x.shape[1]
-    for e in range(values.shape[0]):
-        v, y, source = values[e], out[e], x[e]
-        for c in range(len(idt)):
-            t = v[c] + v[c] - 1.0
-            v[c] = t
-            y[c] = t * idt[c]
-        y[len(idt) :] = 0
-        if n_in > 0:
-            for start in range(0, len(idt), n_in):
-                part = y[start : start + n_in]
-                for c in range(n_in):
-                    part[c] += source[c]
+    n_in, n_out = x.shape[2], idt.shape[1]
+    for net in range(values.shape[0]):
+        scale = idt[net]
+        for e in range(values.shape[1]):
+            v, y, source = values[net, e], out[net, e], x[net, e]
+            for c in range(n_out):
+                t = v[c] + v[c] - 1.0
+                v[c] = t
+                y[c] = t * scale[c]
+            y[n_out:] = 0
+            if n_in > 0:
+                for start in range(0, n_out, n_in):
+                    part = y[start : start + n_in]
+                    for c in range(n_in):
+                        part[c] += source[c]
 
 
 @njit(cache=True, nogil=True, fastmath=_FAST)
 def tanh_adjoint(grad, values, idt, delta, to_b, to_idt):  # type: ignore[no-untyped-def]
-    """Write delta = g idt (1 - tanh(a)^2), its sum, and the sum of g tanh(a)."""
+    """Write delta = g idt (1 - tanh(a)^2), its sum, and the sum of g tanh(a).
+
+    Sums are over points, (net, n); columns of ``grad`` beyond the layer's are ignored.
+    """
     to_b[:] = 0
     to_idt[:] = 0
-    for e in range(grad.shape[0]):
-        g, v, d = grad[e], values[e], delta[e]
-        for c in range(len(idt)):
-            t = v[c]
-            inner = g[c] * idt[c] * (1.0 - t * t)
-            d[c] = inner
-            to_b[c] += inner
-            to_idt[c] += g[c] * t
+    for net in range(values.shape[0]):
+        scale, by_b, by_idt = idt[net], to_b[net], to_idt[net]
+        for e in range(values.shape[1]):
+            g, v, d = grad[net, e], values[net, e], delta[net, e]
+            for c in range(len(scale)):
+                t = v[c]
+                inner = g[c] * scale[c] * (1.0 - t * t)
+                d[c] = inner
+                by_b[c] += inner
+                by_idt[c] += g[c] * t
 
 
 @njit(cache=True, nogil=True, fastmath=_FAST)
