@@ -28,13 +28,13 @@ ENSEMBLES = {
     "langevin": Baths(ensemble="langevin", timestep=2.0),
     "nvt": Baths(ensemble="nvt", timestep=2.0),
     "bussi": Baths(ensemble="nvt", thermostat="bussi", timestep=2.0),
-    "npt": Baths(ensemble="npt", timestep=2.0, pressure=4e4, pdamp=300),
+    "npt": Baths(ensemble="npt", timestep=2.0, pressure=4e4, pdamp=300.0),
     "npt-langevin": Baths(
         ensemble="npt",
         thermostat="langevin",
         timestep=2.0,
         pressure=4e4,
-        pdamp=300,
+        pdamp=300.0,
         couple="aniso",
     ),
 }
@@ -203,7 +203,9 @@ def test_a_lone_atom_keeps_its_three_degrees_of_freedom():
 
 def test_a_list_is_built_before_a_pair_can_be_missed():
     """Under a barostat that stretches the cell, forces stay those of a new list."""
-    baths = Baths(ensemble="npt", timestep=0.2, pressure=-2e4, pdamp=30, couple="aniso")
+    baths = Baths(
+        ensemble="npt", timestep=0.2, pressure=-2e4, pdamp=30.0, couple="aniso"
+    )
     dynamics = water_run(
         lambda z: TabulatedForces(compress(model()), z, nreplicas=2, skin=0.4),
         baths,

@@ -23,9 +23,9 @@ from tests.md.analytic import (
 )
 
 NVT = {
-    "langevin": Baths(ensemble="langevin", timestep=2.0, tdamp=50),
-    "nhc": Baths(ensemble="nvt", timestep=2.0, tdamp=50),
-    "bussi": Baths(ensemble="nvt", thermostat="bussi", timestep=2.0, tdamp=50),
+    "langevin": Baths(ensemble="langevin", timestep=2.0, tdamp=50.0),
+    "nhc": Baths(ensemble="nvt", timestep=2.0, tdamp=50.0),
+    "bussi": Baths(ensemble="nvt", thermostat="bussi", timestep=2.0, tdamp=50.0),
 }
 
 DOUBT = 1e-3
@@ -63,7 +63,7 @@ def test_mean_temperature_is_the_one_asked_for(name):
 
 def test_langevin_positions_on_springs_are_exact():
     """BAOAB samples x of a harmonic well without error: <x^2> = kT/k at any step."""
-    baths = Baths(ensemble="langevin", timestep=40.0, tdamp=100)
+    baths = Baths(ensemble="langevin", timestep=40.0, tdamp=100.0)
     springs = Springs()
     omega_dt = np.sqrt(springs.k / MASS) * 0.04
     assert omega_dt > 1  # a long step on purpose
@@ -101,8 +101,8 @@ def test_volume_of_an_ideal_gas_is_gamma_distributed(thermostat, couple):
         temperature=temperature,
         pressure=pressure,
         timestep=5.0,
-        tdamp=50,
-        pdamp=100,
+        tdamp=50.0,
+        pdamp=100.0,
         compressibility=1 / pressure,
         couple=couple,
     )
@@ -156,8 +156,8 @@ def test_volumes_at_two_pressures_obey_the_boltzmann_ratio(thermostat, figures):
         ensemble="npt",
         thermostat=thermostat,
         timestep=2.0,
-        tdamp=50,
-        pdamp=100,
+        tdamp=50.0,
+        pdamp=100.0,
         compressibility=4e-5,
     )
     low, run = volumes_at(10_000.0, baths, steps=4000, nreplicas=32)
@@ -180,8 +180,8 @@ def test_pressure_of_npt_is_the_one_asked_for_and_volumes_agree_with_nvt():
     baths = Baths(
         ensemble="npt",
         timestep=2.0,
-        tdamp=50,
-        pdamp=100,
+        tdamp=50.0,
+        pdamp=100.0,
         compressibility=4e-5,
         pressure=12_000.0,
     )

@@ -128,7 +128,7 @@ ENSEMBLES = {
     "langevin": {"ensemble": "langevin"},
     "nhc": {"ensemble": "nvt"},
     "bussi": {"ensemble": "nvt", "thermostat": "bussi"},
-    "npt": {"ensemble": "npt", "pdamp": 20, "couple": "aniso"},
+    "npt": {"ensemble": "npt", "pdamp": 20.0, "couple": "aniso"},
 }
 
 

@@ -49,9 +49,9 @@ def test_few_samples_have_no_error():
     blocking = Blocking()
     assert math.isnan(blocking.mean)
     for value in range(15):
-        blocking.add(value)
+        blocking.add(float(value))
     assert math.isnan(blocking.error)
-    blocking.add(15)
+    blocking.add(15.0)
     assert blocking.error > 0
 
 
