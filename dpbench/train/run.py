@@ -159,17 +159,9 @@ def train(
     ranks.from_first(lambda: check_writable(target))
     if resume is not None:
         session = go_on(workspace, resume, device=place, ranks=ranks)
-    elif config is None or dataset is None:
-        raise TypeError("give config and dataset, or resume")
     else:
-        session = begin(
-            workspace,
-            config,
-            dataset=dataset,
-            device=place,
-            command=command,
-            ranks=ranks,
-        )
+        options = {"device": place, "command": command, "ranks": ranks}
+        session = _begin(workspace, config, dataset, **options)
     for note in session.notes:
         reporter.note(note)
     tally = Tally()
@@ -177,14 +169,31 @@ def train(
         _run(session, reporter, tally)
     if not ranks.is_first:
         return _report(session, None, None)
-    if session.state.rows:
-        title = f"{session.version.label}, run {session.run_id}"
-        draw_curve(session.state.rows, session.folder / "curve.png", title=title)
+    _draw(session)
     if session.state.interrupted:
         return _report(session, None, None)
     session.provenance["roofline"] = _speed(session, tally)
     digest = _file(workspace, session, target)
     return _report(session, target, digest)
+
+
+def _begin(
+    workspace: Workspace,
+    config: TrainConfig | None,
+    dataset: str | None,
+    **options: Any,
+) -> Session:
+    """Begin a new run, which needs a configuration and a dataset."""
+    if config is None or dataset is None:
+        raise TypeError("give config and dataset, or resume")
+    return begin(workspace, config, dataset=dataset, **options)
+
+
+def _draw(session: Session) -> None:
+    """Draw the learning curve, if it has a point."""
+    if session.state.rows:
+        title = f"{session.version.label}, run {session.run_id}"
+        draw_curve(session.state.rows, session.folder / "curve.png", title=title)
 
 
 def _speed(session: Session, tally: Tally) -> dict[str, Any]:
