@@ -1,5 +1,6 @@
 """Forces of moving atoms: a neighbour list with skin in front of the kernels."""
 
+import threading
 from typing import final
 
 import numpy as np
@@ -43,8 +44,8 @@ class ListedEvaluator(AbstractEvaluator):
             atype: Types of the atoms of one replica.
             nreplicas: Copies of the system, each with coordinates and a cell.
             skin: Extra radius of the list, Å; zero needs a list at every call.
-            nthreads: Threads; None takes torch's number. More than one is for the main
-                thread alone.
+            nthreads: Threads; None takes torch's number in the main thread, and one in
+                others, where parallel loops must not run.
         """
         state = potential.state
         self.atype = np.ascontiguousarray(atype.numpy(), dtype=np.int64)
@@ -55,7 +56,9 @@ class ListedEvaluator(AbstractEvaluator):
         self._ntypes = state.ntypes
         natoms = len(self.atype) * nreplicas
         if nthreads is None:
-            nthreads = use_threads() if natoms >= PARALLEL_ATOMS else 1
+            is_main = threading.current_thread() is threading.main_thread()
+            is_spread = is_main and natoms >= PARALLEL_ATOMS
+            nthreads = use_threads() if is_spread else 1
         self._runner = BlockRunner(pack(state), nworkers=nthreads)
         self._list: VerletList | None = None
         self._frame = np.zeros(0, dtype=np.int32)
