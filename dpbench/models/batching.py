@@ -95,10 +95,6 @@ def make_frame(
     edge_i, edge_j, edge_row = map(torch.from_numpy, index_arrays)
     type_offset = (0, *np.cumsum(np.bincount(atype, minlength=ntypes)).tolist())
     most = np.diff(row_offset, axis=1).max(axis=1, initial=0)
-    tensors: dict[str, Any] = {
-        name: torch.from_numpy(array) if isinstance(array, np.ndarray) else array
-        for name, array in _labels_of(frames, index).items()
-    }
     return Batch(
         frame_offset=torch.tensor([0, natoms]),
         frame_idx=torch.zeros(natoms, dtype=torch.int64),
@@ -112,7 +108,7 @@ def make_frame(
         row_offset=torch.from_numpy(row_offset),
         pair_offset=tuple(map(tuple, row_offset[:, list(type_offset)].tolist())),
         most_neighbours=tuple(most.tolist()),
-        **tensors,
+        **_labels_of(frames, index),
     )
 
 
@@ -196,7 +192,7 @@ def _labels(frames: Frames) -> dict[str, Tensor | NDArray[Any]]:
     }
 
 
-def _labels_of(frames: Frames, index: int) -> dict[str, Tensor | NDArray[Any]]:
+def _labels_of(frames: Frames, index: int) -> dict[str, Any]:
     """Return the labels of one frame, as ``_labels`` does of all."""
     force = frames.force[frames.atoms_of(index)].astype(np.float64)
     energy = float(frames.energy[index])
@@ -205,8 +201,8 @@ def _labels_of(frames: Frames, index: int) -> dict[str, Tensor | NDArray[Any]]:
     has = torch.logical_not(torch.tensor(missing, dtype=torch.bool))
     return {
         "energy": torch.tensor([0.0 if missing[0] else energy], dtype=torch.float64),
-        "force": np.nan_to_num(force),
-        "virial": np.nan_to_num(virial),
+        "force": torch.from_numpy(np.nan_to_num(force)),
+        "virial": torch.from_numpy(np.nan_to_num(virial)),
         "has_energy": has[0:1],
         "has_force": has[1:2],
         "has_virial": has[2:3],

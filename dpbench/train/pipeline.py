@@ -125,15 +125,7 @@ def open_data(
             "part 'train'. Make another with 'dpbench dataset split'."
         )
     settings, natoms = config.training, version.natoms
-    sharers = ranks.place.local_size
-    budget = make_budget(settings.memory_budget, device, sharers=sharers)
-    # On a GPU the frames as they were read stay on the host.
-    host = torch.device("cpu")
-    on_host = (
-        budget
-        if device.type == "cpu"
-        else make_budget(settings.memory_budget, host, sharers=sharers)
-    )
+    budget, on_host = _budgets(config, device, ranks)
     type_map = config.model.type_map or version.symbols
     caches, makers = {}, {}
     for name in ("train", "validation"):
@@ -167,6 +159,20 @@ def open_data(
         budget=budget,
         ranks=ranks,
     )
+
+
+def _budgets(
+    config: TrainConfig, device: torch.device, ranks: Ranks
+) -> tuple[MemoryBudget, MemoryBudget]:
+    """Return the budgets of ready frames, and of frames as they were read.
+
+    On a GPU the latter stay on the host; else both are one.
+    """
+    text, sharers = config.training.memory_budget, ranks.place.local_size
+    budget = make_budget(text, device, sharers=sharers)
+    if device.type == "cpu":
+        return budget, budget
+    return budget, make_budget(text, torch.device("cpu"), sharers=sharers)
 
 
 def make_pipeline(

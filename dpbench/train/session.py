@@ -94,7 +94,7 @@ def begin(
     """Set up a new run.
 
     Args:
-        workspace: Where the dataset is and the run's folder will be.
+        workspace: Has the dataset, takes the run's folder.
         config: The configuration.
         dataset: ``NAME`` or ``NAME-vN``.
         device: Where to train.
@@ -109,16 +109,10 @@ def begin(
     config, ranks = settled(config), ranks or Ranks()
     _check_ranks(config, ranks)
     version = open_dataset(workspace, dataset)
-    # One rank alone makes and files a split where there is none.
-    digest = ranks.from_first(
-        lambda: choose_split(version, config.training.split).digest
-    )
-    split = named_split(version, digest)
+    split = _shared_split(version, config, ranks)
     data = open_data(version, split, config, device=device, ranks=ranks)
     model, remarks = new_model(workspace, config, data, device)
-    shuffle = ranks.from_first(
-        lambda: choose_shuffle(config.training.shuffle, is_near=data.is_near)
-    )
+    shuffle = _shared_shuffle(config, data)
     pipeline = make_pipeline(config, data, model.config, shuffle)
     engine = make_engine(config, model.config, ranks=ranks, device=device)
     length = _choose_length(config, model, pipeline, engine)
@@ -127,31 +121,26 @@ def begin(
     provenance = start_provenance(
         config, version, split, run_id=run_id, device=device, command=command
     )
-    # Reads no test frame.
-    found = split.leakage or ranks.from_first(lambda: between_parts(version, split))
-    provenance |= {"leakage": found, "shuffle": to_mapping(shuffle)}
-    optimiser = make_optimiser(model.parameters, config.optimiser)
-    provenance |= kernel_provenance(engine, data) | {"optimiser": optimiser.name}
+    provenance |= kernel_provenance(engine, data) | plan_provenance(plan, length)
+    provenance |= {"shuffle": to_mapping(shuffle), "optimiser": config.optimiser.type}
+    provenance["leakage"] = _leakage(version, split, ranks)
+    notes = _describe_data(data, provenance["leakage"])
+    notes += [describe_model(model), *remarks, *describe_engine(engine, ranks)]
     return Session(
         run_id=run_id,
         folder=folder,
         config=config,
         version=version,
         model=model,
-        optimiser=optimiser,
+        optimiser=make_optimiser(model.parameters, config.optimiser),
         schedule=Schedule(config.learning_rate, config.loss, steps=plan.steps),
         state=LoopState(),
         plan=plan,
         pipeline=pipeline,
         engine=engine,
         ranks=ranks,
-        provenance=provenance | plan_provenance(plan, length),
-        notes=(
-            *_describe_data(data, found),
-            *(describe_model(model), *remarks, *describe_engine(engine, ranks)),
-            f"{plan.steps} steps ({length.reason}); a point of the learning curve "
-            f"every {plan.validation_every}",
-        ),
+        provenance=provenance,
+        notes=(*notes, describe_plan(plan, length)),
     )
 
 
@@ -215,6 +204,26 @@ def go_on(
         provenance=told,
         notes=tuple(notes),
     )
+
+
+def _shared_split(version: DatasetVersion, config: TrainConfig, ranks: Ranks) -> Split:
+    """Find the split; rank 0 alone makes and files one where there is none."""
+    digest = ranks.from_first(
+        lambda: choose_split(version, config.training.split).digest
+    )
+    return named_split(version, digest)
+
+
+def _shared_shuffle(config: TrainConfig, data: Data) -> Shuffle:
+    """Choose the kind of shuffle; all ranks take that of rank 0."""
+    return data.ranks.from_first(
+        lambda: choose_shuffle(config.training.shuffle, is_near=data.is_near)
+    )
+
+
+def _leakage(version: DatasetVersion, split: Split, ranks: Ranks) -> Mapping[str, Any]:
+    """Say what the parts of the split have in common; reads no test frame."""
+    return split.leakage or ranks.from_first(lambda: between_parts(version, split))
 
 
 def make_engine(
@@ -328,6 +337,14 @@ def _describe_data(data: Data, leakage: Mapping[str, Any]) -> list[str]:
     if leakage:
         lines.append(f"shared with train: {parts_line(leakage)}")
     return lines
+
+
+def describe_plan(plan: Plan, length: Length) -> str:
+    """Word how long a run will be."""
+    return (
+        f"{plan.steps} steps ({length.reason}); a point of the learning curve every "
+        f"{plan.validation_every}"
+    )
 
 
 def describe_engine(engine: Engine, ranks: Ranks) -> list[str]:
