@@ -27,6 +27,17 @@ STRUCTURES = {
 }
 
 
+_MADE = {}
+
+
+def refined(potential):
+    """The potential by fine tables, made once for each kind of net."""
+    kind = str(potential.config)
+    if kind not in _MADE:
+        _MADE[kind] = compress(potential, REFINED)
+    return _MADE[kind]
+
+
 def evaluator_of(potential, frames, **options):
     types = torch.from_numpy(atom_types(frames.z, potential.type_map))
     return make_evaluator(potential, types, **options)
@@ -52,7 +63,7 @@ def compare(found, exact, tol):
 def test_a_refined_table_gives_the_exact_model(potential, name):
     frames = STRUCTURES[name]
     exact = predict(frames, potential)
-    compressed = compress(potential, REFINED)
+    compressed = refined(potential)
     compare(predict(frames, compressed), exact, REFINED_ERROR)
     compare(listed(compressed, frames), exact, REFINED_ERROR)
 
@@ -60,7 +71,7 @@ def test_a_refined_table_gives_the_exact_model(potential, name):
 def test_batches_of_any_frames_are_served(potential):
     frames = mixed()
     exact = predict(frames, potential)
-    compare(predict(frames, compress(potential, REFINED)), exact, REFINED_ERROR)
+    compare(predict(frames, refined(potential)), exact, REFINED_ERROR)
 
 
 def test_the_default_table_is_near_the_exact_model(potential):
