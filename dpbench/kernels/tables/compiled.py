@@ -2,9 +2,9 @@
 
 A quintic spline through the values at the knots, and at some knots beyond the ends,
 has pieces of degree five like those of the reference. Its error is three to four times
-theirs on the same grid, which 1.3 times the intervals take back. But it needs one matrix
+theirs on the same grid; 1.3 times the intervals take that back. But it needs one matrix
 product a layer instead of three, and its adjoint two instead of six; derivatives of the
-net are not needed at all. Everything that is differenced is float64.
+net are not needed at all. Values are differenced in float64 whatever the table's type.
 
 Activation functions with kinks get the reference's pieces: a spline would ring.
 """
