@@ -19,8 +19,8 @@ from dpbench.models.potential import DeepPotential
 from dpbench.models.statistics import pair_mask
 from dpbench.shapes import Float, Float64, Int64
 
-INTERVALS = 256
-"""Pieces of each table: forces of a water model after 15,000 steps are within 4e-9 eV/Å
+INTERVALS = 128
+"""Pieces of each table: forces of a water model after 15,000 steps are within 2e-7 eV/Å
 of the exact net's; the error falls with the sixth power."""
 
 DISTANCE_STEP = 0.05

@@ -101,7 +101,7 @@ class RunSettings:
     anew each step. ``exact``: the same with exact embedding. ``autograd``: the
     reference. ``auto`` takes the fastest that serves the model."""
 
-    table_intervals: int = 256
+    table_intervals: int = 128
     """Pieces of each table of an embedding net. Ten times in a run the forces of a
     batch are compared with those of the exact net; the pieces are doubled when any is
     off by more than 1e-6 eV/Å."""

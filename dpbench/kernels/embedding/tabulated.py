@@ -18,7 +18,7 @@ from dpbench.kernels.layers import Layer
 from dpbench.kernels.tables import Grid, grid_for
 from dpbench.shapes import Float
 
-INTERVALS = 256
+INTERVALS = 128
 """Pieces of a table."""
 
 

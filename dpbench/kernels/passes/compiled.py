@@ -41,7 +41,7 @@ def prepare(edge_vec: Tensor, layout: Layout, normal: Normal, tables: Tables) ->
         mask = edge_vec.new_ones(layout.net.shape)
     outside = loops.prepare(
         _arrays(out.vec, out.rows, out.radial, out.interval, out.x),
-        _arrays(layout.row_offset, layout.row_type, layout.net),
+        _host(layout, "rows", ("row_offset", "row_type", "net")),
         _arrays(normal.davg, normal.inverse_std, mask),
         (normal.rcut, normal.rcut_smth, normal.protection),
         _arrays(tables.lower, tables.step, tables.first),
@@ -54,7 +54,8 @@ def moments(edges: Edges, layout: Layout, tables: Tables) -> Tensor:
     coefficients = tables.coefficients
     out = coefficients.new_empty(len(layout.row_type), 4, coefficients.shape[2])
     loops.moments(
-        *_arrays(edges.rows, edges.interval, edges.x, layout.row_offset),
+        *_arrays(edges.rows, edges.interval, edges.x),
+        *_host(layout, "offset", ("row_offset",)),
         *_arrays(coefficients, out),
         use_threads(),
     )
@@ -68,7 +69,7 @@ def edge_gradient(
     out = edges.vec.new_empty(len(edges.vec), 3)
     loops.edge_gradient(
         _arrays(edges.vec, edges.rows, edges.radial, edges.interval, edges.x),
-        _arrays(layout.row_offset, layout.row_type, layout.net),
+        _host(layout, "rows", ("row_offset", "row_type", "net")),
         *_arrays(normal.inverse_std, _inverse(tables, edges), tables.coefficients),
         *_arrays(grad_x, out),
         use_threads(),
@@ -83,7 +84,8 @@ def assemble(
     force = torch.zeros(len(layout.frame_idx), 3, dtype=torch.float64)
     virial = torch.zeros(layout.nframes, 3, 3, dtype=torch.float64)
     loops.assemble(
-        *_arrays(grad, edges.vec, layout.edge_i, layout.edge_j, layout.frame_idx),
+        *_arrays(grad, edges.vec),
+        *_host(layout, "ends", ("edge_i", "edge_j", "frame_idx")),
         *_arrays(force, virial),
         with_virial,
     )
@@ -102,8 +104,8 @@ def tangent_rows(
     tilt = atom_dot.new_zeros(0, 3, 3) if strain is None else strain
     loops.tangent_rows(
         _arrays(edges.vec, edges.radial),
-        _arrays(layout.edge_i, layout.edge_j, layout.edge_row),
-        _arrays(layout.row_type, layout.frame_idx),
+        _host(layout, "edges", ("edge_i", "edge_j", "edge_row")),
+        _host(layout, "atoms", ("row_type", "frame_idx")),
         *_arrays(normal.inverse_std, atom_dot, tilt, out),
     )
     return out
@@ -117,7 +119,7 @@ def tangent_moments(
     out = coefficients.new_empty(len(layout.row_type), 4, coefficients.shape[2])
     loops.tangent_moments(
         _arrays(edges.rows, rows_dot, edges.interval, edges.x),
-        _arrays(layout.row_offset, layout.row_type, layout.net),
+        _host(layout, "rows", ("row_offset", "row_type", "net")),
         *_arrays(_inverse(tables, edges), coefficients, out),
         use_threads(),
     )
@@ -138,7 +140,7 @@ def adjoint(
     out = tables.coefficients.new_zeros(workers, *shape)
     loops.adjoint(
         _arrays(edges.rows, rows_dot, edges.interval, edges.x),
-        _arrays(layout.row_offset, layout.row_type, layout.net),
+        _host(layout, "rows", ("row_offset", "row_type", "net")),
         *_arrays(_inverse(tables, edges), *grads, out),
         BLOCK_ROWS,
     )
@@ -157,5 +159,18 @@ def _inverse(tables: Tables, edges: Edges) -> Tensor:
     return (1 / tables.step).to(edges.x.dtype)
 
 
+def _host(layout: Layout, name: str, fields: tuple[str, ...]) -> Any:
+    """Return some of the layout's tensors as arrays, made once."""
+    found = layout.host.get(name)
+    if found is None:
+        tensors = (getattr(layout, field) for field in fields)
+        found = layout.host[name] = _arrays(*tensors)
+    return found
+
+
 def _arrays(*tensors: Tensor):  # type: ignore[no-untyped-def]
-    return tuple(tensor.detach().contiguous().numpy() for tensor in tensors)
+    # Nothing here is differentiated; a view that is no block in memory is copied.
+    return tuple(
+        (tensor if tensor.is_contiguous() else tensor.contiguous()).numpy()
+        for tensor in tensors
+    )

@@ -1,7 +1,7 @@
 """What the passes over edges work on."""
 
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
@@ -29,6 +29,8 @@ class Layout:
     """Number of frames."""
     net: Int64[Tensor, "type type"]
     """Table of each pair (centre type, neighbour type)."""
+    host: dict[str, Any] = field(default_factory=dict)
+    """The same as arrays of numpy, kept by the compiled passes."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
