@@ -23,6 +23,19 @@ def test_a_planted_fault_is_found(monkeypatch):
     assert compiled.check(torch.float64) > 1e-5
 
 
+@pytest.mark.parametrize("name", ["kick_drift", "drift", "chain_half"])
+def test_a_planted_nan_is_found(name, monkeypatch):
+    """In the first move that is checked, in one between, and in the last."""
+    right = getattr(compiled, name)
+
+    def wrong(*arguments):
+        right(*arguments)
+        (arguments[-1] if name == "chain_half" else arguments[0]).view(-1)[0] = math.nan
+
+    monkeypatch.setattr(compiled, name, wrong)
+    assert math.isnan(compiled.check(torch.float64))
+
+
 @pytest.mark.parametrize("moves", [compiled, reference])
 @pytest.mark.parametrize("place", [(0, 0, 0), (1, 4, 2)])
 def test_a_place_that_is_no_number_is_far_away(moves, place):
