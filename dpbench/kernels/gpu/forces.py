@@ -87,7 +87,7 @@ class MovingEdges:
         Args:
             model: The model.
             listed: Neighbours.
-            coord: Å, (atom, 3), float64.
+            coord: Å, (atom, 3), float64: ``wrapped``.
             cells: Å, completed cells, (replica, 3, 3).
             frame: Replica of each atom.
         """

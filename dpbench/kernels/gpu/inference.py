@@ -19,6 +19,7 @@ from dpbench.kernels.gpu.neighbours import (
     complete_cells,
     keep_list,
     with_room,
+    wrapped,
 )
 from dpbench.kernels.gpu.product import Products
 from dpbench.kernels.inference import reference
@@ -220,7 +221,8 @@ class DeviceEvaluator(AbstractEvaluator):
         if cells is None:
             cells = complete_cells(box, self._pbc)
         with torch.no_grad():
-            edges = MovingEdges(model, listed, coord.contiguous(), cells, self._frame)
+            inside = wrapped(listed, coord.contiguous(), cells)
+            edges = MovingEdges(model, listed, inside, cells, self._frame)
             x, empty, extended = edges.moments()
             by_row = through_nets(model, listed, x, empty, self.products)
             force, by_atom = edges.gather(edges.gradient(x))

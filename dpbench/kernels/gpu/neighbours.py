@@ -19,7 +19,7 @@ from dpbench.kernels.neighbours.cell import complete_box
 from dpbench.shapes import Float64, Int32, Int64
 
 MOST_IMAGES = 500
-"""Cells that an atom may have wandered: an image is packed into ten bits a number."""
+"""Cells between wrapped neighbours: an image is packed into ten bits a number."""
 
 ROOM = 1.1
 """Room of a list, as a multiple of its edges."""
@@ -42,7 +42,9 @@ class DeviceList:
     neighbour: Int32[Tensor, " edge"]
     """Atom at the other end."""
     image: Int32[Tensor, " edge"]
-    """Cell vectors to add to it, ten bits each, 512 for none."""
+    """Cell vectors to add to it once it is wrapped, ten bits each, 512 for none."""
+    wrap: Float64[Tensor, "atom 3"]
+    """Cell vectors that wrapping takes away from each atom, however far it is."""
     incoming: Int32[Tensor, " edge"]
     """Edges by the atom they point to."""
     incoming_offset: Int64[Tensor, " atom_plus_one"]
@@ -69,7 +71,7 @@ def build_list(
         ntypes: Number of types.
 
     Raises:
-        ModelError: If an atom is more than ``MOST_IMAGES`` cells from home.
+        ModelError: If the radius reaches further than ``MOST_IMAGES`` cells.
     """
     bins = _Bins.of(coord, cells, pbc, radius)
     order = torch.argsort(bins.flat, stable=True)
@@ -86,14 +88,7 @@ def build_list(
     row_offset = walk.count()
     types = torch.arange(ntypes + 1, device=coord.device)
     ends = torch.searchsorted(row_type, types)
-    *type_offset, nedges, farthest = torch.cat(
-        [ends, row_offset[-1, -1:], bins.farthest]
-    ).tolist()
-    if farthest > MOST_IMAGES:
-        raise ModelError(
-            f"coord: an atom is {farthest} cells from home; expected at most "
-            f"{MOST_IMAGES}. Wrap the atoms into the cell."
-        )
+    *type_offset, nedges = torch.cat([ends, row_offset[-1, -1:]]).tolist()
     neighbour, image = walk.fill(row_offset, nedges)
     sorted_j, incoming = torch.sort(neighbour, stable=True)
     atoms = torch.arange(natoms + 1, device=coord.device, dtype=torch.int32)
@@ -105,9 +100,23 @@ def build_list(
         row_offset=row_offset,
         neighbour=neighbour,
         image=image,
+        wrap=bins.wrap,
         incoming=incoming.to(torch.int32),
         incoming_offset=torch.searchsorted(sorted_j, atoms),
     )
+
+
+def wrapped(
+    found: DeviceList,
+    coord: Float64[Tensor, "atom 3"],
+    cells: Float64[Tensor, "replica 3 3"],
+) -> Float64[Tensor, "atom 3"]:
+    """Return where images start from: atoms of the list's time, moved since, wrapped.
+
+    An atom that has left the cell since stays outside; ``wrap`` is of the list's time.
+    """
+    shape = (len(cells), len(coord) // len(cells), 3)
+    return (coord.view(shape) - found.wrap.view(shape) @ cells).view(-1, 3)
 
 
 def with_room(found: DeviceList) -> DeviceList:
@@ -157,7 +166,7 @@ class _Bins:
     coord: Tensor
     """(atom, 3), Å, wrapped."""
     wrap: Tensor
-    """(atom, 3), cell vectors that wrapping took away."""
+    """(atom, 3), float64, cell vectors that wrapping took away."""
     flat: Tensor
     """(atom), bin of each atom; those of a replica stand together."""
     shape: tuple[int, int, int]
@@ -166,8 +175,6 @@ class _Bins:
     """Bins to either side that may hold a neighbour."""
     periodic: Tensor
     """(3)."""
-    farthest: Tensor
-    """(1), most cells that an atom was taken back."""
 
     @property
     def total(self) -> int:
@@ -196,8 +203,14 @@ class _Bins:
         # More bins than atoms only cost memory: think of two atoms a metre apart.
         most = 2 * int(np.ceil(max(natoms, 1) ** (1 / 3))) + 1
         nbins = np.clip(np.floor(narrow / radius), 1, most).astype(np.int64)
-        reach = np.ceil(np.minimum(radius * nbins / narrow, 400)).astype(np.int64)
+        reach = np.ceil(np.minimum(radius * nbins / narrow, 2**20)).astype(np.int64)
         reach = np.where(pbc, reach, np.minimum(reach, nbins - 1))
+        if (reach > MOST_IMAGES * nbins).any():
+            raise ModelError(
+                f"box: a cell is {narrow[pbc].min():.3g} Å thin; expected at least "
+                f"1/{MOST_IMAGES} of the list's radius, {radius:g} Å. Check the unit "
+                "of the cell vectors."
+            )
         shape = torch.from_numpy(nbins).to(device)
         place = ((frac - low) / span * shape).long()
         place = torch.minimum(place.clamp(min=0), shape - 1)
@@ -205,12 +218,11 @@ class _Bins:
         flat = (place[:, 0] * shape[1] + place[:, 1]) * shape[2] + place[:, 2]
         return cls(
             coord=shifted.contiguous(),
-            wrap=wrap.long(),
+            wrap=wrap.contiguous(),
             flat=flat + replica * int(nbins.prod()),
             shape=tuple(nbins.tolist()),
             reach=tuple(reach.tolist()),
             periodic=periodic.to(torch.int32),
-            farthest=wrap.abs().amax().long().view(1),
         )
 
 
@@ -262,7 +274,7 @@ class _Walk:
         bins, total = self.bins, len(self.atype)
         none = self.order
         neighbours.walk[(total,)](
-            *(bins.coord, self.cells, bins.flat, self.order, self.atype, bins.wrap),
+            *(bins.coord, self.cells, bins.flat, self.order, self.atype),
             *(self.first, self.row_of, none if row_offset is None else row_offset),
             none if counts is None else counts,
             *((none, none, none) if edges is None else edges),

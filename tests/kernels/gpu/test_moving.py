@@ -28,7 +28,8 @@ def pairs_of(found, natoms):
                 code = int(found.image[edge])
                 image = [(code >> shift & 1023) - 512 for shift in (0, 10, 20)]
                 i, j = int(found.atom_of[row]), int(found.neighbour[edge])
-                rows.append((i, j, *image))
+                taken = (found.wrap[i] - found.wrap[j]).long().tolist()
+                rows.append((i, j, *(s + w for s, w in zip(image, taken, strict=True))))
     return sorted(rows)
 
 
@@ -135,10 +136,27 @@ def test_positions_that_are_no_numbers_are_named(device):
         ours.evaluate(bad, box)
     with pytest.raises(ModelError, match="atom 3 is at"):
         ours.build(bad, box, pbc)
+
+
+@pytest.mark.parametrize("cells", [300, 5000])
+def test_atoms_that_drifted_apart_keep_their_neighbours(device, cells):
+    ours, theirs = evaluators(device, skin=0.8)
+    coord, box, pbc = five_atoms(device)
+    theirs.build(coord.cpu(), box.cpu(), pbc.cpu())
     far = coord.clone()
-    far[1] += 600 * box[0, 0]
-    with pytest.raises(ModelError, match="600 cells from home"):
-        ours.build(far, box, pbc)
+    far[1] += cells * box[0, 0]
+    far[3] -= cells * box[0, 0]
+    ours.build(far, box, pbc)
+    expected = theirs.evaluate(coord.cpu(), box.cpu())
+    assert expected.force.abs().max() > 1e-3
+    same(ours.evaluate(far, box), expected)
+
+
+def test_a_cell_too_thin_for_its_images_is_refused(device):
+    ours, _ = evaluators(device)
+    coord, box, pbc = five_atoms(device)
+    with pytest.raises(ModelError, match="thin"):
+        ours.build(coord, box * torch.tensor([[1e-4], [1], [1]], device=device), pbc)
 
 
 # The interpreter divides with numpy, which warns.

@@ -6,7 +6,7 @@ import triton.language as tl
 
 @triton.jit
 def walk(
-    coord, box, bin_of, slot_of, atype, wrap, first, row_of, row_offset,
+    coord, box, bin_of, slot_of, atype, first, row_of, row_offset,
     counts, neighbour, image, distance, periodic,
     natoms, nrows, nx, ny, nz, reach_x, reach_y, reach_z,
     RADIUS: tl.constexpr, NTYPES: tl.constexpr, TYPES: tl.constexpr,
@@ -15,7 +15,8 @@ def walk(
     """Count the neighbours of one atom by type, or write them.
 
     ``coord`` are wrapped, (replica * natoms, 3); ``slot_of`` are atoms by bin. TYPES is
-    NTYPES rounded up to a power of two.
+    NTYPES rounded up to a power of two. Images are those of the wrapped atoms: how far
+    an atom has wandered is not in them, so ten bits hold any.
     """
     i = tl.program_id(0).to(tl.int64)
     replica = i // natoms
@@ -46,7 +47,7 @@ def walk(
                 stop = tl.load(first + slot + 1, mask=is_open, other=0)
                 for block in range(start, stop, BLOCK):
                     found += _take(
-                        coord, cell, slot_of, atype, wrap, neighbour, image, distance,
+                        coord, cell, slot_of, atype, neighbour, image, distance,
                         i, sx, sy, sz, block, stop, place + found, kinds,
                         RADIUS, NTYPES, BLOCK, FILL,
                     )  # fmt: skip
@@ -62,7 +63,7 @@ def _floor_divide(a, n):
 
 @triton.jit
 def _take(
-    coord, cell, slot_of, atype, wrap, neighbour, image, distance,
+    coord, cell, slot_of, atype, neighbour, image, distance,
     i, sx, sy, sz, block, stop, place, kinds,
     RADIUS: tl.constexpr, NTYPES: tl.constexpr, BLOCK: tl.constexpr,
     FILL: tl.constexpr,
@@ -87,13 +88,9 @@ def _take(
         rank = tl.cumsum(hot, axis=0) - hot
         to = tl.sum((rank + place[None, :]) * hot, axis=1)
         tl.store(neighbour + to, j.to(tl.int32), mask=near)
-        ax = sx + tl.load(wrap + i * 3) - tl.load(wrap + j * 3, mask=keep, other=0)
-        ay = sy + tl.load(wrap + i * 3 + 1)
-        ay -= tl.load(wrap + j * 3 + 1, mask=keep, other=0)
-        az = sz + tl.load(wrap + i * 3 + 2)
-        az -= tl.load(wrap + j * 3 + 2, mask=keep, other=0)
-        code = (ax + 512) | ((ay + 512) << 10) | ((az + 512) << 20)
-        tl.store(image + to, code.to(tl.int32), mask=near)
+        code = (sx + 512) | ((sy + 512) << 10) | ((sz + 512) << 20)
+        codes = tl.zeros((BLOCK,), tl.int32) + code.to(tl.int32)
+        tl.store(image + to, codes, mask=near)
         tl.store(distance + to, tl.sqrt(square).to(tl.float32), mask=near)
     return tl.sum(hot, axis=0)
 
