@@ -2,20 +2,27 @@
 
 import sys
 import types
+from dataclasses import replace
 
 import pytest
 import torch
 
 from dpbench.errors import ConfigError
-from dpbench.kernels import choice
-from dpbench.kernels.choice import FAMILIES, VARIABLE, Variant, choose, kernels_in_use
+from dpbench.kernels import choice, families
+from dpbench.kernels.choice import choose, kernels_in_use
+from dpbench.kernels.families import FAMILIES, VARIABLE, Variant
+from dpbench.kernels.passes import compiled as compiled_passes
+from dpbench.kernels.passes import reference
+from dpbench.kernels.passes.trial import make_trial, run_trial
 
 
 @pytest.fixture(autouse=True)
 def fresh(monkeypatch):
     monkeypatch.delenv(VARIABLE, raising=False)
+    seen: dict[str, str] = {}
     choice._choose.cache_clear()
-    monkeypatch.setattr(choice, "_in_use", {})
+    for module in (choice, families):
+        monkeypatch.setattr(module, "IN_USE", seen)
     yield
     choice._choose.cache_clear()
 
@@ -26,8 +33,8 @@ def planted(monkeypatch, error: float):
     module.check = lambda dtype: error
     monkeypatch.setitem(sys.modules, "planted_kernel", module)
     variant = Variant(name="planted", module="planted_kernel", devices=("cpu",))
-    families = FAMILIES | {"passes": (variant, *FAMILIES["passes"])}
-    monkeypatch.setattr(choice, "FAMILIES", families)
+    more = FAMILIES | {"passes": (variant, *FAMILIES["passes"])}
+    monkeypatch.setattr(choice, "FAMILIES", more)
     return module
 
 
@@ -82,8 +89,8 @@ def test_a_variant_that_cannot_be_imported_leaves_its_place_to_the_next(
     monkeypatch, caplog
 ):
     variant = Variant(name="gone", module="no_such_kernel", devices=("cpu",))
-    families = FAMILIES | {"passes": (variant, *FAMILIES["passes"])}
-    monkeypatch.setattr(choice, "FAMILIES", families)
+    more = FAMILIES | {"passes": (variant, *FAMILIES["passes"])}
+    monkeypatch.setattr(choice, "FAMILIES", more)
     assert choose("passes", "cpu").__name__.endswith("compiled")
     assert "not at hand" in caplog.text
 
@@ -94,3 +101,53 @@ def test_every_compiled_variant_passes_its_own_check(family, dtype):
     for variant in FAMILIES[family]:
         if "cpu" in variant.devices and variant.name == "numba":
             assert choice._load(family, variant, dtype) is not None
+
+
+def test_the_neighbour_search_is_checked_and_can_be_overridden(monkeypatch):
+    from dpbench.kernels.neighbours import compiled, search
+
+    search._engine.cache_clear()
+    assert search._engine("auto") is compiled.find
+    assert search._engine("neighbours=reference") is search.brute_force
+    monkeypatch.setattr(compiled, "check", lambda: 0.1)
+    search._engine.cache_clear()
+    assert search._engine("auto") is search.brute_force
+    search._engine.cache_clear()
+
+
+def test_a_search_that_loses_an_edge_fails_its_check(monkeypatch):
+    from dpbench.kernels.neighbours import compiled
+    from dpbench.kernels.neighbours.cell import Neighbours
+
+    real = compiled.cell_list
+
+    def lossy(lattice, rcut):
+        found = real(lattice, rcut)
+        return Neighbours(
+            edge_i=found.edge_i[1:], edge_j=found.edge_j[1:], shift=found.shift[1:]
+        )
+
+    assert compiled.check() == 0.0
+    monkeypatch.setattr(compiled, "cell_list", lossy)
+    assert compiled.check() > 0.0
+
+
+def test_whatever_a_variant_raises_the_next_one_serves(monkeypatch, caplog):
+    module = planted(monkeypatch, 0.0)
+
+    def broken(dtype):
+        raise RuntimeError("no locator available for the cache")
+
+    module.check = broken
+    assert choose("passes", "cpu").__name__.endswith("compiled")
+    assert "no locator available" in caplog.text
+
+
+def test_a_layout_of_other_nets_keeps_no_old_arrays():
+    trial = make_trial(torch.float64)
+    first = run_trial(compiled_passes, trial)
+    layout = replace(trial.layout, net=trial.layout.net.flip(1))
+    other = trial._replace(layout=layout)
+    found, expected = (run_trial(m, other) for m in (compiled_passes, reference))
+    torch.testing.assert_close(found["edge_gradient"], expected["edge_gradient"])
+    assert not torch.equal(found["edge_gradient"], first["edge_gradient"])

@@ -1,10 +1,18 @@
 """The public neighbour search: checks its input and chooses an engine by size."""
 
+import functools
+import logging
+import os
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
-from dpbench.kernels.neighbours.cell import Neighbours, make_lattice
+from dpbench.kernels.families import IN_USE, VARIABLE, wishes
+from dpbench.kernels.neighbours.cell import Lattice, Neighbours, make_lattice
 from dpbench.kernels.neighbours.reference import brute_force
+
+logger = logging.getLogger(__name__)
 
 FEW_PAIRS = 30_000
 """Pairs times images up to which plain numpy is as fast as a cell list."""
@@ -38,9 +46,26 @@ def find_neighbours(
     pairs = len(lattice.coord) ** 2 * np.prod(2.0 * lattice.images(rcut) + 1)
     if pairs <= FEW_PAIRS:
         return brute_force(lattice, rcut)
-    # numba takes half a second to import: small systems never pay for it.
-    from dpbench.kernels.neighbours.cpu import cell_list
-    from dpbench.kernels.neighbours.pairs import all_pairs, serves
+    return _engine(os.environ.get(VARIABLE, "auto"))(lattice, rcut)
 
-    search = all_pairs if serves(lattice, rcut) else cell_list
-    return search(lattice, rcut)
+
+@functools.cache
+def _engine(wish: str) -> Callable[[Lattice, float], Neighbours]:
+    """Return the compiled search once it has agreed with the reference, or that."""
+    if wishes(wish).get("neighbours") == "reference":
+        IN_USE["neighbours"] = "reference"
+        return brute_force
+    # numba takes half a second to import: small systems never pay for it.
+    try:
+        from dpbench.kernels.neighbours import compiled
+
+        wrong = compiled.check()
+    except Exception as reason:  # whatever a compiler can say: the reference serves
+        logger.warning("kernels: neighbours: %s; the slow reference serves", reason)
+        wrong = 1.0
+    if wrong:
+        IN_USE["neighbours"] = "reference"
+        IN_USE["neighbours rejected"] = "numba"
+        return brute_force
+    IN_USE["neighbours"] = "numba"
+    return compiled.find

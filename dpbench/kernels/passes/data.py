@@ -29,7 +29,7 @@ class Layout:
     """Number of frames."""
     net: Int64[Tensor, "type type"]
     """Table of each pair (centre type, neighbour type)."""
-    host: dict[str, Any] = field(default_factory=dict)
+    host: dict[str, Any] = field(default_factory=dict, init=False)
     """The same as arrays of numpy, kept by the compiled passes."""
 
 
