@@ -5,6 +5,8 @@ import logging
 import pytest
 import torch
 
+from dpbench.frames import concatenate
+from dpbench.kernels.assembly import select_frames
 from dpbench.train.config import OptimiserConfig
 from dpbench.train.engine import Engine
 from dpbench.train.history import Errors
@@ -13,7 +15,7 @@ from dpbench.train.monitor import engine_of, finer, is_due, table_error
 from dpbench.train.optimisers import make_optimiser
 from dpbench.train.progress import Silent
 from dpbench.train.schedule import LearningRateConfig, LossConfig, Schedule
-from tests.models.structures import batch_of, mixed, model
+from tests.models.structures import batch_of, mixed, model, water
 
 TABLE = Engine(name="table", intervals=8)
 
@@ -29,6 +31,22 @@ def test_error_is_that_of_the_tables_alone():
     single = potential.to("cpu", torch.float32)
     # In float32 rounding alone would be 1e-6.
     assert table_error(fine, single, batch_of(mixed(), single)) < 1e-9
+
+
+def test_one_frame_of_a_batch_is_looked_at(monkeypatch):
+    potential = model()
+    batch = batch_of(concatenate([water(1), water(2), water(3)]), potential)
+    expected = table_error(TABLE, potential, select_frames(batch, 0, 1))
+    seen = []
+    plain = Engine.predict
+
+    def predict(engine, model, frames):
+        seen.append(frames.nframes)
+        return plain(engine, model, frames)
+
+    monkeypatch.setattr(Engine, "predict", predict)
+    assert table_error(TABLE, potential, batch) == pytest.approx(expected, rel=1e-9)
+    assert seen == [1]
 
 
 @pytest.mark.parametrize(
