@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from dpbench.errors import ModelError
-from dpbench.kernels.inference import compiled, reference
+from dpbench.kernels.inference import compiled, cpu, reference
 from dpbench.kernels.inference.blocks import blocks_of
 from dpbench.kernels.inference.packed import pack_layers, packed_columns
 from dpbench.kernels.inference.trial import largest_error, move_state, trial_state
@@ -76,6 +76,16 @@ def test_the_check_finds_a_fault(fault):
         return compiled.make_evaluator(holder, atype, **options)
 
     assert largest_error(make, torch.float64) > 1e-5
+
+
+@pytest.mark.parametrize("name", ["forward_parallel", "backward_parallel"])
+def test_the_check_finds_a_fault_that_only_threads_have(name, monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    assert compiled.check(torch.float64) < EXACT
+    monkeypatch.setattr(cpu, name, lambda *_: None)
+    assert not compiled.check(torch.float64) < 1e-5
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    assert compiled.check(torch.float64) < EXACT
 
 
 @pytest.mark.parametrize("ncells", [1, 2, 9])
