@@ -74,8 +74,8 @@ class LoopState:
     interrupted: bool = False
     """Whether the loop stopped because it was asked to."""
     table_error: float | None = None
-    """Largest difference of a force by tables from the exact one that was seen in this
-    session of the run, eV/Å; None where no table was used."""
+    """Largest difference of a force by tables from the exact one that was seen in the
+    run, eV/Å; None where no table was used."""
     table_intervals: int | None = None
     """Pieces of each table by now; None before the first comparison."""
 

@@ -96,6 +96,14 @@ def end_provenance(
         "data_wait_fraction": round(
             state.waited / max(state.seconds - state.began_at, 1e-9), 6
         ),
+        **(
+            {}
+            if state.table_error is None
+            else {
+                "table_error": state.table_error,  # largest of the run, eV/Å
+                "table_intervals": state.table_intervals,
+            }
+        ),
         "weights": "last",
         "curve": {
             "rows": len(rows),

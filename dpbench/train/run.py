@@ -203,7 +203,8 @@ def _speed(session: Session, tally: Tally) -> dict[str, Any]:
         tally,
         engine=session.engine.name,
         seconds=session.state.seconds - session.state.began_at,
-        intervals=session.config.training.table_intervals,
+        intervals=session.state.table_intervals
+        or session.config.training.table_intervals,
     )
 
 

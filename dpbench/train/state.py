@@ -99,6 +99,7 @@ def save_checkpoint(
         "parameters": trained,
         "optimiser": optimiser.state(),
         "rng": torch.get_rng_state(),
+        "table_error": state.table_error,
         "table_intervals": state.table_intervals,
     }
     content = {"training": training, "training_seal": _seal(training)}
@@ -147,6 +148,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
                 CurveRow(**dict(zip(COLUMNS, row, strict=True)))
                 for row in training["rows"]
             ],
+            table_error=training.get("table_error"),
             table_intervals=training.get("table_intervals"),
         )
         checkpoint = Checkpoint(

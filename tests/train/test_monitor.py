@@ -7,6 +7,8 @@ import torch
 
 from dpbench.frames import concatenate
 from dpbench.kernels.assembly import select_frames
+from dpbench.models.checkpoint import load_model
+from dpbench.train import run as front
 from dpbench.train.config import OptimiserConfig
 from dpbench.train.engine import Engine
 from dpbench.train.history import Errors
@@ -14,8 +16,11 @@ from dpbench.train.loop import Hooks, LoopState, Plan, run_loop
 from dpbench.train.monitor import engine_of, finer, is_due, table_error
 from dpbench.train.optimisers import make_optimiser
 from dpbench.train.progress import Silent
+from dpbench.train.run import train
 from dpbench.train.schedule import LearningRateConfig, LossConfig, Schedule
+from dpbench.train.state import load_checkpoint
 from tests.models.structures import batch_of, mixed, model, water
+from tests.train.small_runs import small_config
 
 TABLE = Engine(name="table", intervals=8)
 
@@ -102,3 +107,39 @@ def test_a_run_makes_its_tables_finer_and_says_how_fine():
     assert table_error(final, potential, batch) < 1e-6
     # A run that goes on begins with tables as fine as they were.
     assert engine_of(potential, TABLE, state.table_intervals) == final
+
+
+def test_what_was_found_is_recorded(workspace, tmp_path, monkeypatch):
+    counted_with = []
+    plain = front.reached
+
+    def reached(*args, **options):
+        counted_with.append(options["intervals"])
+        return plain(*args, **options)
+
+    monkeypatch.setattr(front, "draw_curve", lambda *_, **__: None)
+    monkeypatch.setattr(front, "reached", reached)
+    config = small_config(engine="table", table_intervals=8, checkpoint_every=10)
+    report = train(workspace, config, dataset="pairs", out=tmp_path)
+    _, told = load_model(report.model_path)
+    assert told["table_error"] > 1e-6
+    assert told["table_intervals"] > 8
+    assert counted_with == [told["table_intervals"]]
+    kept = load_checkpoint(report.run_folder / "checkpoint-20.pth").state
+    found = (kept.table_error, kept.table_intervals)
+    assert found == (told["table_error"], told["table_intervals"])
+    # The worst of all looks, also of those before a run was gone on with.
+    early = report.run_folder / "checkpoint-10.pth"
+    out = tmp_path / "again"
+    again = train(workspace, None, dataset=None, out=out, resume=early)
+    _, resumed = load_model(again.model_path)
+    assert resumed["table_error"] == told["table_error"]
+
+
+def test_without_tables_nothing_is_said_of_them(workspace, tmp_path, monkeypatch):
+    monkeypatch.setattr(front, "draw_curve", lambda *_, **__: None)
+    config = small_config(engine="exact", steps=2)
+    report = train(workspace, config, dataset="pairs", out=tmp_path)
+    assert (
+        not {"table_error", "table_intervals"} & load_model(report.model_path)[1].keys()
+    )
