@@ -71,7 +71,10 @@ def measure_costs(
     optimiser: OptimiserConfig | None = None,
     engine: Engine | None = None,
 ) -> Costs:
-    """Time some steps and one validation; the model is left as it is."""
+    """Time some steps and one validation; the model is left as it is.
+
+    Ranks that share batches take the same steps: the slowest clock ends them for all.
+    """
     engine = choose_engine(model.config) if engine is None else engine
     scratch = model.to(model.device, model.dtype)
     method = make_optimiser(scratch.parameters, optimiser or OptimiserConfig())
@@ -90,7 +93,9 @@ def measure_costs(
         take_step(batch, result.gradient, 1e-9)
         float(scratch.parameters.flat[0])
         seconds.append((middle - start, time.perf_counter() - middle))
-        if step >= _WARM_STEPS and time.perf_counter() - began > _TIMED_SECONDS:
+        # Asked at every step, because all ranks have to answer.
+        spent = engine.worst(time.perf_counter() - began)
+        if step >= _WARM_STEPS and spent > _TIMED_SECONDS:
             break
     start = time.perf_counter()
     validate(model)
