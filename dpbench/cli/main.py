@@ -5,6 +5,7 @@ An error that is the user's to mend becomes one line here.
 
 import errno
 import logging
+import os
 from typing import Any
 
 import click
@@ -33,7 +34,7 @@ COMMANDS = {
     ),
     "compress": (
         "dpbench.cli.compress:compress_command",
-        "Tabulate a model's embedding for fast molecular dynamics.",
+        "Tabulate the embedding of MODEL for fast molecular dynamics.",
     ),
     "md": (
         "dpbench.cli.md:md_command",
@@ -45,7 +46,7 @@ COMMANDS = {
     ),
     "bench": (
         "dpbench.cli.bench:bench_group",
-        "Measure dpbench itself: its kernels beside this machine's peak.",
+        "Measure dpbench itself on this machine.",
     ),
     "leaderboard": (
         "dpbench.cli.leaderboard:leaderboard_command",
@@ -65,6 +66,9 @@ COMMANDS = {
     ),
 }
 """Name -> (where it lives, its line in ``dpbench --help``)."""
+
+COMPUTING = {"demo", "train", "compress", "md", "evaluate", "bench"}
+"""Commands that run kernels."""
 
 # Trouble with the disk or its rights is the user's to mend, not a bug of ours.
 USER_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
@@ -108,5 +112,9 @@ def cli(ctx: click.Context) -> None:
         dpbench evaluate --model m.pth
         dpbench leaderboard
     """
+    from dpbench.kernels.families import VARIABLE, wishes
+
     ctx.obj = settings(ctx)
     set_up_logging(ctx.obj.verbosity)
+    if ctx.invoked_subcommand in COMPUTING:
+        wishes(os.environ.get(VARIABLE, ""))  # before anything is made or read

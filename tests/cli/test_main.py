@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from dpbench.cli.__main__ import THREAD_VARIABLES, main, set_threads, threads_asked
 from dpbench.cli.context import Context, pass_context
 from dpbench.cli.lazy import LazyGroup
-from dpbench.cli.main import COMMANDS, RootGroup, cli
+from dpbench.cli.main import COMMANDS, COMPUTING, RootGroup, cli
 from dpbench.errors import DatasetError
 
 
@@ -204,6 +204,21 @@ def test_help_ends_in_an_example(path, command):
 def test_line_in_the_overview_is_the_commands_own(name):
     command = cli.get_command(click.Context(cli), name)
     assert command.get_short_help_str(limit=200) == COMMANDS[name][1]
+
+
+@pytest.mark.parametrize("name", sorted(COMPUTING))
+def test_wrong_choice_of_kernels_stops_a_command_at_once(name, tmp_path, monkeypatch):
+    monkeypatch.setenv("DPBENCH_KERNELS", "passes=fortran")
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(cli, ["--workspace", "ws", name, "anything"])
+    assert result.exit_code == 1
+    assert "'fortran' is unknown" in result.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_doctor_runs_whatever_kernels_are_wished(monkeypatch):
+    monkeypatch.setenv("DPBENCH_KERNELS", "passes=fortran")
+    assert CliRunner().invoke(cli, ["doctor", "--json"]).exit_code == 0
 
 
 def test_doctor_names_python_and_torch():
