@@ -28,7 +28,6 @@ import numpy as np
 from benchmarks.turns.process import Command, Side, interleave, machine, ratio
 
 SETTINGS = Path(__file__).resolve().parents[1] / "water_parity" / "input.json"
-KNOTS = 1024
 
 PEERS: dict[str, tuple[str, dict[str, str]]] = {
     "deepmd-tf": ("tf", {}),
@@ -160,7 +159,7 @@ def start(
     elif name in FLOORS:
         module = "floor"
         told |= floor_sizes(args, settings, precision, batch)
-        told["knots"] = KNOTS if name.endswith("with-nets") else 0
+        told["knots"] = knots() if name.endswith("with-nets") else 0
     else:
         told["engine"] = name.partition("-")[2] or None
     return Side(
@@ -175,6 +174,13 @@ def start(
             flags=flags,
         )
     )
+
+
+def knots() -> int:
+    """Return at how many points a table of a run's first step knows its net."""
+    from dpbench.models.edge_features import INTERVALS
+
+    return INTERVALS + 1
 
 
 def floor_sizes(

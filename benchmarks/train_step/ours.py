@@ -3,7 +3,8 @@
 The loop, its batches and its prefetch thread are those of ``dpbench train``; the only
 change is a hook where the loop asks for the next batch. Validation lies beyond the end.
 The first epoch is made ready beforehand: in it each frame is searched for neighbours
-once, and never again; what that costs a frame is told beside the steps.
+once, and never again; what that costs a frame is told beside the steps. So is the
+engine, as the loop's own steps name it, not as it was asked for.
 """
 
 import importlib.metadata
@@ -31,11 +32,8 @@ def main() -> None:
             name: importlib.metadata.version(name)
             for name in ("dpbench", "torch", "numba")
         },
-        "engine": session.provenance["engine"],
-        "kernels": session.provenance.get("kernels"),
     }
-    turns = Turns(argument("steps"), warm_up=WARM_UP, told=told)
-    run(session, turns)
+    run(session, Turns(argument("steps"), warm_up=WARM_UP, told=told), told)
 
 
 def prepare(settings: Path, engine: str | None) -> Any:
@@ -74,14 +72,22 @@ def prepare_frames(session: Any) -> float:
     return 1e3 * (time.process_time() - began) / max(seen, 1)
 
 
-def run(session: Any, turns: Turns) -> None:
-    """Run the loop of ``dpbench train``; it ends with the process."""
+def run(session: Any, turns: Turns, told: dict[str, Any]) -> None:
+    """Run the loop of ``dpbench train``; it ends with the process.
+
+    Args:
+        session: What ``begin`` set up.
+        turns: Told where a step begins.
+        told: Gets the engine that makes the steps, its pieces of a table, and kernels.
+    """
+    from dpbench.kernels.choice import kernels_in_use
     from dpbench.train.loader import prefetch
     from dpbench.train.loop import Hooks, LoopState, Plan, run_loop
     from dpbench.train.progress import Silent
 
     def ticking() -> Iterator[Any]:
         for batch in prefetch(session.make_batch, 0, session.plan.steps):
+            told["kernels"] = kernels_in_use()
             turns.tick()
             yield batch
 
@@ -95,7 +101,25 @@ def run(session: Any, turns: Turns) -> None:
         hooks=Hooks(
             validate=session.validate, save=lambda state: None, watcher=Silent()
         ),
+        engine=telling(session.engine, told),
     )
+
+
+def telling(engine: Any, told: dict[str, Any]) -> Any:
+    """Return the engine, but each of its steps writes into ``told`` what made it."""
+    from dpbench.train.engine import Engine, StepResult
+
+    class Telling(Engine):
+        def losses_and_gradients(
+            self, *given: Any, **named: Any
+        ) -> StepResult:  # as it is while the loop runs: tables may have become finer
+            told["engine"] = self.name
+            told["table_intervals"] = (
+                self.intervals if self.name.endswith("table") else None
+            )
+            return Engine.losses_and_gradients(self, *given, **named)
+
+    return Telling(name=engine.name, reason=engine.reason, intervals=engine.intervals)
 
 
 if __name__ == "__main__":
