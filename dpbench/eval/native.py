@@ -1,7 +1,8 @@
 """dpbench's own backend: a Deep Potential in this process."""
 
-from collections.abc import Callable
-from dataclasses import replace
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,8 @@ from dpbench.models.sel import SelOverflow, within_sel
 
 ATOMS_PER_BATCH = 512
 """Atoms of one forward pass over a dataset: about half a gigabyte at 100 neighbours."""
+
+logger = logging.getLogger(__name__)
 
 
 class NativeEvaluator(AbstractEvaluator):
@@ -46,6 +49,9 @@ class NativeEvaluator(AbstractEvaluator):
             sel_overflow: What to do with more neighbours than the model's ``sel``.
         """
         self.model = model if is_exact else fastest(model)
+        # A frame with atoms closer than its tables reach is not left to them.
+        self._plain = model if self.model is not model else None
+        self._beyond = _Beyond()
         self.is_exact = is_exact
         self.overflow = sel_overflow
         self.device = device
@@ -62,11 +68,7 @@ class NativeEvaluator(AbstractEvaluator):
         for rows in _batches(frames):
             own = None if fparam is None else fparam[rows.start : rows.stop]
             parts.append(self._predict(frames.select(rows), own))
-        return Predictions(
-            energy=np.concatenate([part.energy for part in parts]),
-            force=np.concatenate([part.force for part in parts]),
-            virial=np.concatenate([part.virial for part in parts]),
-        )
+        return _joined(parts)
 
     def prepare(self, frame: Frames) -> Callable[[], object]:
         """Search the neighbours of one frame; return the forward pass on it."""
@@ -90,6 +92,12 @@ class NativeEvaluator(AbstractEvaluator):
         found = {"embedding": way_of(self.model)} | kernels_in_use()
         if self.overflow != "error":
             found["sel_overflow"] = self.overflow
+        beyond = self._beyond
+        if beyond.frames:
+            served = "exact embedding" if self._plain else "tables continued straight"
+            found["closer_than_tables"] = (
+                f"frames {beyond.frames}, edges {beyond.edges}: {served}"
+            )
         return found
 
     def list_builds(self, calculator: Any) -> int | None:
@@ -109,6 +117,20 @@ class NativeEvaluator(AbstractEvaluator):
             is_exact=self.is_exact,
             sel_overflow=self.overflow,
         )
+
+    def _too_close(self, frames: Frames, edges: int) -> None:
+        """Count a frame with edges shorter than the tables reach; warn of the first."""
+        if not self._beyond.frames:
+            served = "is evaluated exactly" if self._plain else "is continued straight"
+            logger.warning(
+                "a frame of %d atoms has %d edges shorter than the tables of the model "
+                "reach; it %s. Said once; the record counts them.",
+                len(frames.z),
+                edges,
+                served,
+            )
+        self._beyond.frames += 1
+        self._beyond.edges += edges
 
     def _batch(self, frames: Frames) -> Any:
         neighbours = [
@@ -136,6 +158,18 @@ class NativeEvaluator(AbstractEvaluator):
         if fparam is not None:
             batch = replace(batch, fparam=torch.from_numpy(fparam).to(self.device))
         answer = self.model.energy_and_forces(batch)
+        if answer.extended and frames.nframes > 1:
+            # Which of them it is; the others stay with the tables.
+            return _joined(
+                self._predict(
+                    frames.select([i]), None if fparam is None else fparam[i : i + 1]
+                )
+                for i in range(frames.nframes)
+            )
+        if answer.extended:
+            self._too_close(frames, answer.extended)
+            if self._plain is not None:
+                answer = self._plain.energy_and_forces(batch)
 
         def as_numpy(tensor: torch.Tensor) -> Any:
             return tensor.detach().to("cpu", torch.float64).numpy()
@@ -145,6 +179,25 @@ class NativeEvaluator(AbstractEvaluator):
             force=as_numpy(answer.force),
             virial=as_numpy(answer.virial),
         )
+
+
+@dataclass(slots=True)
+class _Beyond:
+    """What the tables did not reach, so far."""
+
+    frames: int = 0
+    edges: int = 0
+    """Each stands for one end of a pair."""
+
+
+def _joined(parts: Iterable[Predictions]) -> Predictions:
+    """Return the predictions of some frames one after the other."""
+    kept = list(parts)
+    return Predictions(
+        energy=np.concatenate([part.energy for part in kept]),
+        force=np.concatenate([part.force for part in kept]),
+        virial=np.concatenate([part.virial for part in kept]),
+    )
 
 
 def _geometry(frame: Frames) -> Geometry:

@@ -129,7 +129,11 @@ def _evaluators(
     )
     if precision == "float64" and not has_own_tables:
         return evaluator, None
-    exact = model.to(options.device, torch.float64)
+    if isinstance(model, CompressedPotential):
+        # Of the same tables, rounded as they are: what float32's arithmetic costs.
+        exact: Potential = model.to(options.device, torch.float64, may_widen=True)
+    else:
+        exact = model.to(options.device, torch.float64)
     return evaluator, NativeEvaluator(
         exact, device=options.device, is_exact=True, sel_overflow=overflow
     )

@@ -125,6 +125,7 @@ class BatchForces:
             energy=torch.cat([f.energy for f in found]).clone(),
             force=torch.cat([f.force for f in found]).clone(),
             virial=torch.cat([f.virial for f in found]).clone(),
+            extended=sum(f.extended for f in found),
         )
 
     def _geometries(self, coord: Tensor, box: Tensor) -> list[Geometry]:

@@ -109,18 +109,14 @@ class MovingStructure:
         if found.crowded:
             # A batch knows which atom it is, and words it.
             return self._by_batch(geometry)
-        if found.extended and not self._warned:
-            self._warned = True
-            logger.warning(
-                "%d pairs are closer than the tables of the model reach; their "
-                "embedding is continued straight. Said once.",
-                found.extended,
+        return self._told(
+            Prediction(
+                energy=found.energy,
+                force=found.force,
+                virial=found.virial,
+                atom_energy=found.atom_energy,
+                extended=found.extended,
             )
-        return Prediction(
-            energy=found.energy,
-            force=found.force,
-            virial=found.virial,
-            atom_energy=found.atom_energy,
         )
 
     def _evaluator(
@@ -141,4 +137,15 @@ class MovingStructure:
         if model.device.type != "cpu":
             batch = batch.to(model.device, model.dtype)
         batch = within_sel(batch, model.config, overflow=self.overflow)
-        return model.energy_and_forces(batch)
+        return self._told(model.energy_and_forces(batch))
+
+    def _told(self, found: Prediction) -> Prediction:
+        """Warn, once, of pairs that the tables do not reach."""
+        if found.extended and not self._warned:
+            self._warned = True
+            logger.warning(
+                "%d edges are shorter than the tables of the model reach; their "
+                "embedding is continued straight. Said once.",
+                found.extended,
+            )
+        return found

@@ -110,10 +110,30 @@ class CompressedPotential:
         return self.state.dtype
 
     def to(
-        self, device: torch.device | str, dtype: torch.dtype | None = None
+        self,
+        device: torch.device | str,
+        dtype: torch.dtype | None = None,
+        *,
+        may_widen: bool = False,
     ) -> "CompressedPotential":
-        """Return a copy on ``device``, in ``dtype`` where one is given."""
+        """Return a copy on ``device``, in ``dtype`` where one is given.
+
+        Args:
+            device: Where it shall lie.
+            dtype: Its precision; None keeps it.
+            may_widen: Whether float64 may do with tables rounded to float32: that has
+                float64's arithmetic, not its tables.
+
+        Raises:
+            ModelError: If tables of float32 were to pass for those of float64.
+        """
         dtype = self.dtype if dtype is None else dtype
+        if dtype == torch.float64 and self.dtype != dtype and not may_widen:
+            raise ModelError(
+                "precision = float64: the compressed model's tables are rounded to "
+                "float32; expected float32. Leave the precision out, or give the "
+                "m.pth it was made of."
+            )
         tables = self.state.tables
         moved = replace(
             tables,
@@ -142,6 +162,7 @@ class CompressedPotential:
             force=found.force,
             virial=found.virial,
             atom_energy=found.atom_energy,
+            extended=found.extended,
         )
 
 

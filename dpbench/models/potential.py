@@ -37,6 +37,8 @@ class Prediction:
     """-dE/dstrain, eV."""
     atom_energy: Float64[Tensor, " atom"]
     """Share of each atom in the energy, eV; atoms in the batch's order."""
+    extended: int = 0
+    """Edges shorter than the tables of a compressed model reach."""
 
 
 @final

@@ -87,13 +87,15 @@ def test_a_lost_atom_is_named():
         structure.evaluate(geometry_of(moved(frames, coord=coord)))
 
 
-def test_pairs_beyond_the_table_are_warned_of_once(caplog):
+@pytest.mark.parametrize("overflow", ["error", "deepmd"])
+def test_pairs_beyond_the_table_are_warned_of_once(caplog, overflow):
+    """By the kernels with a list of their own, and by batches."""
     frames = water(natoms=2, box=None)
     coord = np.array([[0.0, 0, 0], [0.4, 0, 0]])
-    structure = MovingStructure(model(), skin=1.0)
+    structure = MovingStructure(model(), skin=1.0, sel_overflow=overflow)
     with caplog.at_level(logging.WARNING, logger="dpbench.md.moving"):
         for _ in range(2):
             structure.evaluate(geometry_of(moved(frames, coord=coord)))
     assert [r.message.split(";")[0] for r in caplog.records] == [
-        "2 pairs are closer than the tables of the model reach"
+        "2 edges are shorter than the tables of the model reach"
     ]
