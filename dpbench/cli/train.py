@@ -15,6 +15,12 @@ if TYPE_CHECKING:
     from dpbench.train.input_json import InputJson
     from dpbench.train.ranks import Ranks
 
+ENGINES = ("auto", "table", "exact", "autograd", "autograd-table")
+"""``train.engine.EngineName``, known here without importing torch."""
+
+OPTIMISERS = ("adam", "soap", "muon", "schedule-free", "kalman")
+"""``train.optimisers.config.OptimiserName``, likewise."""
+
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""
 
@@ -42,14 +48,13 @@ INTERRUPTED = 130
 @click.option("--precision", type=click.Choice(["float32", "float64"]))
 @click.option(
     "--engine",
-    type=click.Choice(["auto", "table", "exact", "autograd"]),
+    type=click.Choice(ENGINES),
     help="What computes gradients. Default: the fastest that serves the model.",
 )
 @click.option(
     "--optimizer",
-    metavar="NAME",
-    help="adam, soap, muon, schedule-free or kalman. Default: that of the "
-    "configuration.",
+    type=click.Choice(OPTIMISERS),
+    help="Default: that of the configuration, soap where it names none.",
 )
 @click.option(
     "--sel-overflow",
@@ -110,6 +115,8 @@ def train_command(
 
     if resume is not None:
         _check_resume(dataset, config_path, settings)
+    if settings["steps"] is not None and settings["time_budget"] is not None:
+        raise click.UsageError("Give one of --steps and --time-budget, not both.")
     with joined(os.environ, on_cuda=_is_on_cuda(device)) as ranks:
         config = None
         if resume is not None:

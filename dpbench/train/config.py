@@ -15,6 +15,7 @@ from dpbench.train.descriptor_settings import (
     SeAttenSettings,
     SeE2RSettings,
 )
+from dpbench.train.engine import EngineName
 from dpbench.train.model_settings import (
     FittingSettings,
     ModelSettings,
@@ -96,10 +97,11 @@ class RunSettings:
     split: str | None = None
     """Digest, or the start of one, of the split; by default the dataset's own."""
 
-    engine: Literal["auto", "table", "exact", "autograd"] = "auto"
+    engine: EngineName = "auto"
     """What computes gradients. ``table``: analytic passes, embedding nets tabulated
     anew each step. ``exact``: the same with exact embedding. ``autograd``: the
-    reference. ``auto`` takes the fastest that serves the model."""
+    reference. ``autograd-table``: autograd through tabulated nets. ``auto`` takes the
+    fastest that serves the model."""
 
     table_intervals: int = 128
     """Pieces of each table of an embedding net. Ten times in a run the forces of a

@@ -58,15 +58,19 @@ def new_model(
             _name_the_atom(config, data, sized)
         measured = _measured(workspace, config, data, sized)
         remarks.append(
-            f"sel {[list(part.sel) for part in sized.descriptor.parts]} is below the "
-            f"{both.most.tolist()} neighbours that occur: the farthest "
-            f"are dropped, as DeePMD-kit does ({overflow})"
+            f"sel {sel_words(sized)} is below the {both.most.tolist()} neighbours that "
+            f"occur: the farthest are dropped, as DeePMD-kit does ({overflow})"
         )
     statistics = with_inputs(
         measured.finish(sized), sized, settings, numbers=data.train_maker.fparam
     )
     model = DeepPotential.initialise(sized, statistics, config.training.seed, device)
     return model, remarks
+
+
+def sel_words(config: ModelConfig) -> str:
+    """Word the neighbour slots of a model: a list for each part of its descriptor."""
+    return " + ".join(str(list(part.sel)) for part in config.descriptor.parts)
 
 
 def overflows(counts: NeighbourCounts, config: ModelConfig) -> bool:

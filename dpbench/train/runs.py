@@ -46,11 +46,15 @@ def find_checkpoint(workspace: Workspace, name: str | Path) -> Checkpoint:
         return load_checkpoint(path)
     folder = path if path.is_dir() else workspace.runs / name
     if not folder.is_dir():
-        known = sorted(p.name for p in workspace.runs.glob("*") if p.is_dir())
-        has = f"it has {', '.join(known[-5:])}" if known else "it has none"
+        known = sorted(p.name for p in workspace.runs.glob("*") if checkpoints(p))
+        has = (
+            f"those with checkpoints are {', '.join(known[-5:])}. Name one of those."
+            if known
+            else "it has none with a checkpoint. Begin one with --dataset."
+        )
         raise TrainingError(
             f"{name}: no checkpoint, folder or run of {workspace.root} is called so; "
-            f"{has}. Name one of those."
+            f"{has}"
         )
     for candidate in reversed(checkpoints(folder)):
         try:

@@ -22,7 +22,7 @@ from dpbench.train.config import TrainConfig, settled
 from dpbench.train.engine import Engine, EngineName, choose_engine
 from dpbench.train.history import Errors
 from dpbench.train.loop import LoopState, Plan
-from dpbench.train.new_model import new_model
+from dpbench.train.new_model import new_model, sel_words
 from dpbench.train.optimisers import Optimiser, make_optimiser
 from dpbench.train.order import Shuffle, choose_shuffle
 from dpbench.train.pipeline import Data, Pipeline, make_pipeline, open_data
@@ -318,10 +318,9 @@ def choose_split(version: DatasetVersion, digest: str | None) -> Split:
 def describe_model(model: DeepPotential) -> str:
     """Word a model in one line."""
     config: ModelConfig = model.config
-    sel = [list(part.sel) for part in config.descriptor.parts]
     return (
         f"model: {' '.join(config.type_map)}, {descriptor_words(config.descriptor)}, "
-        f"rcut {model.rcut:g} Å, sel {' + '.join(map(str, sel))}, "
+        f"rcut {model.rcut:g} Å, sel {sel_words(config)}, "
         f"fitting {list(config.fitting.neuron)}; "
         f"{model.parameters.flat.numel()} parameters, {config.precision}, "
         f"{model.device}, {torch.get_num_threads()} threads"

@@ -7,12 +7,17 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import pytest
 import torch
 
 from dpbench.cli.__main__ import main
+from dpbench.cli.train import ENGINES, OPTIMISERS
 from dpbench.models.checkpoint import load_model
+from dpbench.train.config import RunSettings
+from dpbench.train.engine import EngineName
+from dpbench.train.optimisers.config import OptimiserName
 from dpbench.train.state import checkpoints
 from tests.train.small_runs import write_system
 
@@ -140,6 +145,8 @@ def test_missing_dataset_names_the_nearest(ingested, capsys):
         ["--resume", "x", "--dataset", "pairs"],
         ["--resume", "x", "--engine", "exact"],
         ["--dataset", "pairs", "--engine", "fast"],
+        ["--dataset", "pairs", "--optimizer", "guess"],
+        ["--dataset", "pairs", "--steps", "5", "--time-budget", "5m"],
         ["--dataset", "pairs", "--sel-overflow", "ignore"],
         ["--dataset", "pairs", "--steps", "0"],
         ["--dataset", "pairs", "--config", "absent.toml"],
@@ -153,18 +160,34 @@ def test_wrong_usage_is_exit_2(ingested, capsys, arguments):
     "arguments",
     [
         ["--time-budget", "soon"],
-        ["--steps", "5", "--time-budget", "5m"],
         ["--batch-size", "many"],
         ["--device", "cuda:99"],
         ["--split", "nonsense"],
         ["--memory-budget", "much"],
-        ["--optimizer", "guess"],
     ],
 )
 def test_values_that_cannot_be_used_are_exit_1(ingested, capsys, arguments):
     code, error = error_of(capsys, "--dataset", "pairs", *arguments)
     assert code == 1
     assert len(error.strip().splitlines()) == 1
+
+
+def test_names_of_engines_and_optimisers_are_those_of_the_settings():
+    assert get_args(EngineName) == ENGINES
+    assert get_args(OptimiserName) == OPTIMISERS
+    assert get_args(get_type_hints(RunSettings)["engine"]) == ENGINES
+
+
+@pytest.mark.parametrize("where", ["option", "toml"])
+def test_the_tabulating_autograd_engine_can_be_asked_for(ingested, capsys, where):
+    arguments = ["--dataset", "pairs", "--config", "train.toml", "--steps", "2"]
+    if where == "option":
+        arguments += ["--engine", "autograd-table"]
+    else:
+        with (ingested / "train.toml").open("a") as file:
+            file.write('engine = "autograd-table"\n')
+    assert main(["train", *arguments]) == 0
+    assert load_model(ingested / "m.pth")[1]["engine"] == "autograd-table"
 
 
 def start(folder: Path, *arguments: str) -> "subprocess.Popen[str]":

@@ -12,6 +12,7 @@ from dpbench.eval.run import evaluate
 from dpbench.models.checkpoint import load_model
 from dpbench.train import run as front
 from dpbench.train.memory import MemoryBudget
+from dpbench.train.new_model import sel_words
 from dpbench.train.run import train
 from tests.train.small_runs import small_config
 
@@ -67,6 +68,7 @@ def test_dropped_neighbours_are_recorded_and_change_the_statistics(run):
     two = (2, 3)
     few = run("few", two, sel_overflow="deepmd")
     model, told = load_model(few.model_path)
+    assert sel_words(model.config) == "[2, 3]"
     assert told["config"]["training"]["sel_overflow"] == "deepmd"
     written = json.loads((few.run_folder / "run.json").read_text())
     assert written["config"]["training"]["sel_overflow"] == "deepmd"

@@ -188,8 +188,11 @@ def test_resume_takes_run_folder_or_checkpoint(run, workspace, tmp_path):
     for name in (checkpoints(stopped.run_folder)[-1], str(stopped.run_folder)):
         resumed = train(workspace, None, dataset=None, out=tmp_path / "m", resume=name)
         assert resumed.steps == 20
-    with pytest.raises(TrainingError, match="no checkpoint, folder or run"):
+    (workspace.runs / "99999999-empty").mkdir()
+    with pytest.raises(TrainingError, match="no checkpoint, folder or run") as caught:
         train(workspace, None, dataset=None, out=tmp_path, resume="absent")
+    assert stopped.run_id in str(caught.value)
+    assert "99999999-empty" not in str(caught.value)
 
 
 def test_damaged_newest_checkpoint_falls_back_to_the_one_before(
