@@ -43,7 +43,7 @@ from dpbench.eval.throughput import measure_throughput
 from dpbench.models.compressed import CompressedPotential
 from dpbench.models.files import Potential, load_potential
 from dpbench.models.potential import DeepPotential
-from dpbench.models.sel import SelOverflow
+from dpbench.models.sel import SelOverflow, trained_overflow
 from dpbench.store import catalog
 from dpbench.store.workspace import Workspace
 
@@ -94,7 +94,7 @@ def evaluate(
     model, provenance = load_potential(model_path)
     facts = model_facts(model, model_path, provenance, name=options.name)
     precision = options.precision or model.config.precision
-    overflow = options.sel_overflow or overflow_of(provenance)
+    overflow = options.sel_overflow or trained_overflow(provenance)
     evaluator, reference = _evaluators(model, precision, options, overflow)
     training = find_training(workspace, provenance)
     parts = parts_to_evaluate(workspace, training, dataset, split=options.split)
@@ -137,13 +137,6 @@ def _evaluators(
     return evaluator, NativeEvaluator(
         exact, device=options.device, is_exact=True, sel_overflow=overflow
     )
-
-
-def overflow_of(provenance: Mapping[str, Any]) -> SelOverflow:
-    """Return what a model's training did with more neighbours than slots."""
-    training = (provenance.get("config") or {}).get("training") or {}
-    wish: SelOverflow = training.get("sel_overflow") or "error"
-    return wish
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,15 +1,17 @@
 """A Deep Potential as an ASE calculator, in ASE's names, order and signs."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, final
 
 from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 
+from dpbench.errors import ModelError
 from dpbench.md.moving import MovingStructure
 from dpbench.md.skin import Geometry
+from dpbench.models.compressed import CompressedPotential
 from dpbench.models.files import Potential
-from dpbench.models.sel import SelOverflow
+from dpbench.models.sel import SelOverflow, trained_overflow
 
 DEFAULT_SKIN = 1.0
 """Å; a list at room temperature lasts for some tens of steps."""
@@ -39,7 +41,8 @@ class DPCalculator(Calculator):
         *,
         skin: float = DEFAULT_SKIN,
         is_exact: bool = False,
-        sel_overflow: SelOverflow = "error",
+        sel_overflow: SelOverflow | None = None,
+        provenance: Mapping[str, Any] | None = None,
     ) -> None:
         """Wrap a model.
 
@@ -50,9 +53,21 @@ class DPCalculator(Calculator):
             model: The potential, plain or compressed; it keeps device and precision.
             skin: Extra radius of the neighbour list, Å; zero searches at every call.
             is_exact: Evaluate the embedding nets of a plain model exactly.
-            sel_overflow: What to do with more neighbours than the model's ``sel``.
+            sel_overflow: What to do with more neighbours than the model's ``sel``;
+                None: what the training did that ``provenance`` tells of.
+            provenance: Of the model, as ``load_potential`` returns it.
+
+        Raises:
+            ModelError: If a compressed model shall be evaluated exactly.
         """
         super().__init__()  # type: ignore[no-untyped-call]
+        if is_exact and isinstance(model, CompressedPotential):
+            raise ModelError(
+                "is_exact: the model is compressed, so there is no exact embedding; "
+                "expected the m.pth it was made of. Leave is_exact out, or give that."
+            )
+        if sel_overflow is None:
+            sel_overflow = trained_overflow(provenance or {})
         self.model = model
         self.neighbours = MovingStructure(
             model, skin=skin, is_exact=is_exact, sel_overflow=sel_overflow

@@ -13,6 +13,7 @@ from dpbench.md.settings import MDConfig
 from dpbench.models.compressed import CompressedPotential
 from dpbench.models.files import load_potential, potential_digest
 from dpbench.models.parameters import DTYPES
+from dpbench.models.sel import SelOverflow, trained_overflow
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,6 +27,8 @@ class LoadedForces:
     """How the model is evaluated."""
     precision: str
     """Of the nets."""
+    sel_overflow: SelOverflow = "error"
+    """What is done with more neighbours than ``sel``."""
 
 
 def load_forces(config: MDConfig, z: NDArray[np.integer]) -> LoadedForces:
@@ -39,7 +42,9 @@ def load_forces(config: MDConfig, z: NDArray[np.integer]) -> LoadedForces:
         ModelError: If the file is no model, or does not know an element.
     """
     dtype = None if config.precision is None else DTYPES[config.precision]
-    model, _ = load_potential(Path(config.model), device=config.device, dtype=dtype)
+    model, provenance = load_potential(
+        Path(config.model), device=config.device, dtype=dtype
+    )
     digest = potential_digest(model)
     precision = model.config.precision
     if config.exact and isinstance(model, CompressedPotential):
@@ -48,15 +53,18 @@ def load_forces(config: MDConfig, z: NDArray[np.integer]) -> LoadedForces:
             "the m.pth it was made of. Leave --exact out, or give that."
         )
     potential = model if config.exact else fastest(model)
+    overflow = config.sel_overflow or trained_overflow(provenance)
     field: ForceField
-    if isinstance(potential, CompressedPotential) and config.sel_overflow == "error":
+    if isinstance(potential, CompressedPotential) and overflow == "error":
         field = TabulatedForces(
             potential, z, nreplicas=config.replicas, skin=config.skin
         )
     else:
-        field = BatchForces(
-            potential, z, skin=config.skin, sel_overflow=config.sel_overflow
-        )
+        field = BatchForces(potential, z, skin=config.skin, sel_overflow=overflow)
     return LoadedForces(
-        field=field, digest=digest, kind=way_of(potential), precision=precision
+        field=field,
+        digest=digest,
+        kind=way_of(potential),
+        precision=precision,
+        sel_overflow=overflow,
     )

@@ -15,6 +15,7 @@ import dpbench
 from dpbench.config import to_mapping
 from dpbench.elements import SYMBOLS
 from dpbench.kernels.choice import kernels_in_use
+from dpbench.md.dynamics import Dynamics
 from dpbench.md.models import LoadedForces
 from dpbench.md.progress import ns_per_day
 from dpbench.md.simulation import Outcome, Simulation
@@ -49,6 +50,7 @@ def make_record(
             "digest": forces.digest,
             "evaluation": forces.kind,
             "precision": forces.precision,
+            "sel_overflow": forces.sel_overflow,
         },
         "system": {
             "formula": _formula(state.z),
@@ -70,7 +72,7 @@ def make_record(
             "seconds": outcome.seconds,
             "list_builds": dynamics.neighbours.builds,
         },
-        "extended": dynamics.extended,
+        "pairs_beyond_table": pairs_beyond_table(dynamics),
         "kernels": kernels_in_use(),
         "device": _device(state.device),
         "threads": torch.get_num_threads(),
@@ -109,7 +111,9 @@ def summary_text(record: dict[str, Any]) -> str:
     ):
         found = summary[name]
         if found["mean"] is not None:
-            lines.append(f"{label:<18}{_with_error(found)} {unit}")
+            is_constant = name == "volume" and system["barostat"] is None
+            value = f"{found['mean']:.6g}" if is_constant else _with_error(found)
+            lines.append(f"{label:<18}{value} {unit}")
     if summary["drift_mev_per_atom_ps"] is not None:
         drift = summary["drift_mev_per_atom_ps"]
         lines.append(f"{'drift':<18}{drift:.3g} meV/atom/ps of the conserved energy")
@@ -125,12 +129,23 @@ def summary_text(record: dict[str, Any]) -> str:
     )
     used = ", ".join(f"{family} {name}" for family, name in record["kernels"].items())
     lines.append(f"{'kernels':<18}{used}")
-    if record["extended"]:
-        lines.append(
-            f"{'warning':<18}{record['extended']} times a pair was closer than the "
-            "model's table reaches; its straight continuation served it"
-        )
+    if record["pairs_beyond_table"]:
+        lines.append(f"{'warning':<18}{closeness(record)}")
     return "\n".join(lines)
+
+
+def pairs_beyond_table(dynamics: Dynamics) -> int:
+    """Return how often, over all steps, a pair was closer than the table reaches."""
+    # An edge stands for either end of a pair.
+    return (dynamics.extended + 1) // 2
+
+
+def closeness(record: dict[str, Any]) -> str:
+    """Word the warning of pairs closer than the table reaches."""
+    return (
+        f"{record['pairs_beyond_table']} times a pair was closer than the model's "
+        "table reaches; its straight continuation served it"
+    )
 
 
 def _with_error(found: dict[str, Any]) -> str:

@@ -113,8 +113,9 @@ class MDConfig:
     """Torch's name of the device."""
     exact: bool = False
     """Whether the embedding nets are evaluated instead of tables made of them."""
-    sel_overflow: Literal["error", "deepmd", "deepmd-tf"] = "error"
-    """What to do with more neighbours than ``sel``."""
+    sel_overflow: Literal["error", "deepmd", "deepmd-tf"] | None = None
+    """What to do with more neighbours than ``sel``; None: what the model's training
+    did."""
     log_every: int = 20
     """Steps between two rows of observables."""
     traj_every: int = 200

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from dpbench.errors import SimulationError
+from dpbench.kernels.neighbours.cell import CellError, complete_box
 from dpbench.md.state import Structure
 from dpbench.store.dataset import open_dataset
 from dpbench.store.workspace import Workspace
@@ -125,6 +126,12 @@ def _checked(structure: Structure) -> Structure:
         raise SimulationError(
             f"{structure.where}: is periodic along a direction without a cell vector."
         )
+    try:
+        complete_box(structure.box, structure.pbc)
+    except CellError as error:
+        raise SimulationError(
+            f"{structure.where}: {error}. Mend the cell in the file."
+        ) from error
     return structure
 
 

@@ -9,8 +9,8 @@ DeePMD-kit's numbers, which an imported model may need.
 model. It costs a comparison of some integers where no atom can overflow.
 """
 
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -29,6 +29,16 @@ from dpbench.shapes import Int64
 SelOverflow = Literal["error", "deepmd", "deepmd-tf"]
 """What to do with more neighbours than ``sel``: stop, or drop the farthest as
 DeePMD-kit does; its TensorFlow backend has a rule of its own, see ``nearest``."""
+
+
+def trained_overflow(provenance: Mapping[str, Any]) -> SelOverflow:
+    """Return what a model's training did with more neighbours than slots.
+
+    It is the default of evaluation, dynamics and the ASE calculator.
+    """
+    training = (provenance.get("config") or {}).get("training") or {}
+    wish: SelOverflow = training.get("sel_overflow") or "error"
+    return wish
 
 
 def within_sel(
@@ -139,7 +149,7 @@ def overflow_error(
         f"{where} {atom} ({symbols[centre]}): has {count} {of_kind} within "
         f"{config.descriptor.rcut:g} Å; the model's sel expects at most {slots}. Train "
         "with a larger sel, or reproduce what DeePMD-kit does, which drops the "
-        "farthest, with --sel-overflow deepmd."
+        'farthest, with --sel-overflow deepmd, in Python sel_overflow="deepmd".'
     )
 
 

@@ -6,8 +6,9 @@ import torch
 from ase import Atoms, units
 from ase.md.verlet import VelocityVerlet
 
-from dpbench.errors import ModelError
+from dpbench.errors import DpbenchError, ModelError
 from dpbench.md.ase_calculator import DPCalculator
+from dpbench.models.compressed import compress
 from tests.models.structures import BOX, model, predict, water
 
 
@@ -127,4 +128,30 @@ def test_unknown_element_is_named():
     atoms = Atoms("Si2", positions=[[0, 0, 0], [0, 0, 2.3]])
     atoms.calc = DPCalculator(model())
     with pytest.raises(ModelError, match="element Si"):
+        atoms.get_potential_energy()
+
+
+def test_an_exact_calculator_of_a_compressed_model_is_refused():
+    with pytest.raises(ModelError, match=r"is_exact: the model is compressed"):
+        DPCalculator(compress(model()), is_exact=True)
+
+
+def test_more_neighbours_than_slots_are_treated_as_in_the_training():
+    crowded = model(sel=(2, 3))
+    provenance = {"config": {"training": {"sel_overflow": "deepmd"}}}
+    atoms = atoms_of(water())
+    atoms.calc = DPCalculator(crowded, sel_overflow="deepmd")
+    wanted = atoms.get_potential_energy()
+    atoms.calc = DPCalculator(crowded, provenance=provenance)
+    assert atoms.get_potential_energy() == wanted
+    atoms.calc = DPCalculator(crowded, provenance=provenance, sel_overflow="error")
+    with pytest.raises(ModelError, match=r'in Python sel_overflow="deepmd"'):
+        atoms.get_potential_energy()
+
+
+def test_a_cell_that_is_flat_is_told():
+    atoms = atoms_of(water())
+    atoms.set_cell([[5, 0, 0], [5, 0, 0], [0, 0, 5]])
+    atoms.calc = DPCalculator(model())
+    with pytest.raises(DpbenchError, match="linearly dependent"):
         atoms.get_potential_energy()

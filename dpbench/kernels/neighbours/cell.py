@@ -5,6 +5,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from dpbench.errors import DpbenchError
+
+
+class CellError(DpbenchError, ValueError):
+    """A cell or positions in which no neighbours can be searched."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Neighbours:
@@ -58,13 +64,13 @@ def make_lattice(
         pbc: (3), periodic along each cell vector.
 
     Raises:
-        ValueError: If a coordinate is not finite, or the periodic cell vectors are
+        CellError: If a coordinate is not finite, or the periodic cell vectors are
             not linearly independent.
     """
     coord = np.asarray(coord, dtype=np.float64)
     periodic = np.asarray(pbc, dtype=np.bool_)
     if not np.isfinite(coord).all():
-        raise ValueError("coord holds NaN or infinity; expected finite positions in Å")
+        raise CellError("coord holds NaN or infinity; expected finite positions in Å")
     full = complete_box(np.asarray(box, dtype=np.float64), periodic)
     inverse = np.linalg.inv(full)
     height = np.where(periodic, 1 / np.linalg.norm(inverse, axis=0), np.inf)
@@ -83,17 +89,22 @@ def make_lattice(
 def complete_box(
     box: NDArray[np.float64], periodic: NDArray[np.bool_]
 ) -> NDArray[np.float64]:
-    """Replace the rows of open directions by unit vectors normal to all others."""
+    """Replace the rows of open directions by unit vectors normal to all others.
+
+    Raises:
+        CellError: If the periodic rows are not finite or not linearly independent.
+    """
     kept = box[periodic]
     if not np.isfinite(kept).all():
-        raise ValueError("box holds NaN or infinity along a periodic direction")
+        raise CellError("box holds NaN or infinity along a periodic direction")
     full = np.zeros((3, 3))
     full[periodic] = kept
     # The last rows of V^T span the space normal to the periodic cell vectors.
     _, singular, basis = np.linalg.svd(kept.reshape(-1, 3))
     if len(kept) and singular[-1] <= 1e-10 * singular[0]:
-        raise ValueError(
-            f"box has linearly dependent periodic cell vectors: {kept.tolist()} Å"
+        raise CellError(
+            f"box has linearly dependent periodic cell vectors: {kept.tolist()} Å; "
+            "expected vectors that span a cell"
         )
     full[np.logical_not(periodic)] = basis[len(kept) :]
     return full
