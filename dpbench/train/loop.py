@@ -25,6 +25,9 @@ from dpbench.train.optimisers.stepping import stepper
 from dpbench.train.schedule import Schedule
 from dpbench.train.validation import RunningErrors
 
+ALIGN_EVERY = 20
+"""Steps after which ranks take over the weights of the first, apart from rows."""
+
 
 class Watcher(Protocol):
     """Told by the loop how far it is; see ``dpbench.train.progress``."""
@@ -92,11 +95,15 @@ class Hooks:
     validate: Callable[[DeepPotential], Errors]
     """Score the model on the validation frames."""
     save: Callable[[LoopState], None]
-    """Write a checkpoint; model and optimiser are at ``state.step``."""
+    """Write a checkpoint; model and optimiser are at ``state.step``. Every rank calls
+    it."""
     watcher: Watcher
     """Shown to the user."""
     should_stop: Callable[[], bool] = lambda: False
     """Asked after every step."""
+    align: Callable[[], None] = lambda: None
+    """Let all ranks have the same weights; before each row, and every ``ALIGN_EVERY``
+    steps of the run."""
 
 
 def run_loop(
@@ -141,14 +148,14 @@ def run_loop(
             rate, weights = schedule.learning_rate(step), _prefactors(schedule, step)
             result = engine.losses_and_gradients(model, batch, weights)
             is_row, is_checkpoint = plan.ends(step)
-            loss = None
-            if step % look_every == 0 or is_row or is_checkpoint:
-                loss = _finite_loss(result, step)
+            is_looked_at = step % look_every == 0 or is_row or is_checkpoint
+            loss = _finite_loss(result, step) if is_looked_at else None
             take_step(batch, result.gradient, rate)
             state.count(result)
             if is_due(engine, state.step, plan.steps):
                 engine = _watch_tables(engine, model, batch, state)
                 take_step = stepper(optimiser, engine, model)
+            _align(hooks, state, is_row=is_row)
             state.seconds = time.perf_counter() - began
             hooks.watcher.step(state.step, loss)
             if is_row:
@@ -159,6 +166,12 @@ def run_loop(
             if state.interrupted:
                 return state
     return state
+
+
+def _align(hooks: Hooks, state: LoopState, *, is_row: bool) -> None:
+    """Let ranks take over the first one's weights where it is due."""
+    if is_row or state.step % ALIGN_EVERY == 0:
+        hooks.align()
 
 
 def _prefactors(schedule: Schedule, step: int) -> Prefactors:

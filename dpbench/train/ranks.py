@@ -105,6 +105,13 @@ class Ranks:
             dist.all_reduce(total, group=self._group)
         return total
 
+    def take_first(self, tensor: Tensor) -> None:
+        """Write the first rank's numbers into everyone's ``tensor``."""
+        if self.is_alone:
+            return
+        with naming_lost_ranks(self.place):
+            dist.broadcast(tensor.detach(), src=0, group=self._group)
+
     def own_part(
         self, positions: NDArray[np.int64], natoms: NDArray[np.int64]
     ) -> NDArray[np.int64]:

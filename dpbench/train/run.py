@@ -27,7 +27,7 @@ from dpbench.train.optimisers.solution import solution_model
 from dpbench.train.progress import Reporter, Silent
 from dpbench.train.provenance import end_provenance, row_values
 from dpbench.train.ranks import Ranks
-from dpbench.train.roofline import Tally, counted, reached, words
+from dpbench.train.roofline import Tally, counted, reached, summed, words
 from dpbench.train.runs import logging_to
 from dpbench.train.session import Session, begin, go_on
 from dpbench.train.shared_engine import SharedEngine
@@ -69,8 +69,8 @@ class TrainReport:
     last: CurveRow | None
     """Last point of the learning curve."""
     roofline: dict[str, Any]
-    """FLOPs of a step and the part of the machine's peak that was reached; empty
-    where the run did not end or the model is not counted."""
+    """FLOPs of a step and the part of the machine's peak that was reached, or why they
+    are not counted; empty on other ranks than the first."""
 
     def summary(self) -> str:
         """Word the outcome for a person; the model's path comes last."""
@@ -167,12 +167,14 @@ def train(
     tally = Tally()
     with logging_to(session.folder) if ranks.is_first else nullcontext():
         _run(session, reporter, tally)
+    tally = summed(ranks.gather(tally))
     if not ranks.is_first:
         return _report(session, None, None)
     _draw(session)
-    if session.state.interrupted:
-        return _report(session, None, None)
     session.provenance["roofline"] = _speed(session, tally)
+    if session.state.interrupted:
+        _tell(session, session.provenance)
+        return _report(session, None, None)
     digest = _file(workspace, session, target)
     return _report(session, target, digest)
 
@@ -205,6 +207,8 @@ def _speed(session: Session, tally: Tally) -> dict[str, Any]:
         seconds=session.state.seconds - session.state.began_at,
         intervals=session.state.table_intervals
         or session.config.training.table_intervals,
+        optimiser=session.config.optimiser.type,
+        ranks=session.ranks.size,
     )
 
 
@@ -284,7 +288,12 @@ def _run(session: Session, reporter: Reporter, tally: Tally) -> None:
         file = CurveFile(session.folder / CURVE_FILE, rows=state.rows)
         watcher = _Recorder(reporter, file)
 
+    def align() -> None:
+        session.ranks.take_first(session.model.parameters.flat)
+
     def save(state: LoopState) -> None:
+        align()
+        _align_optimiser(session)
         if not session.ranks.is_first:
             return
         path = checkpoint_path(session.folder, state.step)
@@ -315,11 +324,24 @@ def _run(session: Session, reporter: Reporter, tally: Tally) -> None:
                     save=save,
                     watcher=watcher,
                     should_stop=_agreed(session.engine, should_stop),
+                    align=align,
                 ),
                 engine=session.engine,
             )
     finally:
         reporter.close()
+
+
+def _align_optimiser(session: Session) -> None:
+    """Let all ranks go on with the optimiser as it is written.
+
+    Their bases or averages may differ by rounding, and a resumed run starts with those
+    of the first.
+    """
+    if not session.ranks.is_alone:
+        told = session.ranks.from_first(session.optimiser.state)
+        if not session.ranks.is_first:
+            session.optimiser.restore(told)
 
 
 def _agreed(engine: Engine, should_stop: Callable[[], bool]) -> Callable[[], bool]:

@@ -305,6 +305,23 @@ def test_two_processes_train_the_same_model_and_go_on(workspace, tmp_path):
 
 
 @pytest.mark.slow
+def test_clocks_that_differ_make_one_plan(workspace, tmp_path):
+    done = finished(start("budget", workspace.root, tmp_path, 2), seconds=120)
+    assert [status for status, _, _ in done] == [0, 0], done
+    _, told = load_model(tmp_path / "m.pth")
+    assert told["plan"]["reason"].startswith("time budget 1s at ")
+    assert told["steps"] == told["plan"]["steps"]
+
+
+@pytest.mark.slow
+def test_ranks_that_drift_end_with_the_same_weights(workspace, tmp_path):
+    done = finished(start("drift", workspace.root, tmp_path, 2))
+    assert [status for status, _, _ in done] == [0, 0], done
+    first, second = (said.split("\n")[:2] for _, said, _ in done)
+    assert first == second
+
+
+@pytest.mark.slow
 def test_all_ranks_stop_when_one_is_asked_to(workspace, tmp_path):
     done = finished(start("stop", workspace.root, tmp_path, 2))
     assert [status for status, _, _ in done] == [0, 0], done
