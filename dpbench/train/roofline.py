@@ -1,6 +1,6 @@
 """How close a training run came to what the machine can do; for its record."""
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
@@ -53,6 +53,15 @@ def counted(batches: Iterator[Batch], tally: Tally) -> Generator[Batch, None, No
             yield batch
 
 
+def summed(tallies: Sequence[Tally]) -> Tally:
+    """Put together what the ranks counted of the batches that they share."""
+    return Tally(
+        steps=tallies[0].steps,
+        atoms=sum(tally.atoms for tally in tallies),
+        edges=sum(tally.edges for tally in tallies),
+    )
+
+
 def step_shape(
     config: ModelConfig,
     *,
@@ -97,6 +106,17 @@ def knot_units() -> int:
     return VALUE_UNITS if kernels_in_use().get("tables") == "numba" else JET_UNITS
 
 
+def not_counted(config: ModelConfig, tally: Tally, *, optimiser: str) -> str | None:
+    """Say why the steps of a session are not counted; None where they are."""
+    if not tally.steps:
+        return "no step was done"
+    if not isinstance(config.descriptor, SeE2AConfig):
+        return f"only se_e2_a is, not {config.descriptor.type}"
+    if optimiser == "kalman":
+        return "kalman takes several measurements a step, each with a gradient"
+    return None
+
+
 def reached(
     model: DeepPotential,
     tally: Tally,
@@ -104,32 +124,38 @@ def reached(
     engine: str,
     seconds: float,
     intervals: int = INTERVALS,
+    optimiser: str = "adam",
+    ranks: int = 1,
 ) -> dict[str, Any]:
     """Say what the steps of a session cost, and which part of the peak they reached.
 
     The time is the whole session's, validation and checkpoints included; the peak is
-    that of matrix products in the model's precision, measured here and now.
+    that of matrix products in the model's precision, measured here and now, times the
+    number of ranks.
 
     Args:
         model: The model.
-        tally: The batches of the session.
+        tally: The batches of the session, of all ranks together.
         engine: Name of the training engine.
         seconds: Time of the session, s.
         intervals: Pieces of each table, where the engine tabulates.
+        optimiser: Name of the optimiser; its own work is counted as that of Adam.
+        ranks: Processes that share each batch; tables and optimiser are on each.
 
     Returns:
-        Plain JSON values; empty where nothing can be said.
+        Plain JSON values; ``not_counted`` alone, with the reason, where there are none.
     """
     is_tabulated = engine in TABULATING
     shape = step_shape(
         model.config,
-        atoms=tally.atoms / max(tally.steps, 1),
-        edges=tally.edges / max(tally.steps, 1),
+        atoms=tally.atoms / max(tally.steps, 1) / ranks,
+        edges=tally.edges / max(tally.steps, 1) / ranks,
         parameters=model.parameters.flat.numel(),
         knots_per_net=intervals + 1 if is_tabulated else 0,
     )
-    if shape is None or not tally.steps or seconds <= 0:
-        return {}
+    reason = not_counted(model.config, tally, optimiser=optimiser)
+    if shape is None or reason is not None or seconds <= 0:
+        return {"not_counted": reason or "no time was taken"}
     step = training_step(shape, tabulated=is_tabulated, knot_units=knot_units())
     work = total(step)
     rows = max(1, round(shape.atoms / shape.fittings))
@@ -141,13 +167,14 @@ def reached(
         seconds=PEAK_SECONDS,
         with_streams=False,
     )
-    gflop_s = 1e-9 * work.flops * tally.steps / seconds
+    gflop_s = 1e-9 * ranks * work.flops * tally.steps / seconds
+    roof = ranks * peak.gflop_s
     return {
-        "flops_per_step": round(work.flops),
-        "bytes_per_step": round(work.bytes),
+        "flops_per_step": round(ranks * work.flops),
+        "bytes_per_step": round(ranks * work.bytes),
         "gflop_s": float(f"{gflop_s:.4g}"),
-        "peak_gflop_s": round(peak.gflop_s, 1),
-        "fraction_of_peak": float(f"{gflop_s / peak.gflop_s:.4g}"),
+        "peak_gflop_s": round(roof, 1),
+        "fraction_of_peak": float(f"{gflop_s / roof:.4g}"),
         "steps_counted": tally.steps,
         "threads": torch.get_num_threads(),
     }
@@ -155,6 +182,8 @@ def reached(
 
 def words(found: dict[str, Any]) -> str:
     """Put what ``reached`` returns into a line."""
+    if "not_counted" in found:
+        return f"work is not counted: {found['not_counted']}"
     percent = 100 * found["fraction_of_peak"]
     return (
         f"{found['flops_per_step'] / 1e9:.3g} GFLOP a step, "

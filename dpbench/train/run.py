@@ -28,7 +28,7 @@ from dpbench.train.progress import Reporter, Silent
 from dpbench.train.provenance import end_provenance, row_values
 from dpbench.train.ranks import Ranks
 from dpbench.train.roofline import Tally, counted, reached, summed, words
-from dpbench.train.runs import logging_to
+from dpbench.train.runs import check_writable, logging_to
 from dpbench.train.session import Session, begin, go_on
 from dpbench.train.shared_engine import SharedEngine
 from dpbench.train.state import checkpoint_path, prune, save_checkpoint
@@ -238,24 +238,6 @@ def choose_device(name: str, ranks: Ranks | None = None) -> torch.device:
             f"device {name}: torch finds {count} CUDA devices. Use --device cpu."
         )
     return device
-
-
-def check_writable(target: Path) -> None:
-    """Make the folder of the model file, before hours of work.
-
-    Raises:
-        TrainingError: If it cannot be made or written to.
-    """
-    probe = target.with_name(f".{target.name}.probe")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise TrainingError(
-            f"{target.parent}: cannot be written ({error.strerror}); expected a folder "
-            "for the model. Name another with --out."
-        ) from error
 
 
 class _Recorder:

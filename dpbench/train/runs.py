@@ -67,6 +67,24 @@ def find_checkpoint(workspace: Workspace, name: str | Path) -> Checkpoint:
     )
 
 
+def check_writable(target: Path) -> None:
+    """Make the folder of the model file, before hours of work.
+
+    Raises:
+        TrainingError: If it cannot be made or written to.
+    """
+    probe = target.with_name(f".{target.name}.probe")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise TrainingError(
+            f"{target.parent}: cannot be written ({error.strerror}); expected a folder "
+            "for the model. Name another with --out."
+        ) from error
+
+
 @contextmanager
 def logging_to(folder: Path) -> Iterator[None]:
     """Write what dpbench logs into the run's log file too."""

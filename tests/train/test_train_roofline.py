@@ -1,14 +1,30 @@
 """What a run says of its speed: counted work against time and measured peak."""
 
+import json
+import os
+import signal
 from dataclasses import replace
 
 import pytest
 
 from dpbench.kernels.roofline import total, training_step
+from dpbench.kernels.roofline.counts import ADAM
 from dpbench.models.checkpoint import load_model
-from dpbench.train.roofline import Tally, counted, step_shape, words
-from dpbench.train.run import train
+from dpbench.train.config import (
+    FittingSettings,
+    ModelSettings,
+    OptimiserConfig,
+    SeE2RSettings,
+)
+from dpbench.train.progress import Silent
+from dpbench.train.roofline import Tally, counted, reached, step_shape, summed, words
+from dpbench.train.run import RUN_FILE, train
 from tests.train.small_runs import small_config
+
+
+def small_model(descriptor):
+    """A small model with that descriptor."""
+    return ModelSettings(descriptor=descriptor, fitting=FittingSettings(neuron=(8, 8)))
 
 
 @pytest.fixture
@@ -75,3 +91,50 @@ def test_pairs_of_types_have_a_net_each(report):
     ]
     assert [s.embeddings[0].nets for s in shapes] == [2, 4]
     assert [s.embeddings[0].knots for s in shapes] == [16, 32]
+
+
+def test_ranks_are_counted_together(report):
+    model, _ = load_model(report.model_path)
+    whole = Tally(steps=2, atoms=64, edges=900)
+    parts = [Tally(steps=2, atoms=40, edges=500), Tally(steps=2, atoms=24, edges=400)]
+    assert summed(parts) == whole
+    one, two = (
+        reached(model, whole, engine="exact", seconds=1.0, ranks=n) for n in (1, 2)
+    )
+    adam = ADAM * model.parameters.flat.numel()  # each rank moves all parameters
+    assert two["flops_per_step"] == pytest.approx(one["flops_per_step"] + adam, abs=2)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"optimiser": OptimiserConfig(type="kalman")}, "several measurements"),
+        ({"model": small_model(SeE2RSettings(rcut=4.0, neuron=(4, 8)))}, "se_e2_r"),
+    ],
+    ids=["kalman", "se_e2_r"],
+)
+def test_what_is_not_counted_says_why(workspace, tmp_path, changes, reason):
+    config = replace(small_config(steps=2), **changes)
+    found = train(workspace, config, dataset="pairs", out=tmp_path)
+    assert reason in found.roofline["not_counted"]
+    assert f"not counted: {found.roofline['not_counted']}" in found.summary()
+    assert load_model(found.model_path)[1]["roofline"] == found.roofline
+
+
+def test_an_interrupted_run_is_counted_as_far_as_it_went(workspace, tmp_path):
+    class Impatient(Silent):
+        def step(self, done, loss):
+            if done == 3:
+                os.kill(os.getpid(), signal.SIGINT)
+
+    found = train(
+        workspace,
+        small_config(steps=20),
+        dataset="pairs",
+        out=tmp_path,
+        progress=Impatient(),
+    )
+    assert found.interrupted
+    assert found.roofline["steps_counted"] == found.steps
+    told = json.loads((found.run_folder / RUN_FILE).read_text())
+    assert told["roofline"] == found.roofline
