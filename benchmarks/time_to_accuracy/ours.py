@@ -42,7 +42,13 @@ def main() -> None:
     parser.add_argument("--settings", type=Path, nargs="+", required=True)
     parser.add_argument("--seeds", nargs="+", type=int, default=list(SEEDS))
     parser.add_argument("--budget", type=float, default=BUDGET_S, help="the peer's, s")
-    parser.add_argument("--fractions", nargs="+", type=float, default=list(FRACTIONS))
+    parser.add_argument(
+        "--fractions",
+        nargs="+",
+        type=divisor,
+        default=list(FRACTIONS),
+        help="parts of the budget, as divisors: 20 10 means budget/20 and budget/10",
+    )
     parser.add_argument(
         "--steps", type=int, help="instead of a time, where the machine is busy"
     )
@@ -55,6 +61,17 @@ def main() -> None:
         if not finished(folder):
             seconds = None if args.steps else args.budget / part
             write_record(folder, run(args, folder, settings, seconds, seed))
+
+
+def divisor(text: str) -> float:
+    """Read what the budget is divided by; a part is no longer than the whole."""
+    value = float(text)
+    if not 1 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(
+            f"{text} is no divisor of the budget; expected 1 or more. Give 20 for a "
+            "twentieth, not 0.05."
+        )
+    return value
 
 
 def run(
