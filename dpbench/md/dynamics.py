@@ -62,15 +62,20 @@ class Dynamics:
         self._friction = friction(baths) if bath == "langevin" else None
         self._barostat = CellRescaling(baths) if baths.ensemble == "npt" else None
         self.extended = 0
+        """Edges shorter than the tables reach, summed over all evaluations."""
 
     def start(self) -> None:
-        """Evaluate forces and kinetic energy where the state is."""
+        """Evaluate forces and kinetic energy where the state is.
+
+        Raises:
+            SimulationError: If atoms at rest meet a thermostat that scales velocities.
+        """
         state = self.state
         self.neighbours.refresh(state)
         self._evaluate()
-        self._moves.kick_measure(
-            state.velocity, state.force, self._still, state.mass, state.kinetic
-        )
+        self._measure()
+        if self._rescaling is not None:
+            self._rescaling.check(state)
 
     def step(self) -> None:
         """Make one step."""
@@ -97,6 +102,7 @@ class Dynamics:
         every = self.baths.zero_every
         if every and state.step % every == 0 and not self.baths.is_momentum_free:
             remove_momentum(state)
+            self._measure()
 
     def conserved(self) -> Float64[Tensor, " replica"]:
         """What the exact dynamics conserves, eV: energy with that of the baths."""
@@ -154,6 +160,13 @@ class Dynamics:
         # Velocities were divided by the stretch: before, they had these energies.
         state.heat += 0.5 * (after * (1 - stretch**2)).sum(dim=1)
 
+    def _measure(self) -> None:
+        """Bring the kinetic energy to what the velocities say."""
+        state = self.state
+        self._moves.kick_measure(
+            state.velocity, state.force, self._still, state.mass, state.kinetic
+        )
+
     def _evaluate(self) -> None:
         state = self.state
         found = self.field.evaluate(state.coord.view(-1, 3), state.box)
@@ -168,8 +181,10 @@ def _check_strain(strain: Tensor) -> None:
     is_sound = (strain.abs() <= MOST_STRAIN).all(dim=1)
     if not bool(is_sound.all()):
         replica = int(torch.nonzero(torch.logical_not(is_sound))[0])
+        worst = float(strain[replica].abs().max())
+        # The logarithm of a volume below zero is no number.
+        size = f"by {worst:.3g}" if worst < torch.inf else "to less than nothing"
         raise ExplosionError(
-            f"the barostat strains the cell of replica {replica} by "
-            f"{float(strain[replica].abs().max()):.3g} in one step; a larger --pdamp "
-            "or a smaller --compressibility makes it slower"
+            f"the barostat strains the cell of replica {replica} {size} in one step; "
+            "a larger --pdamp or a smaller --compressibility makes it slower"
         )

@@ -1,5 +1,6 @@
 """A whole run: read, start or go on, loop, record."""
 
+import json
 import math
 import platform
 from collections.abc import Callable, Sequence
@@ -17,15 +18,21 @@ from dpbench.md.dynamics import Dynamics
 from dpbench.md.models import LoadedForces, load_forces
 from dpbench.md.observables import DISCARD, Digest
 from dpbench.md.output.arrays import ZarrLog, ZarrTrajectory
+from dpbench.md.output.reading import read_samples
 from dpbench.md.output.sink import LogSink, TrajectorySink
 from dpbench.md.output.text import CsvLog, ExtxyzTrajectory
-from dpbench.md.record import make_record, write_record
+from dpbench.md.record import closeness, make_record, write_record
 from dpbench.md.restart import Restart, read_restart, write_restart
 from dpbench.md.settings import MDConfig
 from dpbench.md.simulation import Outcome, Progress, Simulation, positions
 from dpbench.md.state import State, start_state
 from dpbench.md.structures import read_structure, repeated
-from dpbench.md.velocities import draw_velocities, remove_momentum, scale_to
+from dpbench.md.velocities import (
+    draw_velocities,
+    remove_momentum,
+    scale_to,
+    twice_kinetic,
+)
 from dpbench.store.workspace import Workspace
 
 RESTART_FILE, RECORD_FILE = "restart.npz", "md.json"
@@ -114,7 +121,7 @@ def start_run(
     state = start_state(structure, nreplicas=config.replicas, device=config.device)
     generator = torch.Generator(device=config.device).manual_seed(config.seed)
     dynamics = Dynamics(forces.field, state, config.baths, generator=generator)
-    _set_velocities(dynamics, config)
+    velocities = _set_velocities(dynamics, config)
     dynamics.start()
     first = math.ceil(DISCARD * config.steps)
     digest = Digest(nreplicas=config.replicas, first=first)
@@ -123,7 +130,7 @@ def start_run(
         dynamics,
         config,
         digest,
-        context=_Context(out, outputs, forces, tuple(command)),
+        context=_Context(out, outputs, forces, tuple(command), velocities),
         should_stop=should_stop,
         progress=progress,
     )
@@ -151,7 +158,7 @@ def go_on(
     Raises:
         DpbenchError: As ``start_run``.
     """
-    restart = read_restart(out / RESTART_FILE)
+    restart = restart_of(out)
     config = from_mapping(MDConfig, restart.header["config"], where=RESTART_FILE)
     config = replace(config, steps=steps or config.steps, model=model or config.model)
     step = int(restart.header["step"])
@@ -170,7 +177,9 @@ def go_on(
     generator = torch.Generator(device=config.device)
     dynamics = Dynamics(forces.field, state, config.baths, generator=generator)
     restart.resume(dynamics)
+    dynamics.extended = int(restart.header.get("extended", 0))
     digest = _digest_of(restart, config)
+    velocities = restart.header.get("velocities", {})
     outputs = open_outputs(config, out, state)
     try:
         outputs.cut(restart.header["positions"])
@@ -181,10 +190,28 @@ def go_on(
         dynamics,
         config,
         digest,
-        context=_Context(out, outputs, forces, tuple(command)),
+        context=_Context(out, outputs, forces, tuple(command), velocities),
         should_stop=should_stop,
         progress=progress,
     )
+
+
+def restart_of(out: Path) -> Restart:
+    """Read the restart file of the run in a folder.
+
+    Raises:
+        SimulationError: If there is none that can be used; a run that ended before its
+            first is told apart.
+    """
+    path = out / RESTART_FILE
+    if not path.exists() and (out / RECORD_FILE).is_file():
+        ended = json.loads((out / RECORD_FILE).read_text())
+        raise SimulationError(
+            f"{out}: the run {ended['status']} at step {ended['steps']} before its "
+            f"first restart file ({ended['reason']}); there is nothing to go on from. "
+            "Start it anew with another --out, and a smaller --restart-every."
+        )
+    return read_restart(path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +222,8 @@ class _Context:
     outputs: Outputs
     forces: LoadedForces
     command: tuple[str, ...]
+    velocities: dict[str, Any]
+    """Those that the run began with, for the record."""
 
 
 def _go(
@@ -213,6 +242,7 @@ def _go(
         "config": to_mapping(config),
         "model_digest": context.forces.digest,
         "first": digest.first,
+        "velocities": context.velocities,
         "dpbench": dpbench.__version__,
         "python": platform.python_version(),
     }
@@ -222,7 +252,7 @@ def _go(
         write_restart(
             out / RESTART_FILE,
             dynamics,
-            {**header, "positions": places},
+            {**header, "positions": places, "extended": dynamics.extended},
             digest.arrays(),
         )
 
@@ -243,14 +273,29 @@ def _go(
             line.close()
         outputs.close()
     record = make_record(simulation, outcome, context.forces, command=context.command)
+    record["velocities"] = context.velocities
     record["outputs"] = list(outputs.names)
+    record["summary"] = _summary(digest, dynamics.state, out / outputs.names[0])
     write_record(out / RECORD_FILE, record)
     if outcome.error is not None:
+        close = record["pairs_beyond_table"]
         raise SimulationError(
-            f"step {dynamics.state.step} of {config.steps}: {outcome.reason}. What was "
-            f"written until then is in {out}."
+            f"step {dynamics.state.step} of {config.steps}: {outcome.reason}. "
+            + (f"Before that, {closeness(record)}. " if close else "")
+            + f"What was written until then is in {out}."
         ) from outcome.error
     return Report(outcome=outcome, record=record, out=out)
+
+
+def _summary(digest: Digest, state: State, log: Path) -> dict[str, Any]:
+    """Sum up all but the first fifth of the steps that were made."""
+    first = math.ceil(DISCARD * state.step)
+    if first != digest.first:
+        # The run is not as long as planned when it began; the log has it all.
+        digest = Digest(nreplicas=state.nreplicas, first=first)
+        for sample in read_samples(log, state.nreplicas):
+            digest.add(sample)
+    return digest.summary(state.natoms)
 
 
 def open_outputs(config: MDConfig, out: Path, state: State) -> Outputs:
@@ -286,8 +331,13 @@ def _trajectory_names(nreplicas: int) -> list[str]:
     return [f"trajectory-{index:0{width}}.extxyz" for index in range(nreplicas)]
 
 
-def _set_velocities(dynamics: Dynamics, config: MDConfig) -> None:
-    """Draw velocities at exactly the temperature, or keep those of the file."""
+def _set_velocities(dynamics: Dynamics, config: MDConfig) -> dict[str, Any]:
+    """Draw velocities at exactly the temperature, or keep those of the file.
+
+    Returns:
+        Where they come from and what motion of the centre of mass was taken out of
+        those of a file, for the record.
+    """
     state, baths = dynamics.state, config.baths
     if config.velocities == "draw":
         drawn = draw_velocities(
@@ -297,10 +347,19 @@ def _set_velocities(dynamics: Dynamics, config: MDConfig) -> None:
             nreplicas=config.replicas,
         )
         state.velocity.copy_(torch.from_numpy(drawn))
+    before, twice = state.velocity[0, 0].clone(), twice_kinetic(state)
     if not baths.is_momentum_free:
         remove_momentum(state)
     if config.velocities == "draw":
         scale_to(state, baths.temperature, dynamics.dof)
+        return {"from": "draw"}
+    # All replicas start with the same velocities.
+    return {
+        "from": "file",
+        "centre_of_mass_removed_ang_per_ps": (before - state.velocity[0, 0]).tolist(),
+        "kinetic_removed_ev": float(twice[0] - twice_kinetic(state)[0]) / 2,
+        "kinetic_ev": float(twice_kinetic(state)[0]) / 2,
+    }
 
 
 def _digest_of(restart: Restart, config: MDConfig) -> Digest:

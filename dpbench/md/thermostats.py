@@ -6,6 +6,7 @@ from typing import final
 import torch
 from torch import Tensor
 
+from dpbench.errors import SimulationError
 from dpbench.kernels.motion import Moves
 from dpbench.md.settings import Baths
 from dpbench.md.state import State
@@ -15,6 +16,10 @@ from dpbench.units import BOLTZMANN
 _OUTER = 1 / (2 - 2 ** (1 / 3))
 SUZUKI_YOSHIDA = (_OUTER, 1 - 2 * _OUTER, _OUTER)
 """Weights of a fourth-order splitting."""
+
+_REST = 1e-12
+"""Part of the thermal energy below which atoms are at rest: the decimals of files leave
+as much."""
 
 
 @final
@@ -79,6 +84,22 @@ class StochasticRescaling:
         self._kt = BOLTZMANN * baths.temperature
         self._dof = dof
         self._moves = moves
+
+    def check(self, state: State) -> None:
+        """Look at velocities before the first step.
+
+        Raises:
+            SimulationError: If the atoms of a replica are at rest.
+        """
+        least = _REST * self._dof * self._kt
+        is_moving = state.twice_kinetic() > least
+        if not bool(is_moving.all()):
+            replica = int(torch.nonzero(torch.logical_not(is_moving))[0])
+            raise SimulationError(
+                f"replica {replica}: its atoms are at rest; expected velocities, which "
+                "the bussi thermostat can but scale. Draw them (--velocities draw), or "
+                "use another thermostat."
+            )
 
     def step(self, state: State, generator: torch.Generator) -> None:
         """Scale the velocities of each replica; count the heat."""

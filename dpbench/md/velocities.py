@@ -3,8 +3,10 @@
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from dpbench.md.state import State
+from dpbench.shapes import Float64
 from dpbench.units import BOLTZMANN
 
 
@@ -52,9 +54,17 @@ def remove_momentum(state: State) -> None:
     state.velocity -= torch.einsum("a,rac->rc", share, state.velocity).unsqueeze(1)
 
 
+def twice_kinetic(state: State) -> Float64[Tensor, " replica"]:
+    """Twice the kinetic energy of the velocities as they are, eV."""
+    twice: Tensor = torch.einsum(
+        "a,rac,rac->r", state.mass, state.velocity, state.velocity
+    )
+    return twice
+
+
 def scale_to(state: State, temperature: float, dof: int) -> None:
     """Scale the velocities of each replica to exactly this temperature (K)."""
-    twice = torch.einsum("a,rac,rac->r", state.mass, state.velocity, state.velocity)
+    twice = twice_kinetic(state)
     wanted = dof * BOLTZMANN * temperature
     factor = torch.where(twice > 0, wanted / twice, 0.0).sqrt()
     state.velocity *= factor[:, None, None]
