@@ -200,9 +200,13 @@ def resolved(config: TrainConfig, **changes: Any) -> TrainConfig:
 
 
 def settled(config: TrainConfig) -> TrainConfig:
-    """Return ``config`` with a learning rate that suits its optimiser, all explicit."""
-    suited = config.learning_rate.suited(config.optimiser.type)
-    return replace(config, learning_rate=suited)
+    """Return ``config`` with what suits its optimiser, all explicit.
+
+    Raises:
+        ConfigError: If the prefactors cannot take the course that suits it.
+    """
+    rate = config.learning_rate.suited(config.optimiser.type)
+    return replace(config, learning_rate=rate, loss=config.loss.suited(rate))
 
 
 def parse_duration(text: str) -> float:

@@ -92,7 +92,8 @@ def from_input_json(data: Mapping[str, Any], *, where: str) -> InputJson:
     mapping = {
         "model": model,
         "learning_rate": _learning_rate(reader, top["learning_rate"]),
-        "loss": reader.values(top.get("loss") or {}, keys.LOSS, "loss"),
+        "loss": reader.values(top.get("loss") or {}, keys.LOSS, "loss")
+        | {"course": "rate"},
         "optimiser": optimiser | {"type": "adam"},
         "training": training | {"precision": precision},
     }

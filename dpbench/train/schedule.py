@@ -132,12 +132,15 @@ class LossConfig:
     """Prefactors of the loss; each moves from start to limit as the rate falls.
 
     rate       p(t) = limit + (start - limit) * lr(t) / start_lr
+    held       the same, but p(t) = start while the rate warms up
     geometric  p(t) = start * (limit / start)^(t / steps)
     """
 
-    course: Literal["rate", "geometric"] = "rate"
-    """How they move: with the learning rate as in DeePMD-kit, or by the same factor at
-    each step whatever the rate does."""
+    course: Literal["auto", "rate", "held", "geometric"] = "auto"
+    """How they move. ``rate``: with the learning rate as in DeePMD-kit, where a warm-up
+    begins with the prefactors of the end. ``held``: with the rate after the warm-up.
+    ``geometric``: by the same factor at each step whatever the rate does. ``auto``:
+    ``geometric`` where the rate stays after its warm-up, else ``held``."""
 
     start_pref_e: float = 0.1
     """Energy, at the start."""
@@ -168,10 +171,25 @@ class LossConfig:
             if self.course == "geometric" and min(pair) == 0 < max(pair):
                 raise ConfigError(
                     f"start_pref_{letter}, limit_pref_{letter} = {pair}: a geometric "
-                    "course cannot start or end at zero. Use a small number, or both 0."
+                    "course cannot start or end at zero. Use a small number, both 0, "
+                    "or course = 'held'."
                 )
         if not any(max(pair) > 0 for pair in pairs.values()):
             raise ConfigError("all prefactors are zero; nothing would be trained.")
+
+    def suited(self, learning_rate: LearningRateConfig) -> "LossConfig":
+        """Return prefactors whose course is not left open; a stated one stays.
+
+        Args:
+            learning_rate: The schedule, with nothing left open.
+
+        Raises:
+            ConfigError: If the rate stays, and a prefactor starts or ends at zero.
+        """
+        if self.course != "auto":
+            return self
+        stays = learning_rate.final_lr == learning_rate.first_lr
+        return replace(self, course="geometric" if stays else "held")
 
 
 class Schedule:
@@ -197,7 +215,7 @@ class Schedule:
     ) -> None:
         """Fix the schedule for a run of ``steps``; ConfigError if it has no decay."""
         config = learning_rate.suited("adam")  # where nothing else has suited it
-        self.config, self.loss, self.steps = config, loss, steps
+        self.config, self.loss, self.steps = config, loss.suited(config), steps
         ratio = config.warmup_ratio
         self.warmup = config.warmup_steps if ratio is None else int(ratio * steps)
         self.decay_total = steps - self.warmup
@@ -246,7 +264,9 @@ class Schedule:
                 for start, limit in pairs
             )
         else:
-            share = self.learning_rate(step) / self.config.first_lr
+            is_held = loss.course == "held" and step < self.warmup
+            rate = self.config.first_lr if is_held else self.learning_rate(step)
+            share = rate / self.config.first_lr
             energy, force, virial = (
                 limit + (start - limit) * share for start, limit in pairs
             )

@@ -97,6 +97,7 @@ def test_what_is_left_out_has_the_defaults_of_deepmd_kit():
     assert descriptor.sel == "auto"
     assert not descriptor.type_one_side
     assert (fitting.neuron, fitting.resnet_dt) == ((120, 120, 120), True)
+    assert loss.course == "rate"  # whatever the warm-up, as in DeePMD-kit
     assert (loss.start_pref_e, loss.limit_pref_e) == (0.02, 1.0)
     assert (loss.start_pref_f, loss.limit_pref_f) == (1000.0, 1.0)
     assert (loss.start_pref_v, loss.limit_pref_v) == (0.0, 0.0)

@@ -5,6 +5,7 @@ import math
 import pytest
 
 from dpbench.errors import ConfigError
+from dpbench.train.config import OptimiserConfig, TrainConfig, settled
 from dpbench.train.schedule import LearningRateConfig, LossConfig, Schedule
 
 EXACT = 1e-12
@@ -210,3 +211,56 @@ def test_a_loss_of_nothing_is_refused():
         LossConfig(**zero)
     with pytest.raises(ConfigError, match="start_pref_e"):
         LossConfig(start_pref_e=-1.0)
+
+
+def warmed(course: str, **options: object) -> Schedule:
+    rate = LearningRateConfig(**({"type": "cosine", "warmup_steps": 20} | options))
+    return Schedule(rate, LossConfig(course=course), steps=120)
+
+
+def test_prefactors_are_held_while_the_rate_warms_up():
+    held, plain = warmed("auto"), warmed("rate")
+    start, limit = (0.1, 1000.0, 1.0), (30.0, 100.0, 3.0)
+    for step in (0, 7, 19, 20):
+        assert held.prefactors(step) == pytest.approx(start, rel=EXACT)
+    for step in (20, 60, 119):
+        assert held.prefactors(step) == plain.prefactors(step)
+    # DeePMD-kit 3.2: limit + (start - limit) * lr / start_lr, and lr(0) is zero.
+    assert plain.prefactors(0) == pytest.approx(limit, rel=EXACT)
+    middle = [(a + b) / 2 for a, b in zip(start, limit, strict=True)]
+    assert plain.prefactors(10) == pytest.approx(middle, rel=EXACT)
+
+
+@pytest.mark.parametrize(
+    ("optimiser", "expected"),
+    [
+        ("adam", "held"),
+        ("soap", "held"),
+        ("muon", "held"),
+        ("schedule-free", "geometric"),
+        ("kalman", "geometric"),
+    ],
+)
+def test_prefactors_reach_their_end_with_every_optimiser(optimiser, expected):
+    config = settled(TrainConfig(optimiser=OptimiserConfig(type=optimiser)))
+    assert config.loss.course == expected
+    course = Schedule(config.learning_rate, config.loss, steps=1000)
+    assert course.prefactors(0) == pytest.approx((0.1, 1000.0, 1.0), rel=EXACT)
+    assert course.prefactors(999) == pytest.approx((30.0, 100.0, 3.0), rel=0.06)
+
+
+def test_a_stated_course_stays():
+    for course in ("rate", "held", "geometric"):
+        config = TrainConfig(
+            optimiser=OptimiserConfig(type="kalman"), loss=LossConfig(course=course)
+        )
+        assert settled(config).loss.course == course
+
+
+def test_a_rate_that_stays_wants_no_zero_prefactor():
+    config = TrainConfig(
+        optimiser=OptimiserConfig(type="schedule-free"),
+        loss=LossConfig(start_pref_v=0.0),
+    )
+    with pytest.raises(ConfigError, match="course = 'held'"):
+        settled(config)
