@@ -1,6 +1,7 @@
 """``dpbench md``: molecular dynamics with a model."""
 
 import json
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -85,7 +86,8 @@ RESTARTABLE = {"steps", "time", "model"}
     "--sel-overflow",
     type=click.Choice(["error", "deepmd", "deepmd-tf"]),
     help="More neighbours than sel: stop, or drop the farthest as DeePMD-kit does "
-    "(its TensorFlow backend has a rule of its own)  [default: error].",
+    "(its TensorFlow backend has a rule of its own). Default: what the model's "
+    "training did; it stops unless told otherwise.",
 )
 @click.option("--device", help="auto, cpu, cuda or cuda:N  [default: auto].")
 @click.option(
@@ -162,13 +164,14 @@ def md_command(
         click.echo(summary_text(report.record))
         click.echo(str(report.out))
     if report.outcome.status == "interrupted":
+        again = shlex.join(["dpbench", "md", "--restart", str(report.out)])
+        click.echo(f"go on with: {again}", err=as_json)
         click.get_current_context().exit(INTERRUPTED)
 
 
 def _steps_anew(restart: Path, given: dict[str, Any]) -> int | None:
     """Check what may go with --restart; return the new number of steps, if any."""
-    from dpbench.md.restart import read_restart
-    from dpbench.md.run import RESTART_FILE
+    from dpbench.md.run import restart_of
 
     names = [f"--{name.replace('_', '-')}" for name in given if name not in RESTARTABLE]
     if names:
@@ -178,13 +181,13 @@ def _steps_anew(restart: Path, given: dict[str, Any]) -> int | None:
     if "time" not in given:
         steps: int | None = given.get("steps")
         return steps
-    baths = read_restart(restart / RESTART_FILE).header["config"]["baths"]
+    baths = restart_of(restart).header["config"]["baths"]
     return _steps(given, float(baths["timestep"]))
 
 
 def _config(context: Context, given: dict[str, Any]) -> "MDConfig":
     """Turn options into a run; the structure decides the default time step."""
-    from dpbench.md.settings import Baths, MDConfig
+    from dpbench.md.settings import Baths, MDConfig, refuse_idle
     from dpbench.md.structures import default_timestep, read_structure
 
     if "structure" not in given:
@@ -197,6 +200,8 @@ def _config(context: Context, given: dict[str, Any]) -> "MDConfig":
         raise click.UsageError("Missing option '--steps' (or '--time').")
     known = set(Baths.__dataclass_fields__)
     baths = {name: given.pop(name) for name in list(given) if name in known}
+    bath = Baths(**({"ensemble": "nvt"} | baths))
+    refuse_idle(bath, baths)
     given.pop("time", None)
     if "traj_fields" in given:
         given["traj_fields"] = tuple(
@@ -204,7 +209,7 @@ def _config(context: Context, given: dict[str, Any]) -> "MDConfig":
         )
     given |= {"steps": steps, "device": _device(given.get("device", "auto"))}
     given.setdefault("model", "m.pth")
-    return MDConfig(baths=Baths(**({"ensemble": "nvt"} | baths)), **given)
+    return MDConfig(baths=bath, **given)
 
 
 def _steps(given: dict[str, Any], timestep: float) -> int | None:

@@ -33,7 +33,7 @@ def make_record(
     *,
     command: Sequence[str],
 ) -> dict[str, Any]:
-    """Gather what is known of a run that has ended."""
+    """Gather what is known of a run that has ended, but for its means."""
     dynamics, config = simulation.dynamics, simulation.config
     state = dynamics.state
     seconds = outcome.seconds_per_step
@@ -65,7 +65,6 @@ def make_record(
                 else None
             ),
         },
-        "summary": simulation.digest.summary(state.natoms),
         "speed": {
             "us_per_atom_step": 1e6 * seconds / atoms if seconds else None,
             "ns_per_day": ns_per_day(seconds, config.baths.timestep) or None,

@@ -280,7 +280,8 @@ def _go(
     if outcome.error is not None:
         close = record["pairs_beyond_table"]
         raise SimulationError(
-            f"step {dynamics.state.step} of {config.steps}: {outcome.reason}. "
+            f"step {dynamics.state.step} of {config.steps}: "
+            f"{(outcome.reason or '').rstrip('.')}. "
             + (f"Before that, {closeness(record)}. " if close else "")
             + f"What was written until then is in {out}."
         ) from outcome.error

@@ -1,6 +1,7 @@
 """What a run of molecular dynamics is asked to do."""
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -53,11 +54,13 @@ class Baths:
         """Check every number."""
         positive = ("timestep", "tdamp", "pdamp", "compressibility", "tchain", "tloop")
         for name in positive:
-            if not getattr(self, name) > 0:
+            if not 0 < getattr(self, name) < math.inf:
                 raise ConfigError(
                     f"{name} = {getattr(self, name)}; expected a positive number."
                 )
-        if not self.temperature >= 0 or (
+        if not math.isfinite(self.pressure):
+            raise ConfigError(f"pressure = {self.pressure} bar; expected a number.")
+        if not 0 <= self.temperature < math.inf or (
             self.ensemble != "nve" and self.temperature == 0
         ):
             raise ConfigError(
@@ -79,6 +82,40 @@ class Baths:
     def is_momentum_free(self) -> bool:
         """Whether the bath moves the centre of mass."""
         return self.bath == "langevin"
+
+
+MEANING: dict[str, tuple[str, ...]] = {
+    "pressure": ("npt",),
+    "pdamp": ("npt",),
+    "compressibility": ("npt",),
+    "couple": ("npt",),
+    "tdamp": ("langevin", "nhc", "bussi"),
+    "tchain": ("nhc",),
+    "tloop": ("nhc",),
+}
+"""Ensembles or thermostats that an option of ``Baths`` means something to."""
+
+
+def refuse_idle(baths: Baths, given: Collection[str]) -> None:
+    """Refuse options that change nothing in this ensemble.
+
+    Args:
+        baths: With their defaults filled in.
+        given: Names of those fields that the user gave.
+
+    Raises:
+        ConfigError: If one of them has no meaning here.
+    """
+    for name in sorted(given):
+        serves = MEANING.get(name)
+        if serves is None or {baths.ensemble, baths.bath} & set(serves):
+            continue
+        kind = "ensemble" if serves == ("npt",) else "thermostat"
+        bath = "" if baths.bath == "none" else f" with thermostat {baths.bath}"
+        raise ConfigError(
+            f"{name}: means nothing to ensemble {baths.ensemble}{bath}; expected "
+            f"{kind} {' or '.join(serves)}. Leave it out."
+        )
 
 
 FIELDS = ("coord", "velocity", "force")

@@ -105,6 +105,9 @@ class Simulation:
         except DpbenchError as error:
             return self._ended("failed", clock, error)
         self._save()
+        if state.step == self.config.steps and state.step % self.config.log_every:
+            # Not in the restart file: a run that goes on has no row here.
+            self._row(observe(self.dynamics), clock)
         return self._ended(status, clock, None)
 
     def _after_step(self, clock: "_Clock") -> None:
@@ -122,11 +125,8 @@ class Simulation:
         """Write what is due at this step."""
         config, state = self.config, self.dynamics.state
         sample = observe(self.dynamics)
-        if state.step % config.log_every == 0 or state.step == config.steps:
-            self._log.write(sample)
-            self.digest.add(sample)
-            if self._progress is not None:
-                self._progress.sample(sample, clock.per_step())
+        if state.step % config.log_every == 0:
+            self._row(sample, clock)
         if (
             self._trajectory is not None
             and config.traj_every
@@ -134,6 +134,13 @@ class Simulation:
         ):
             self._trajectory.write(state, sample)
         self._watch.compare(self.dynamics.conserved())
+
+    def _row(self, sample: Sample, clock: "_Clock") -> None:
+        """Write a row of observables."""
+        self._log.write(sample)
+        self.digest.add(sample)
+        if self._progress is not None:
+            self._progress.sample(sample, clock.per_step())
 
     def _ended(
         self, status: Status, clock: "_Clock", error: DpbenchError | None

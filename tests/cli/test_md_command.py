@@ -1,5 +1,6 @@
 """``dpbench md``: options become a run; trouble becomes one line."""
 
+import contextlib
 import json
 import os
 import signal
@@ -14,6 +15,7 @@ from click.testing import CliRunner
 
 from dpbench.cli.main import cli
 from dpbench.models.checkpoint import save_model
+from dpbench.train import interrupt
 from tests.models.structures import model, water
 
 
@@ -81,6 +83,28 @@ def test_restart_goes_on(here):
     assert json.loads(done.stdout)["steps"] == 10
 
 
+@pytest.mark.parametrize("form", [(), ("--json",)])
+def test_an_interrupted_run_says_how_to_go_on(here, monkeypatch, form):
+    @contextlib.contextmanager
+    def at_once():
+        yield lambda: True
+
+    monkeypatch.setattr(interrupt, "stop_on_interrupt", at_once)
+    done = run(*SHORT, "--steps", "9", "--out", "my run", *form)
+    assert done.exit_code == 130, done.output
+    told = done.stderr if form else done.stdout
+    assert told.splitlines()[-1] == "go on with: dpbench md --restart 'my run'"
+    if form:
+        assert json.loads(done.stdout)["status"] == "interrupted"
+
+
+def test_a_constant_volume_is_printed_plainly(here):
+    done = run(*SHORT, "--steps", "40", "--log-every", "1")
+    line = next(x for x in done.stdout.splitlines() if x.startswith("volume"))
+    assert "+-" not in line
+    assert len(line.split()[1]) <= 7
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [
@@ -109,6 +133,8 @@ def test_wrong_usage_exits_2(here, words, told):
         ((*SHORT, "--steps", "5", "--tdamp", "0"), "tdamp = 0.0"),
         ((*SHORT, "--steps", "5", "--thermostat", "bussi", "--ensemble", "nve"), "nve"),
         (("--restart", "none"), "cannot be read"),
+        ((*SHORT, "--steps", "5", "--pressure", "1"), "pressure: means nothing"),
+        ((*SHORT, "--steps", "5", "--ensemble", "nve", "--tdamp", "9"), "tdamp: means"),
         (
             ("--structure", "s.extxyz", "--steps", "99", "--timestep", "60"),
             "Error: step ",
