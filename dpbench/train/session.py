@@ -333,6 +333,8 @@ def _describe_data(data: Data, leakage: Mapping[str, Any]) -> list[str]:
         f"data: {data.version.label}, {len(data.train)} training and "
         f"{len(data.validation)} validation frames; split {data.split.label}"
     ]
+    if "asked" in data.split.parameters:
+        lines.append(f"split: asked for {data.split.parameters['asked']}")
     if leakage:
         lines.append(f"shared with train: {parts_line(leakage)}")
     return lines

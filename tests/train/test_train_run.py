@@ -356,6 +356,22 @@ def test_default_split_is_made_and_kept(tmp_path, made):
     assert set(first.sizes) == {"train", "validation", "test"}
 
 
+def test_trajectories_cut_for_want_of_others_are_spoken_of(tmp_path, made, run):
+    whole = Listener()
+    run(progress=whole, steps=2)
+    assert not any("too few" in note for note in whole.notes)
+    workspace = Workspace.find(tmp_path / "workspace", create=True)
+    ingest(workspace, "deepmd", [made / "systems/a"], dataset="one", workers=0)
+    cut = Listener()
+    out = tmp_path / "cut"
+    train(workspace, small_config(steps=2), dataset="one", out=out, progress=cut)
+    (told,) = [note for note in cut.notes if "too few" in note]
+    assert told == (
+        "split: asked for whole trajectories, but 1 trajectory is too few for 3 parts: "
+        "each was cut into blocks"
+    )
+
+
 def test_unknown_devices_are_refused():
     assert choose_device("cpu").type == "cpu"
     for name in ("gpu", "cuda:99", "meta"):
