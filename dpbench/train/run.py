@@ -155,13 +155,12 @@ def train(
     ranks = ranks or Ranks()
     reporter = (progress if ranks.is_first else None) or Silent()
     target = out if out.suffix == ".pth" else out / MODEL_FILE
-    place = choose_device(device, ranks)
+    place: dict[str, Any] = {"device": choose_device(device, ranks), "ranks": ranks}
     ranks.from_first(lambda: check_writable(target))
     if resume is not None:
-        session = go_on(workspace, resume, device=place, ranks=ranks)
+        session = go_on(workspace, resume, **place)
     else:
-        options = {"device": place, "command": command, "ranks": ranks}
-        session = _begin(workspace, config, dataset, **options)
+        session = _begin(workspace, config, dataset, command=command, **place)
     for note in session.notes:
         reporter.note(note)
     tally = Tally()
