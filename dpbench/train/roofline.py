@@ -156,19 +156,9 @@ def reached(
     reason = not_counted(model.config, tally, optimiser=optimiser)
     if shape is None or reason is not None or seconds <= 0:
         return {"not_counted": reason or "no time was taken"}
-    step = training_step(shape, tabulated=is_tabulated, knot_units=knot_units())
-    work = total(step)
-    rows = max(1, round(shape.atoms / shape.fittings))
-    inner, columns = shape.fitting_layers[0]
-    peak = measure_peak(
-        model.dtype,
-        device=model.device,
-        products=[(rows, inner, columns)],
-        seconds=PEAK_SECONDS,
-        with_streams=False,
-    )
+    work = total(training_step(shape, tabulated=is_tabulated, knot_units=knot_units()))
     gflop_s = 1e-9 * ranks * work.flops * tally.steps / seconds
-    roof = ranks * peak.gflop_s
+    roof = ranks * _peak(model, shape)
     return {
         "flops_per_step": round(ranks * work.flops),
         "bytes_per_step": round(ranks * work.bytes),
@@ -178,6 +168,20 @@ def reached(
         "steps_counted": tally.steps,
         "threads": torch.get_num_threads(),
     }
+
+
+def _peak(model: DeepPotential, shape: StepShape) -> float:
+    """Measure what matrix products of a step's shape reach here, GFLOP/s."""
+    rows = max(1, round(shape.atoms / shape.fittings))
+    inner, columns = shape.fitting_layers[0]
+    peak = measure_peak(
+        model.dtype,
+        device=model.device,
+        products=[(rows, inner, columns)],
+        seconds=PEAK_SECONDS,
+        with_streams=False,
+    )
+    return peak.gflop_s
 
 
 def words(found: dict[str, Any]) -> str:
