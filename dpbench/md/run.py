@@ -204,14 +204,24 @@ def restart_of(out: Path) -> Restart:
             first is told apart.
     """
     path = out / RESTART_FILE
-    if not path.exists() and (out / RECORD_FILE).is_file():
-        ended = json.loads((out / RECORD_FILE).read_text())
+    ended = {} if path.exists() else _ended(out / RECORD_FILE)
+    if ended.get("status") in ("exploded", "failed"):
+        reason = str(ended["reason"]).rstrip(".")
         raise SimulationError(
             f"{out}: the run {ended['status']} at step {ended['steps']} before its "
-            f"first restart file ({ended['reason']}); there is nothing to go on from. "
+            f"first restart file ({reason}); there is nothing to go on from. "
             "Start it anew with another --out, and a smaller --restart-every."
         )
     return read_restart(path)
+
+
+def _ended(path: Path) -> dict[str, Any]:
+    """Read how a run ended; nothing where no record tells."""
+    try:
+        record = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    return record if isinstance(record, dict) else {}
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,6 +77,16 @@ def test_an_explosion_tells_of_pairs_beyond_the_table(close, tmp_path):
         go_on(tmp_path / "run")
 
 
+def test_a_restart_file_that_is_gone_is_told_as_such(md_files, tmp_path):
+    start_run(config(md_files, steps=3), tmp_path / "run")
+    (tmp_path / "run/restart.npz").unlink()
+    for text in (None, "{", "[]"):
+        if text is not None:
+            (tmp_path / "run/md.json").write_text(text)
+        with pytest.raises(SimulationError, match=r"restart\.npz: cannot be read"):
+            go_on(tmp_path / "run", steps=9)
+
+
 def test_the_training_says_what_happens_to_more_neighbours_than_slots(
     md_files, tmp_path
 ):
