@@ -2,8 +2,8 @@ import pytest
 import torch
 
 from dpbench.errors import ConfigError, TrainingError
-from dpbench.train.optimisers.config import OptimiserConfig
 from dpbench.train.optimisers.adam import Adam
+from dpbench.train.optimisers.config import OptimiserConfig
 
 SAME = 1e-14
 

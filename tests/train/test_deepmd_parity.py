@@ -19,9 +19,9 @@ from dpbench.models.statistics import (
     energy_normal,
     environment_moments,
 )
-from dpbench.train.optimisers.config import OptimiserConfig
 from dpbench.train.engine import Prefactors, losses_and_gradients
 from dpbench.train.optimisers.adam import Adam
+from dpbench.train.optimisers.config import OptimiserConfig
 from dpbench.train.schedule import LearningRateConfig, LossConfig, Schedule
 from tests.models.conftest import KINDS
 from tests.models.structures import (
