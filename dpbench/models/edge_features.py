@@ -12,7 +12,7 @@ from dpbench.kernels.batch import Batch
 from dpbench.kernels.choice import choose
 from dpbench.kernels.passes import Edges, Layout, Normal
 from dpbench.kernels.switch import switch_weight
-from dpbench.kernels.tables import Grid, Tables, grid_for
+from dpbench.kernels.tables import Grid, Tables, grid_for, pieces_for
 from dpbench.models.config import se_e2_a_options
 from dpbench.models.parameters import FlatParameters, embedding_nets
 from dpbench.models.potential import DeepPotential
@@ -174,7 +174,12 @@ def _make_grid(
     unused = math.floor(UNUSED_DISTANCE * config.rcut / DISTANCE_STEP) * DISTANCE_STEP
     few = max(1, intervals // UNUSED_SHARE)
     is_used = (nearest_of < unused - DISTANCE_STEP / 2).tolist()
-    return grid_for(low, high, [intervals if used else few for used in is_used])
+    spans = (high - low).tolist()
+    counts = [
+        pieces_for(span, intervals) if used else few
+        for span, used in zip(spans, is_used, strict=True)
+    ]
+    return grid_for(low, high, counts)
 
 
 def _make_constants(model: DeepPotential) -> Constants:
@@ -231,9 +236,12 @@ class TableFeatures:
             self._layers, self._activation, self._grid, dtype
         )
         self.channels: int = self._tables.width
+        self.extended: int
+        """Edges outside their table: pairs of atoms that all but coincide."""
         self._edges: Edges = self._passes.prepare(
             batch.edge_vec, self._layout, self._constants.normal, self._tables
         )
+        self.extended = self._edges.extended
         self._padding = None
         if self._constants.empty_rows is not None:
             self._padding = _Padding(batch, self._constants, reach, self._tables)

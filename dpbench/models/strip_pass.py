@@ -19,7 +19,7 @@ from dpbench.kernels.passes import Edges, Normal
 from dpbench.kernels.passes.gram import gram, gram_adjoint
 from dpbench.kernels.strip import Share
 from dpbench.kernels.switch import switch_slope, switch_weight
-from dpbench.kernels.tables import Grid, Tables, grid_for
+from dpbench.kernels.tables import Grid, Tables, grid_for, pieces_for
 from dpbench.models.config import SeAttenConfig
 from dpbench.models.edge_features import (
     DISTANCE_STEP,
@@ -311,7 +311,7 @@ def _make_grid(
     low, high = (t.reshape(1).to(model.device) for t in (ends.min(), ends.max()))
     if not math.isfinite(float(high)):
         raise ModelError("the environment rows of the batch are not finite.")
-    return grid_for(low, high, intervals)
+    return grid_for(low, high, pieces_for(float(high - low), intervals))
 
 
 def _empty_places(

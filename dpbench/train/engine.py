@@ -147,7 +147,10 @@ class Engine:
             )
         features: EdgeFeatures
         if self.name == "table":
-            features = TableFeatures(model, batch, intervals=self.intervals)
+            tabulated = TableFeatures(model, batch, intervals=self.intervals)
+            # Beyond its ends a table goes on straight; two atoms in one place do not.
+            is_true = tabulated.extended == 0
+            features = tabulated if is_true else ExactFeatures(model, batch)
         else:
             features = ExactFeatures(model, batch)
         return FourPass(model, batch, features, with_virial=with_virial)

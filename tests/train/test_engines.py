@@ -1,5 +1,6 @@
 """The analytic engines against autograd, over every kind of model they serve."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -8,7 +9,7 @@ from dpbench.models.edge_features import TableFeatures
 from dpbench.models.four_pass import OutputWeights
 from dpbench.train.engine import Engine, LabelCounts, Prefactors, choose_engine
 from tests.models.conftest import KINDS
-from tests.models.structures import batch_of, mixed, model, water
+from tests.models.structures import batch_of, mixed, model, moved, water
 
 WEIGHTS = Prefactors(energy=0.7, force=2.0, virial=0.3)
 LIMITS = {"exact": 1e-12, "table": 1e-9}
@@ -163,3 +164,22 @@ def test_tabulated_nets_under_autograd_give_the_same_gradient():
     found = coarse.losses_and_gradients(potential, batch, WEIGHTS)
     error = (found.gradient - expected.gradient).abs().max()
     assert 0 < error < 1e-5 * expected.gradient.abs().max()
+
+
+def close_pair(distance: float):
+    """Two atoms that far apart amid others, Å."""
+    frames = water(1)
+    coord = frames.coord.copy()
+    coord[1] = coord[0] + np.array([distance, 0.0, 0.0])
+    return moved(frames, coord=coord)
+
+
+@pytest.mark.parametrize("distance", [0.3, 0.1, 0.01])
+@pytest.mark.parametrize("name", ["table", "autograd-table"])
+def test_atoms_that_all_but_coincide_do_not_coarsen_the_tables(name, distance):
+    potential = model()
+    batch = batch_of(close_pair(distance), potential)
+    expected = engine("autograd").losses_and_gradients(potential, batch, WEIGHTS)
+    found = Engine(name=name).losses_and_gradients(potential, batch, WEIGHTS)
+    scale = expected.gradient.abs().max()
+    assert (found.gradient - expected.gradient).abs().max() < 1e-6 * scale

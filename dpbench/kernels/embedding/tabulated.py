@@ -15,7 +15,7 @@ from torch import Tensor
 from dpbench.kernels.choice import choose
 from dpbench.kernels.embedding.blocks import embed
 from dpbench.kernels.layers import Layer
-from dpbench.kernels.tables import Grid, grid_for
+from dpbench.kernels.tables import Grid, grid_for, pieces_for
 from dpbench.shapes import Float
 
 INTERVALS = 128
@@ -45,6 +45,10 @@ def embed_by_table(
         G(s) and dG/ds.
     """
     if s.device.type != "cpu" or len(s) <= intervals or not torch.isfinite(s).all():
+        return embed(s, layers, activation)
+    low, high = s.aminmax()
+    intervals = pieces_for(float(high - low), intervals)
+    if len(s) <= intervals:
         return embed(s, layers, activation)
     flat = [tensor for layer in layers for tensor in layer]
     both = _Tabulated.apply(s, activation, intervals, *flat)  # type: ignore[no-untyped-call]

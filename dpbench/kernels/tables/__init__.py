@@ -8,7 +8,14 @@ the parameters, the other once per gradient. ``evaluate`` and ``error`` judge a 
 
 from dpbench.kernels.tables.error import TableError, intervals_for, table_error
 from dpbench.kernels.tables.evaluate import Evaluation, evaluate
-from dpbench.kernels.tables.pieces import Grid, Located, Tables, grid_for, locate
+from dpbench.kernels.tables.pieces import (
+    Grid,
+    Located,
+    Tables,
+    grid_for,
+    locate,
+    pieces_for,
+)
 
 __all__ = [
     "Evaluation",
@@ -20,5 +27,6 @@ __all__ = [
     "grid_for",
     "intervals_for",
     "locate",
+    "pieces_for",
     "table_error",
 ]

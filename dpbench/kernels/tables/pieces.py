@@ -1,5 +1,6 @@
 """The grid of a table, its layout, and where a number falls in it."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,10 @@ CHANNEL_BLOCK = 16
 
 LEAST_SPAN = 1e-3
 """Least width of a net's grid: all edges may share one distance."""
+
+
+USUAL_SPAN = 8.0
+"""Range of the normalised argument in ordinary data: water from 0.9 Å to the cutoff."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -91,6 +96,19 @@ def grid_for(
     step = torch.where(counts > 0, span / counts.clamp(min=1), 1.0)
     first = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
     return Grid(lower=lower, step=step, first=first)
+
+
+def pieces_for(span: float, intervals: int) -> int:
+    """Return how many intervals a range takes, so that a wide one is no coarser.
+
+    One pair of atoms that nearly coincide widens the range many times; the error of
+    a table grows with the sixth power of its intervals' width.
+
+    Args:
+        span: Greatest less least argument of the net.
+        intervals: Intervals of an ordinary range.
+    """
+    return math.ceil(intervals * max(1.0, span / USUAL_SPAN))
 
 
 def knots(grid: Grid, net: int) -> Float64[Tensor, " knot"]:
