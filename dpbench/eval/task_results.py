@@ -212,7 +212,8 @@ class SizeResult:
     """Atoms per Å^3; None without a cell."""
     mean_neighbours: float
     """Neighbours per atom within the cutoff."""
-    status: Literal["ok", "out_of_memory"]
+    status: Literal["ok", "out_of_memory", "failed"]
+    """``failed``: the dynamics ended in an error of the model."""
     quantities: dict[str, Timing]
     """Metric name -> timing; empty unless the status is ok."""
 

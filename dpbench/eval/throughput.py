@@ -1,6 +1,7 @@
 """Task ``throughput``: what a step costs, in three quantities that never mix."""
 
 import itertools
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ import torch
 from ase import units
 from ase.md.verlet import VelocityVerlet
 
+from dpbench.errors import DpbenchError
 from dpbench.eval.evaluator import AbstractEvaluator
 from dpbench.eval.structures import (
     default_timestep,
@@ -30,6 +32,8 @@ from dpbench.frames import Frames
 from dpbench.kernels.neighbours import find_neighbours
 from dpbench.metrics.definitions import MetricValue, metric_value
 from dpbench.metrics.statistics import spread
+
+logger = logging.getLogger(__name__)
 
 SECONDS_PER_DAY = 86_400.0
 DISPLACEMENT = 0.01
@@ -140,6 +144,10 @@ def _measure_size(
     status, quantities = "ok", {}
     try:
         quantities = _time_quantities(evaluator, frame, protocol, clock=clock)
+    except DpbenchError as error:
+        # Dynamics of a poor model explode; that is a result, and no speed.
+        logger.warning("speed of %d atoms was not measured: %s", natoms, error)
+        status = "failed"
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise

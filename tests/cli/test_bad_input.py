@@ -145,7 +145,7 @@ def test_unsupported_option_of_input_json(trained, tmp_path):
         *("train", "--dataset", "si8", "--config", "input.json"),
         cwd=tmp_path,
     )
-    assert_one_clear_line(done, "dpa1")
+    assert_one_clear_line(done, "attn_layer = 2", "supported: 0")
 
 
 @pytest.mark.parametrize("fault", ["text", "cut", "zip"])

@@ -5,6 +5,7 @@ import pytest
 import torch
 from ase.calculators.calculator import Calculator
 
+from dpbench.errors import ModelError
 from dpbench.eval.evaluator import AbstractEvaluator
 from dpbench.eval.throughput import (
     QUANTITIES,
@@ -117,6 +118,13 @@ def test_running_out_of_memory_ends_the_ladder_as_a_result(error):
     assert [size.status for size in found.sizes] == ["ok", "out_of_memory"]
     assert found.natoms == 8
     assert found.sizes[1].quantities == {}
+
+
+def test_dynamics_that_end_in_an_error_of_the_model_are_a_result(caplog):
+    error = ModelError("atom 3 (Cu): has 13 Cu within 4 Å; sel expects at most 12.")
+    found = run(Clockwork(largest=8, error=error))
+    assert [size.status for size in found.sizes] == ["ok", "failed"]
+    assert "speed of 64 atoms was not measured: atom 3 (Cu)" in caplog.text
 
 
 def test_any_other_error_is_not_taken_for_a_lack_of_memory():
