@@ -65,9 +65,9 @@ class Batch:
     """Whether the forces are labelled."""
     has_virial: Bool[Tensor, " frame"]
     """Whether the virial is labelled."""
-    fparam: Float64[Tensor, "frame number"] | None = None
+    fparam: Float64[Tensor, "frame fparam"] | None = None
     """Numbers of each frame that the fitting net takes, such as a temperature."""
-    aparam: Float64[Tensor, "atom number"] | None = None
+    aparam: Float64[Tensor, "atom aparam"] | None = None
     """Numbers of each atom that the fitting net takes."""
 
     @property

@@ -11,7 +11,7 @@ of sum eps E + E' is that of the loss. Nothing per edge is stored but its row.
 """
 
 from dataclasses import dataclass, replace
-from typing import Protocol, final
+from typing import Protocol, final, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -44,6 +44,7 @@ class OutputWeights:
     """T; None for no weight."""
 
 
+@runtime_checkable
 class EdgeFeatures(Protocol):
     """The passes over edges for one batch and one set of parameters."""
 

@@ -125,7 +125,7 @@ def test_neighbours_enter_smoothly(potential):
     """No jump of energy or force where an atom crosses the cutoff."""
     compressed = compress(potential, TableSettings(intervals=16))
     # Two H: no kind of net excludes that pair, which would be let out with a jump.
-    frames = moved(water(natoms=2, box=None), z=np.array([1, 1]))
+    frames = moved(water(natoms=2, box=None), z=np.array([1, 1], dtype=np.uint8))
     found = []
     for distance in (4.0 - 1e-6, 4.0 + 1e-6):
         coord = np.array([[0.0, 0, 0], [distance, 0, 0]])

@@ -48,7 +48,8 @@ class BatchEvaluator(AbstractBatchEvaluator):
             batch.frame_idx.numpy(), weights=atom_energy, minlength=nframes
         )
         return Forces(
-            energy=torch.from_numpy(energy),
+            # Of no atoms at all bincount makes integers.
+            energy=torch.from_numpy(energy.astype(np.float64, copy=False)),
             force=torch.from_numpy(force),
             virial=torch.from_numpy(done.virial),
             atom_energy=torch.from_numpy(atom_energy),
