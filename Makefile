@@ -43,7 +43,8 @@ test-full: .venv/dev.stamp
 		$(PYTHON) -m pytest -n 2
 
 shapes: .venv/dev.stamp
-	$(ONE_THREAD) $(PYTHON) -m pytest -q -n 2 -m "$(QUICK)" tests/kernels tests/models \
+	$(ONE_THREAD) $(PYTHON) -m pytest -q -n 2 -m "$(QUICK)" \
+		-W ignore::hypothesis.errors.HypothesisDeprecationWarning tests/kernels tests/models \
 		tests/metrics tests/md --jaxtyping-packages=$(SHAPED),beartype.beartype
 
 lint: .venv/dev.stamp
