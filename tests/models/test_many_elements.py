@@ -70,9 +70,11 @@ def test_only_pairs_that_occur_have_fine_tables(kind, count):
     r.view(-1).scatter_reduce_(0, types, length, "amin")
     assert layout.nframes == 1
     grid = reach_of(potential, r, intervals=1024).grid
-    fine = (grid.first.diff() == 1024).tolist()
+    # More than asked for where atoms are close: no piece is coarser for it.
+    pieces = grid.first.diff()
+    fine = (pieces >= 1024).tolist()
     pairs = occurring_pairs(batch)
     one_sided = options.get("type_one_side", True)
     assert fine == occurring_nets(pairs, type_one_side=one_sided).tolist()
     assert sum(fine) == count
-    assert int(grid.first[-1]) < 1.5 * count * 1024 + 36 * 32
+    assert int(pieces[pieces < 1024].max()) == 1024 // 32
