@@ -5,8 +5,10 @@ that is missing. ``DPBENCH_REQUIRE=all`` (or a comma-separated list of the marke
 below) turns such a skip into a failure: a green CI run has then seen everything.
 """
 
+import logging
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import hypothesis
@@ -71,6 +73,16 @@ def own_workspace(monkeypatch: pytest.MonkeyPatch) -> None:
 def no_waiting_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave fsync out: no test cuts the power, and a segment forces forty files."""
     monkeypatch.setattr(os, "fsync", lambda _: None)
+
+
+@pytest.fixture(autouse=True)
+def own_loudness() -> Iterator[None]:
+    """Leave the logger as it was: a command that ran with -q silences later tests."""
+    logger = logging.getLogger("dpbench")
+    level, handlers = logger.level, list(logger.handlers)
+    yield
+    logger.setLevel(level)
+    logger.handlers[:] = handlers
 
 
 @pytest.fixture

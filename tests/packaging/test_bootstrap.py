@@ -83,7 +83,8 @@ def test_unknown_kind_is_refused():
 
 def constraints():
     lines = (REPOSITORY / "constraints.txt").read_text(encoding="utf-8").splitlines()
-    pairs = [line.split("==") for line in lines if line and not line.startswith("#")]
+    pins = [line.partition(";")[0] for line in lines if not line.startswith("#")]
+    pairs = [pin.strip().split("==") for pin in pins if pin]
     return {name.lower().replace("_", "-"): version for name, version in pairs}
 
 
