@@ -1,0 +1,1 @@
+"""Isolated backends: cards, environments, workers and the protocol between them."""
