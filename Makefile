@@ -6,7 +6,7 @@
 PYTHON = .venv/bin/python
 ONE_THREAD = OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 \
 	NUMBA_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE
-QUICK = not slow and not external and not browser and not deepmd \
+QUICK = not slow and not external and not browser and not deepmd and not backends \
 	and not services and not postgres
 INSTALLED_BY = pyproject.toml constraints.txt tools/bootstrap.sh
 
