@@ -8,7 +8,11 @@ DpbenchError
 ├── ModelError        a model file, or a model used outside what it knows
 ├── TrainingError     a training run that cannot start or go on
 ├── SimulationError   molecular dynamics that cannot start or go on
-└── EvaluationError   a task or record of the evaluation
+├── EvaluationError   a task or record of the evaluation
+└── BackendError      a foreign program in an environment of its own
+    ├── BackendRefused    it says that it does not do this
+    ├── BackendCrashed    its worker is gone
+    └── BackendTimeout    its worker was stopped because it took too long
 
 A message reads *where: what was found; what was expected. What to do.* The command
 line prints it as one line and exits 1; anything else that rises is a bug.
@@ -49,3 +53,19 @@ class SimulationError(DpbenchError):
 
 class EvaluationError(DpbenchError):
     """An evaluation task or result record that cannot be made or read."""
+
+
+class BackendError(DpbenchError):
+    """A backend that is missing or damaged, or answers what it should not."""
+
+
+class BackendRefused(BackendError):  # noqa: N818 -- says what happened
+    """A backend that says that it does not do what was asked."""
+
+
+class BackendCrashed(BackendError):  # noqa: N818 -- says what happened
+    """A backend whose worker is gone."""
+
+
+class BackendTimeout(BackendError):  # noqa: N818 -- says what happened
+    """A backend whose worker was stopped because it took too long."""
