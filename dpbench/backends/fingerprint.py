@@ -1,0 +1,134 @@
+"""What an environment holds, as records of evaluations carry it."""
+
+import hashlib
+import json
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from dpbench.backends.cards import WORKERS
+from dpbench.backends.process_environment import worker_environment
+from dpbench.config import canonical_json, from_mapping
+from dpbench.errors import BackendError, ConfigError
+
+SCRIPT = WORKERS / "describe.py"
+"""Runs in the environment that it describes."""
+
+TIMEOUT = 300.0
+"""Seconds for one description; the first import of TensorFlow takes a while."""
+
+LAST_WORDS = 2000
+"""Characters kept of what a failed description printed."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Fingerprint:
+    """One environment at one moment."""
+
+    python: str
+    """Version of its interpreter."""
+    implementation: str
+    """Of Python, e.g. ``CPython``."""
+    machine: str
+    """Architecture, e.g. ``x86_64``."""
+    prefix: str
+    """Its folder."""
+    site: str
+    """Folder of its packages."""
+    packages: dict[str, str]
+    """Name -> version of all of them."""
+    facts: dict[str, Any] = field(default_factory=dict)
+    """Facts of the build that the card asks for, by ``module:attribute``."""
+
+    @property
+    def digest(self) -> str:
+        """sha256 of all but the folders: equal on two machines that hold the same."""
+        content = {
+            name: getattr(self, name)
+            for name in ("python", "implementation", "machine", "packages", "facts")
+        }
+        return hashlib.sha256(canonical_json(content)).hexdigest()
+
+
+def describe(
+    python: Path,
+    *,
+    name: str,
+    env: Mapping[str, str],
+    module: str = "",
+    facts: tuple[str, ...] = (),
+) -> Fingerprint:
+    """Ask an environment what it holds.
+
+    Args:
+        python: Its interpreter.
+        name: Of the backend, for messages.
+        env: Environment variables that its worker needs.
+        module: What must import; empty: nothing.
+        facts: Facts of the build, as ``module:attribute``.
+
+    Raises:
+        BackendError: If the interpreter does not run, or the module does not import.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder, "report.json")
+        command = [str(python), "-I", str(SCRIPT), str(report), module, *facts]
+        words = _run(command, name=name, env=env)
+        try:
+            found = json.loads(report.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise BackendError(
+                f"{name}: {python} could not be asked what it holds; it said: "
+                f"{words or 'nothing'}. Name an interpreter that runs."
+            ) from error
+    problem = found.pop("import_error", None)
+    if problem is not None:
+        raise BackendError(
+            f"{name}: {python} does not import '{module}': {problem}. Install the "
+            "package there, or name another interpreter."
+        )
+    try:
+        return from_mapping(Fingerprint, found, where=f"{name}: its environment")
+    except ConfigError as error:
+        raise BackendError(str(error)) from error
+
+
+def differences(old: Fingerprint, new: Fingerprint) -> list[str]:
+    """Word what has changed between two moments of one environment."""
+    rows = []
+    if old.python != new.python:
+        rows.append(f"Python {old.python} -> {new.python}")
+    for name in sorted(old.packages.keys() | new.packages.keys()):
+        before, after = old.packages.get(name), new.packages.get(name)
+        if before != after:
+            rows.append(f"{name} {before or 'absent'} -> {after or 'absent'}")
+    return rows
+
+
+def _run(command: list[str], *, name: str, env: Mapping[str, str]) -> str:
+    """Run the description; return the end of what was printed."""
+    try:
+        done = subprocess.run(
+            command,
+            env=worker_environment(env),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=TIMEOUT,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise BackendError(
+            f"{name}: {command[0]} did not say within {TIMEOUT:g} s what it holds. "
+            "Try again when the machine is less busy."
+        ) from error
+    except OSError as error:
+        raise BackendError(
+            f"{name}: {command[0]} cannot be run ({error.strerror}). Name an "
+            "interpreter of Python."
+        ) from error
+    words = done.stdout.decode(errors="replace")[-LAST_WORDS:]
+    return " ".join(words.split())
