@@ -1,0 +1,414 @@
+"""DeePMD-kit as a backend: every file that its ``DeepPot`` reads, and its own jobs.
+
+Runs in DeePMD-kit's environment below ``serve.py`` and needs nothing of dpbench. A
+model file of another suffix than that of the wanted backend is converted in a scratch
+folder first, by DeePMD-kit itself. What DeePMD-kit does not support is ``Refused`` with
+its own message.
+"""
+
+import importlib.metadata
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from serve import Refused
+
+BACKENDS = {
+    "tensorflow": ("TensorFlow", ".pb"),
+    "pytorch": ("PyTorch", ".pth"),
+    "pytorch-exportable": ("PyTorch-Exportable", ".pt2"),
+    "jax": ("JAX", ".hlo"),
+    "tensorflow2": ("TensorFlow2", ".savedmodeltf"),
+    "paddle": ("Paddle", ".json"),
+    "numpy": ("DPModel", ".dp"),
+}
+"""Option ``backend``: DeePMD-kit's name, and the suffix of what it converts to."""
+
+VERSIONED = (
+    "deepmd-kit",
+    "numpy",
+    "torch",
+    "tensorflow",
+    "tensorflow-cpu",
+    "jax",
+    "jaxlib",
+    "paddlepaddle",
+    "deepmd-gnn",
+)
+"""Distributions whose versions are facts of a model."""
+
+OPTIONS = {"backend", "suffix", "head", "atom_energy", "batch_atoms"}
+
+
+def open_model(path: str, options: dict[str, Any]) -> "Model":
+    """Open a model file of DeePMD-kit.
+
+    Args:
+        path: The file, or the folder of a SavedModel.
+        options: ``backend`` (a key of BACKENDS: the file is converted to it where it is
+            another's), ``suffix`` (what kind the file is, where its name does not say),
+            ``head`` (branch of a multi-task model), ``atom_energy`` (whether to give
+            energies per atom too), ``batch_atoms`` (atoms of one pass).
+
+    Raises:
+        Refused: With DeePMD-kit's message, if it does not read the file.
+    """
+    unknown = sorted(set(options) - OPTIONS)
+    if unknown:
+        raise Refused(f"unknown option {unknown[0]}; expected one of {sorted(OPTIONS)}")
+    backend = options.get("backend")
+    if backend is not None and backend not in BACKENDS:
+        raise Refused(f"unknown backend {backend!r}; expected one of {list(BACKENDS)}")
+    scratch = tempfile.TemporaryDirectory(prefix="deepmd-")
+    try:
+        source = _named(Path(path), options.get("suffix"), Path(scratch.name))
+        source = _of_backend(source, backend, Path(scratch.name))
+        return Model(source, options, scratch)
+    except BaseException:
+        scratch.cleanup()
+        raise
+
+
+class Model:
+    """A model that DeePMD-kit evaluates."""
+
+    def __init__(self, path: Path, options: dict[str, Any], scratch: Any) -> None:
+        """Load ``path``; ``scratch`` is the folder that lives as long as the model."""
+        from deepmd.infer import DeepPot
+
+        self._scratch = scratch
+        self._atomic = bool(options.get("atom_energy", False))
+        more: dict[str, Any] = {}
+        if options.get("head") is not None:
+            more["head"] = options["head"]
+        if options.get("batch_atoms") is not None:
+            more["auto_batch_size"] = int(options["batch_atoms"])
+        self._model = _asked(DeepPot, str(path), **more)
+        name = _backend_of(path)
+        if not isinstance(self._model, DeepPot):
+            kind = type(self._model).__name__
+            raise Refused(f"the model is a {kind}, which gives no energies and forces")
+        if name == "DPModel":
+            raise Refused(
+                "the NumPy backend of DeePMD-kit gives energies alone, no forces; name "
+                "another backend"
+            )
+        self.facts: dict[str, Any] = {
+            "type_map": [str(symbol) for symbol in self._model.get_type_map()],
+            "rcut": float(self._model.get_rcut()),
+            "precision": _precision(self._model),
+            "backend": f"DeePMD-kit {name}",
+            "versions": versions(),
+            "device": _device(name),
+            "description": f"DeePMD-kit {name} model, {path.suffix}",
+            "dim_fparam": int(self._model.get_dim_fparam()),
+            "dim_aparam": int(self._model.get_dim_aparam()),
+        }
+
+    def evaluate(
+        self,
+        coord: np.ndarray,
+        box: Any,
+        pbc: np.ndarray,
+        atype: np.ndarray,
+        extra: dict[str, np.ndarray],
+    ) -> dict[str, Any]:
+        """Energy (eV), force (eV/Å) and virial (eV) of frames of one kind.
+
+        Args:
+            coord: (frame, atom, 3), Å.
+            box: (frame, 3, 3), Å, or None.
+            pbc: (3), whether frames repeat along each cell vector.
+            atype: (atom), indices into the model's type_map.
+            extra: ``fparam`` (frame, number) and ``aparam`` (frame, atom, number).
+
+        Raises:
+            Refused: If DeePMD-kit does not evaluate such frames.
+        """
+        nframes, natoms = coord.shape[:2]
+        is_periodic = bool(np.all(pbc))
+        if not is_periodic and bool(np.any(pbc)):
+            raise Refused(
+                "DeePMD-kit knows frames that are periodic along all three cell "
+                f"vectors or none, not {[bool(flag) for flag in pbc]}"
+            )
+        if is_periodic and box is None:
+            raise Refused("periodic frames without a cell")
+        for name in ("fparam", "aparam"):
+            self._check_numbers(name, extra.get(name))
+        found = _asked(
+            self._model.eval,
+            coord.reshape(nframes, -1),
+            box.reshape(nframes, 9) if is_periodic else None,
+            atype,
+            atomic=self._atomic,
+            fparam=extra.get("fparam"),
+            aparam=extra.get("aparam"),
+        )
+        answer = {
+            "energy": np.asarray(found[0], np.float64).reshape(nframes),
+            "force": np.asarray(found[1], np.float64).reshape(nframes, natoms, 3),
+            "virial": np.asarray(found[2], np.float64).reshape(nframes, 3, 3),
+        }
+        if self._atomic:
+            own = np.asarray(found[3], np.float64)
+            answer["atom_energy"] = own.reshape(nframes, natoms)
+        return answer
+
+    def _check_numbers(self, name: str, given: Any) -> None:
+        wanted = self.facts[f"dim_{name}"]
+        if given is not None and not wanted:
+            raise Refused(f"the model takes no {name}, but {name} was given")
+        if given is None and wanted and not self._has_default(name):
+            raise Refused(f"the model needs {wanted} numbers of {name}; none was given")
+
+    def _has_default(self, name: str) -> bool:
+        try:
+            return name == "fparam" and bool(self._model.has_default_fparam())
+        except (AttributeError, NotImplementedError):
+            return False
+
+
+def task(name: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Do a job that needs no open model.
+
+    ``convert``: ``source``, ``target``, and ``atomic_virial``, ``head``, ``suffix`` of
+    the source; ``compress``: ``source``, ``target``, ``step``, ``extrapolate``;
+    ``survey``: see ``survey``; ``versions``: nothing.
+    """
+    jobs = {"convert": convert, "compress": compress, "survey": survey}
+    if name == "versions":
+        return {"versions": versions()}
+    if name not in jobs:
+        raise Refused(f"unknown task {name!r}; expected one of {sorted(jobs)}")
+    return jobs[name](**arguments)
+
+
+def convert(
+    source: str,
+    target: str,
+    *,
+    atomic_virial: bool = False,
+    head: Any = None,
+    suffix: Any = None,
+) -> dict[str, Any]:
+    """Write a model file for another backend, told by the suffix of ``target``.
+
+    A training checkpoint ``.pt`` is frozen to ``.pth`` by the backend itself, which
+    also serves models that have no portable form.
+
+    Raises:
+        Refused: With DeePMD-kit's message.
+    """
+    began = time.perf_counter()
+    with tempfile.TemporaryDirectory(prefix="deepmd-") as scratch:
+        start = _named(Path(source), suffix, Path(scratch))
+        if start.suffix == ".pt" and _backend_of(start) == "PyTorch":
+            from deepmd.pt.entrypoints.main import freeze
+
+            frozen = Path(target)
+            if frozen.suffix != ".pth":
+                frozen = Path(scratch) / "frozen.pth"
+            _asked(freeze, str(start), str(frozen), head=head)
+            start = frozen
+        if str(start) != target:
+            _convert(start, Path(target), atomic_virial=atomic_virial)
+    if not Path(target).exists():
+        raise Refused(f"DeePMD-kit wrote no {Path(target).name}")
+    return {"target": target, "seconds": time.perf_counter() - began}
+
+
+def compress(
+    source: str, target: str, *, step: float = 0.01, extrapolate: int = 5
+) -> dict[str, Any]:
+    """Tabulate the embedding nets of a model: ``dp --pt compress`` through ``.pth``.
+
+    Raises:
+        Refused: With DeePMD-kit's message.
+    """
+    from deepmd.pt.entrypoints.compress import enable_compression
+
+    began = time.perf_counter()
+    with tempfile.TemporaryDirectory(prefix="deepmd-") as scratch:
+        start = Path(source)
+        if start.suffix != ".pth":
+            start = Path(scratch) / "plain.pth"
+            convert(source, str(start))
+        _asked(enable_compression, str(start), target, step, extrapolate)
+    return {"target": target, "seconds": time.perf_counter() - began}
+
+
+def survey(
+    models: dict[str, str], structures: str, suffix: str, results: str
+) -> dict[str, Any]:
+    """Convert models to a backend and evaluate each on every structure.
+
+    Args:
+        models: Name: a portable ``.dp`` file.
+        structures: An ``.npz`` file: for each structure NAME the arrays NAME.coord
+            (frame, atom, 3), NAME.box (frame, 3, 3) or of no rows, NAME.atype (atom).
+        suffix: That of the backend's files, such as ``.pb``.
+        results: File of the arrays MODEL.STRUCTURE.{energy,force,virial} to write.
+
+    Returns:
+        ``refused``: MODEL or MODEL.STRUCTURE to the message; ``seconds``: MODEL to
+        those of conversion and of evaluation; ``versions``.
+    """
+    given = np.load(structures)
+    names = sorted({key.rpartition(".")[0] for key in given})
+    refused: dict[str, str] = {}
+    seconds: dict[str, list[float]] = {}
+    arrays: dict[str, np.ndarray] = {}
+    for name, path in models.items():
+        with tempfile.TemporaryDirectory(prefix="deepmd-") as scratch:
+            target = Path(scratch) / f"model{suffix}"
+            began = time.perf_counter()
+            try:
+                convert(path, str(target))
+                converted = time.perf_counter()
+                model = open_model(str(target), {})
+            except Refused as refusal:
+                refused[name] = str(refusal)
+                continue
+            for structure in names:
+                key = f"{name}.{structure}"
+                try:
+                    found = _evaluate_named(model, given, structure)
+                except Refused as refusal:
+                    refused[key] = str(refusal)
+                    continue
+                arrays |= {f"{key}.{part}": found[part] for part in found}
+            seconds[name] = [converted - began, time.perf_counter() - converted]
+    np.savez(results, **arrays)
+    return {"refused": refused, "seconds": seconds, "versions": versions()}
+
+
+def versions() -> dict[str, str]:
+    """Name the version of each program that answers."""
+    found = {
+        str(package.metadata["Name"]).lower(): package.version
+        for package in importlib.metadata.distributions()
+    }
+    known = {name: found[name] for name in VERSIONED if name in found}
+    return {"python": sys.version.split()[0], **known}
+
+
+def _evaluate_named(model: Model, given: Any, name: str) -> dict[str, Any]:
+    box = given[f"{name}.box"]
+    is_periodic = len(box) > 0
+    return model.evaluate(
+        given[f"{name}.coord"],
+        box if is_periodic else None,
+        np.full(3, is_periodic),
+        given[f"{name}.atype"],
+        {},
+    )
+
+
+def _named(path: Path, suffix: Any, scratch: Path) -> Path:
+    """Return a path whose suffix says what the file is: DeePMD-kit goes by it."""
+    if not suffix or path.name.endswith(str(suffix)):
+        return path
+    link = scratch / f"given{suffix}"
+    link.symlink_to(path.absolute())
+    weights = path.with_suffix(".pdiparams")
+    if suffix == ".json" and weights.exists():
+        link.with_suffix(".pdiparams").symlink_to(weights.absolute())
+    return link
+
+
+def _of_backend(path: Path, backend: Any, scratch: Path) -> Path:
+    """Return a file that the wanted backend reads, converted where it is another's."""
+    has = _backend_of(path)
+    if backend is None:
+        # Energies alone is no answer: a portable file goes to a backend with forces.
+        backend = "pytorch" if has == "DPModel" else None
+    if backend is None or (BACKENDS[backend][0] == has and path.suffix != ".jax"):
+        return path
+    target = scratch / f"converted{BACKENDS[backend][1]}"
+    _convert(path, target)
+    return target
+
+
+def _backend_of(path: Path) -> str:
+    from deepmd.backend.backend import Backend
+
+    found = _asked(Backend.detect_backend_by_model, str(path))
+    if not found().is_available():
+        raise Refused(
+            f"{path.name} is a file of the {found.name} backend, which is not "
+            "installed in this environment"
+        )
+    return str(found.name)
+
+
+def _convert(source: Path, target: Path, *, atomic_virial: bool = False) -> None:
+    from deepmd.entrypoints.convert_backend import convert_backend
+
+    _backend_of(source)
+    _backend_of(target)
+    _asked(
+        convert_backend,
+        INPUT=str(source),
+        OUTPUT=str(target),
+        atomic_virial=atomic_virial,
+    )
+
+
+def _asked(function: Any, *arguments: Any, **options: Any) -> Any:
+    """Call DeePMD-kit; what it raises is its refusal, in one line."""
+    try:
+        return function(*arguments, **options)
+    except (MemoryError, Refused):
+        raise
+    except Exception as error:
+        raise Refused(_one_line(error)) from error
+
+
+def _one_line(error: BaseException) -> str:
+    """Word an exception: its class and the first line that says something."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[0] if lines else 'no message'}"
+
+
+def _precision(model: Any) -> Any:
+    """Return the precision of the nets, or None where the model does not tell."""
+    try:
+        script = model.get_model_def_script()
+    except Exception:
+        # A backend that keeps no script says so by any exception that occurs to it.
+        return None
+    found: set[str] = set()
+    parts = [script]
+    while parts:
+        part = parts.pop()
+        if isinstance(part, dict):
+            if "neuron" in part:
+                found.add(str(part.get("precision", "default")))
+            parts.extend(part.values())
+        elif isinstance(part, list):
+            parts.extend(part)
+    high = "float64" if os.environ.get("DP_INTERFACE_PREC", "high") == "high" else ""
+    names = {high if name == "default" else name for name in found}
+    return "+".join(sorted(names)) or None
+
+
+def _device(backend: str) -> str:
+    """Name the device that a backend computes on."""
+    if backend.startswith("PyTorch"):
+        from deepmd.pt.utils.env import DEVICE
+
+        return str(DEVICE)
+    if backend == "JAX":
+        import jax
+
+        return str(jax.devices()[0].platform)
+    if backend.startswith("TensorFlow"):
+        import tensorflow
+
+        return "cuda" if tensorflow.config.list_physical_devices("GPU") else "cpu"
+    return "cpu"
