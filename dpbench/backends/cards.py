@@ -48,8 +48,6 @@ class Check:
     model: str = ""
     """A small model in the folder ``check`` beside the card; empty where the backend
     needs no file."""
-    convert: str = ""
-    """Suffix that DeePMD-kit turns the model into first, e.g. ``.pb``."""
     options: dict[str, Any] = field(default_factory=dict)
     """Options besides those of the card."""
     elements: tuple[str, ...] = ("Si", "Si")

@@ -22,7 +22,7 @@ from pathlib import Path
 from dpbench.backends.cards import Card, load_card
 from dpbench.backends.fingerprint import Fingerprint
 from dpbench.backends.launch import Launch
-from dpbench.backends.process_environment import OWN_PATHS
+from dpbench.backends.process_environment import for_isolated_python
 from dpbench.config import canonical_json, from_mapping, to_mapping
 from dpbench.errors import BackendError, ConfigError
 from dpbench.store.files import remove_tree, write_atomically
@@ -150,7 +150,12 @@ def launch_of(
         name=name,
         python=found.interpreter(folder),
         adapter=card.adapter_path,
-        env=variables_of(card, found),
+        env=variables_of(
+            card,
+            found.variables,
+            site=found.fingerprint.site,
+            prefix=found.fingerprint.prefix,
+        ),
         options=card.options,
     )
 
@@ -170,22 +175,26 @@ def how_to_get(card: Card) -> str:
     )
 
 
-def variables_of(card: Card, environment: Environment) -> dict[str, str]:
+def variables_of(
+    card: Card, variables: Mapping[str, str], *, site: str, prefix: str
+) -> dict[str, str]:
     """Fill in the variables of a worker: those of ``--env FILE``, and the card's.
 
     Where both name one, the file's stands, unless the card's value takes it up as
     ``{old}``.
+
+    Args:
+        card: Of the backend.
+        variables: Of the file.
+        site: Folder of the environment's packages.
+        prefix: The environment's folder.
     """
-    values = dict(environment.variables)
-    if "PYTHONPATH" in values:
-        values[OWN_PATHS] = values.pop("PYTHONPATH")
-    fingerprint = environment.fingerprint
+    values = for_isolated_python(variables)
     for name, value in card.env.items():
         if name in values and "{old}" not in value:
             continue
         old = values.get(name, os.environ.get(name, ""))
-        filled = value.replace("{site}", fingerprint.site)
-        filled = filled.replace("{prefix}", fingerprint.prefix)
+        filled = value.replace("{site}", site).replace("{prefix}", prefix)
         values[name] = filled.replace("{old}", old).strip(":")
     return values
 

@@ -25,3 +25,11 @@ def worker_environment(env: Mapping[str, str]) -> dict[str, str]:
     """
     kept = {name: value for name, value in os.environ.items() if name not in OURS}
     return {**kept, **env}
+
+
+def for_isolated_python(variables: Mapping[str, str]) -> dict[str, str]:
+    """Rename PYTHONPATH so that an interpreter started with ``-I`` gets it."""
+    return {
+        OWN_PATHS if name == "PYTHONPATH" else name: value
+        for name, value in variables.items()
+    }

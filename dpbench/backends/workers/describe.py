@@ -19,9 +19,8 @@ from pathlib import Path
 
 def add_own_paths():
     """Make packages of an adopted installation importable; -I ignores PYTHONPATH."""
-    for folder in os.environ.get("DPBENCH_PYTHONPATH", "").split(os.pathsep):
-        if folder and folder not in sys.path:
-            sys.path.append(folder)
+    folders = os.environ.get("DPBENCH_PYTHONPATH", "").split(os.pathsep)
+    sys.path[:0] = [folder for folder in folders if folder]
 
 
 def packages():
