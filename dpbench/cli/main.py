@@ -40,9 +40,21 @@ COMMANDS = {
         "dpbench.cli.md:md_command",
         "Run molecular dynamics with a model.",
     ),
+    "ipi": (
+        "dpbench.cli.ipi:ipi_command",
+        "Give forces of a model to i-PI.",
+    ),
     "evaluate": (
         "dpbench.cli.evaluate:evaluate_command",
         "Measure a model: accuracy, stability and speed.",
+    ),
+    "model-devi": (
+        "dpbench.cli.model_devi:model_devi_command",
+        "Compare the models of an ensemble; write model_devi.out.",
+    ),
+    "backends": (
+        "dpbench.cli.backends:backends_group",
+        "Install, adopt and check the programs that evaluate beside dpbench.",
     ),
     "bench": (
         "dpbench.cli.bench:bench_group",
@@ -67,7 +79,7 @@ COMMANDS = {
 }
 """Name -> (where it lives, its line in ``dpbench --help``)."""
 
-COMPUTING = {"demo", "train", "compress", "md", "evaluate", "bench"}
+COMPUTING = {"demo", "train", "compress", "md", "ipi", "evaluate", "bench"}
 """Commands that run kernels."""
 
 # Trouble with the disk or its rights is the user's to mend, not a bug of ours.

@@ -207,7 +207,7 @@ def _config(context: Context, given: dict[str, Any]) -> "MDConfig":
         given["traj_fields"] = tuple(
             name.strip() for name in given["traj_fields"].split(",") if name.strip()
         )
-    given |= {"steps": steps, "device": _device(given.get("device", "auto"))}
+    given |= {"steps": steps, "device": device_of(given.get("device", "auto"))}
     given.setdefault("model", "m.pth")
     return MDConfig(baths=bath, **given)
 
@@ -225,7 +225,8 @@ def _steps(given: dict[str, Any], timestep: float) -> int | None:
     return max(1, round(wanted))
 
 
-def _device(name: str) -> str:
+def device_of(name: str) -> str:
+    """Check a device; ``auto`` is the GPU where there is one."""
     import torch
 
     if name == "auto":

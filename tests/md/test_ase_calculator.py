@@ -1,14 +1,22 @@
 """The ASE calculator: signs, order, and a neighbour list that is searched rarely."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
 from ase import Atoms, units
+from ase.calculators import calculator
+from ase.io import read, write
 from ase.md.verlet import VelocityVerlet
 
 from dpbench.errors import DpbenchError, ModelError
 from dpbench.md.ase_calculator import DPCalculator
+from dpbench.md.ase_plugin import register
+from dpbench.models.checkpoint import save_model
 from dpbench.models.compressed import compress
+from dpbench.models.deepmd_file import write_deepmd
 from tests.models.structures import BOX, model, predict, water
 
 
@@ -155,3 +163,117 @@ def test_a_cell_that_is_flat_is_told():
     atoms.calc = DPCalculator(model())
     with pytest.raises(DpbenchError, match="linearly dependent"):
         atoms.get_potential_energy()
+
+
+def images():
+    """Structures that differ in number, cell, periodicity and composition."""
+    slab = atoms_of(water(3, natoms=6))
+    slab.pbc = [True, True, False]
+    return [
+        atoms_of(water(1)),
+        atoms_of(water(2, natoms=5, box=None)),
+        slab,
+        atoms_of(water(4, natoms=1, box=None)),
+    ]
+
+
+@pytest.mark.parametrize("atoms_per_batch", [1, 8, 512])
+@pytest.mark.parametrize("potential", [model(), compress(model())])
+def test_many_structures_give_what_each_gives_alone(potential, atoms_per_batch):
+    calc = DPCalculator(potential)
+    found = calc.evaluate_many(images(), atoms_per_batch=atoms_per_batch)
+    for atoms, results in zip(images(), found, strict=True):
+        atoms.calc = DPCalculator(potential)
+        atoms.get_forces()
+        assert results.keys() == atoms.calc.results.keys()
+        for name, value in atoms.calc.results.items():
+            np.testing.assert_allclose(results[name], value, rtol=1e-10, atol=1e-11)
+    assert calc.results == {}
+
+
+def test_no_structures_give_no_results():
+    assert DPCalculator(model()).evaluate_many([]) == []
+
+
+def test_the_structure_at_fault_is_named_among_many():
+    broken = images()
+    broken[2].positions[0, 1] = np.nan
+    with pytest.raises(ModelError, match="structure 2: a position is no number"):
+        DPCalculator(model()).evaluate_many(broken)
+    crowded = DPCalculator(model(sel=(2, 3)))
+    with pytest.raises(ModelError, match="structure 0"):
+        crowded.evaluate_many([atoms_of(water(1))])
+
+
+@pytest.mark.parametrize("suffix", ["pth", "dp"])
+def test_a_file_gives_the_calculator_of_its_model(tmp_path, suffix):
+    """What a file is, its content tells; ``weights`` has no suffix at all."""
+    path = tmp_path / "weights"
+    write_deepmd(path, model()) if suffix == "dp" else save_model(path, model(), {})
+    atoms = atoms_of(water())
+    atoms.calc = DPCalculator(model())
+    wanted = atoms.get_forces()
+    for calc in (DPCalculator(path), DPCalculator.load(str(path))):
+        atoms.calc = calc
+        np.testing.assert_allclose(atoms.get_forces(), wanted, atol=1e-12)
+
+
+def test_a_file_that_is_no_model_is_told(tmp_path):
+    (tmp_path / "m.pth").write_text("no model")
+    for name in ("m.pth", "missing.pth"):
+        with pytest.raises(ModelError, match=name):
+            DPCalculator.load(tmp_path / name)
+
+
+def test_a_file_brings_what_its_training_did(tmp_path):
+    told = {"config": {"training": {"sel_overflow": "deepmd"}}}
+    save_model(tmp_path / "m.pth", model(sel=(2, 3)), told)
+    atoms = atoms_of(water())
+    atoms.calc = DPCalculator(tmp_path / "m.pth")
+    assert np.isfinite(atoms.get_potential_energy())
+    assert np.isfinite(atoms.calc.evaluate_many([atoms])[0]["energy"])
+
+
+def test_precision_of_a_file_can_be_chosen(tmp_path):
+    save_model(tmp_path / "m.pth", model(), {})
+    assert (
+        DPCalculator(tmp_path / "m.pth", precision="float32").model.dtype.itemsize == 4
+    )
+
+
+def test_ase_finds_the_calculator_by_name():
+    """The second registration does nothing."""
+    before = dict(calculator.external_calculators), list(calculator.names)
+    try:
+        register()
+        register()
+        assert calculator.get_calculator_class("dpbench") is DPCalculator
+    finally:
+        calculator.external_calculators.clear()
+        calculator.external_calculators.update(before[0])
+        calculator.names[:] = before[1]
+
+
+def test_ase_finds_the_calculator_among_plugins():
+    plugins = pytest.importorskip("ase._4.plugins")
+    group = plugins.PluginCollection.from_entry_points().calculators
+    (found,) = [plugin for plugin in group if plugin.name == "dpbench"]
+    assert found() is DPCalculator
+
+
+def test_ase_run_takes_the_calculator(tmp_path):
+    save_model(tmp_path / "m.pth", model(), {})
+    write(tmp_path / "s.extxyz", atoms_of(water()))
+    words = ["run", "dpbench", "s.extxyz", "-p", "model=m.pth", "-o", "out.extxyz"]
+    done = subprocess.run(
+        [sys.executable, "-m", "dpbench.md.ase_plugin", *words],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    atoms = atoms_of(water())
+    atoms.calc = DPCalculator(model())
+    found = read(tmp_path / "out.extxyz").get_forces()
+    np.testing.assert_allclose(found, atoms.get_forces(), atol=1e-7)
