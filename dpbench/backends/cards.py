@@ -56,6 +56,8 @@ class Check:
     """Between neighbours on the line, Å."""
     edge: float = 12.0
     """Of the cube, Å."""
+    energy: float | None = None
+    """What must come, eV; None: any number will do."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
