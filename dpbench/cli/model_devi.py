@@ -1,0 +1,130 @@
+"""``dpbench model-devi``: how far an ensemble of models disagrees."""
+
+import json
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dpbench.cli.context import Context, pass_context
+
+if TYPE_CHECKING:
+    from dpbench.eval.evaluator import AbstractEvaluator
+    from dpbench.eval.model_deviation import Material
+
+
+@click.command("model-devi")
+@click.option(
+    "--model",
+    "models",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    required=True,
+    help="Model file; once for each model of the ensemble.",
+)
+@click.option("--dataset", metavar="NAME[-vN][:PART]", help="Frames of a dataset.")
+@click.option(
+    "--split", metavar="NAME", help="Split that PART belongs to, by name or digest."
+)
+@click.option(
+    "--frames",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Frames of an extended XYZ file instead, e.g. a trajectory.",
+)
+@click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:N.")
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=Path("model_devi.out"),
+    show_default=True,
+    help="File to write, in the columns of DeePMD-kit.",
+)
+@click.option(
+    "--frequency",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Steps between two frames of the file: numbers of the first column.",
+)
+@click.option(
+    "--relative",
+    type=float,
+    metavar="LEVEL",
+    help="Divide the force deviation by the mean force plus LEVEL, eV/Å.",
+)
+@click.option(
+    "--relative-virial",
+    type=float,
+    metavar="LEVEL",
+    help="Divide the virial deviation by the mean virial plus LEVEL, eV/atom.",
+)
+@click.option("--atomic", is_flag=True, help="Write the deviation of each atom, too.")
+@click.option(
+    "--real-error",
+    is_flag=True,
+    help="Write the RMS error of the models against the labels instead.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print all frames as JSON.")
+@pass_context
+def model_devi_command(context: Context, /, **options: Any) -> None:
+    """Compare the models of an ensemble frame by frame; write model_devi.out.
+
+    \b
+    Example:
+        dpbench model-devi --model a.pth --model b.pth --dataset water-v2:test
+        dpbench model-devi --model a.pth --model b.pth --frames traj.extxyz --atomic
+    """
+    from dpbench.eval.model_deviation import (
+        Request,
+        measure_deviation,
+        write_model_devi,
+    )
+
+    if (options["dataset"] is None) == (options["frames"] is None):
+        raise click.UsageError("Give one of --dataset and --frames.")
+    request = Request(
+        real_error=options["real_error"],
+        relative=options["relative"],
+        relative_virial=options["relative_virial"],
+    )
+    material = _material(context, options)
+    with ExitStack() as stack:
+        report = measure_deviation(
+            _open_all(stack, options),
+            material,
+            names=[str(path) for path in options["models"]],
+            request=request,
+            progress=None if context.is_quiet else _say,
+        )
+    write_model_devi(
+        options["out"],
+        report,
+        atomic=options["atomic"],
+        frequency=options["frequency"],
+    )
+    if options["as_json"]:
+        click.echo(json.dumps(report.to_json(), indent=1))
+    else:
+        click.echo(f"{report.summary()}\n{options['out']}")
+
+
+def _material(context: Context, options: dict[str, Any]) -> "Material":
+    from dpbench.eval.model_deviation import material_of_dataset, material_of_file
+
+    if options["frames"] is not None:
+        return material_of_file(options["frames"])
+    return material_of_dataset(
+        context.workspace(), options["dataset"], split=options["split"]
+    )
+
+
+def _open_all(stack: ExitStack, options: dict[str, Any]) -> "list[AbstractEvaluator]":
+    """Open the models; the stack closes what must be closed."""
+    from dpbench.eval.model_deviation import native_evaluator
+
+    return [native_evaluator(p, device=options["device"]) for p in options["models"]]
+
+
+def _say(words: str) -> None:
+    click.echo(f"{words} ...", err=True)
