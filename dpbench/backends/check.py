@@ -1,7 +1,6 @@
 """Whether a backend works on this machine, found out by having it calculate."""
 
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -132,13 +131,18 @@ def _verb(found: Environment) -> str:
 def _calculate(card: Card, check: Check, *, folder: Path, own: Path | None) -> str:
     """Have the worker evaluate a few atoms; return what came."""
     from dpbench.backends.client import open_backend  # it needs the sandbox and more
-    from dpbench.backends.trust import Trust
+    from dpbench.backends.trust import Trust, digest_of
 
     launch = launch_of(card.name, own_cards=own, folder=folder)
-    options: Mapping[str, object] = {**card.options, **check.options}
-    model = card.folder / CHECK_FOLDER / check.model if check.model else None
+    model, trust = None, Trust()
+    if check.model:
+        model = card.folder / CHECK_FOLDER / check.model
+        if not model.exists():
+            raise BackendError(f"{model}: is missing; the card's check needs it.")
+        # Whoever trusts a card's adapter, which runs, trusts the model beside it.
+        trust = Trust(named=frozenset({digest_of(model)}))
     with open_backend(
-        launch, model, trust=Trust(), options=options, timeout_s=TIMEOUT
+        launch, model, trust=trust, options=check.options, timeout_s=TIMEOUT
     ) as opened:
         answer = opened.evaluate(line_of_atoms(check))
     energy = float(answer.predictions.energy[0])
