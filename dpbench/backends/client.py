@@ -1,0 +1,438 @@
+"""Models of foreign backends: opened in a worker, evaluated there, asked like our own.
+
+    with open_backend(launch, model, trust=trust) as potential:
+        answer = potential.evaluate(frames)
+
+Nothing of a foreign program is imported or unpickled in this process.
+"""
+
+import logging
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dpbench.backends.facts import checked_facts
+from dpbench.backends.launch import Launch
+from dpbench.backends.protocol import (
+    Array,
+    ProtocolError,
+    aligned,
+    read_arrays,
+    seconds_of,
+)
+from dpbench.backends.sandbox import sandbox_kind
+from dpbench.backends.trust import Trust
+from dpbench.backends.worker_process import Say, WorkerProcess
+from dpbench.elements import SYMBOLS
+from dpbench.errors import BackendError, BackendRefused
+from dpbench.frames import Frames
+from dpbench.metrics.frame_errors import Predictions
+
+ANSWER_SECONDS = 600.0
+"""How long one call may take, unless the caller says otherwise."""
+
+START_SECONDS = 300.0
+"""How long a worker may take to start, and again to open a model: TensorFlow from a
+cold disk takes a minute."""
+
+ATOMS_PER_CALL = 2048
+"""Atoms of one call, one frame at least."""
+
+logger = logging.getLogger(__name__)
+
+__all__ = ["Answer", "BackendModel", "Launch", "open_backend", "run_task"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Answer:
+    """What a backend says about some frames, and what that took."""
+
+    predictions: Predictions
+    """Energy, force, virial; NaN where the backend gives no virial."""
+    worker_s: float
+    """The backend's own time, s."""
+    total_s: float
+    """The same with all that lies between, s."""
+    atom_energy: NDArray[np.float64] | None = None
+    """(atom), eV, where the backend gives it for every frame."""
+
+    @property
+    def overhead_s(self) -> float:
+        """What the way to the worker and back took, s."""
+        return self.total_s - self.worker_s
+
+
+@final
+class BackendModel:
+    """A model in a worker. One thread at a time may use it."""
+
+    def __init__(
+        self,
+        launch: Launch,
+        model: Path | None,
+        *,
+        options: Mapping[str, Any],
+        timeout_s: float,
+        start_timeout_s: float,
+        memory_limit: int | None,
+        atoms_per_call: int,
+        readable: Iterable[Path],
+        is_confined: bool,
+    ) -> None:
+        """Take what ``open_backend`` has checked; ``restart`` opens the model."""
+        self.launch = launch
+        self.path = model
+        self.facts: dict[str, Any] = {}
+        self.sandbox = sandbox_kind()
+        self.start_s = 0.0
+        self._options = {**launch.options, **options}
+        self._timeout_s = timeout_s
+        self._start_timeout_s = start_timeout_s
+        self._memory_limit = memory_limit
+        self._atoms_per_call = atoms_per_call
+        self._readable = [*readable, *([model] if model is not None else [])]
+        self._is_confined = is_confined
+        self._worker: WorkerProcess | None = None
+        self._scratch: tempfile.TemporaryDirectory[str] | None = None
+        self._columns = np.zeros(0, np.int64)
+
+    @property
+    def name(self) -> str:
+        """Name of the backend."""
+        return self.launch.name
+
+    @property
+    def type_map(self) -> tuple[str, ...]:
+        """Elements that the model knows."""
+        return tuple(self.facts["type_map"])
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether its worker runs; if not, ``restart`` opens the model again."""
+        return self._worker is not None and self._worker.is_alive
+
+    def restart(self) -> None:
+        """Open the model in a new worker, whatever became of the one before.
+
+        Raises:
+            BackendError: If it cannot be opened.
+        """
+        self.close()
+        began = time.perf_counter()
+        self._scratch = tempfile.TemporaryDirectory(
+            prefix="dpbench-worker-", ignore_cleanup_errors=True
+        )
+        self._worker = WorkerProcess(
+            self.launch,
+            scratch=Path(self._scratch.name).resolve(),
+            readable=self._readable,
+            memory_limit=self._memory_limit,
+            is_confined=self._is_confined,
+        )
+        try:
+            versions = self._worker.start(timeout_s=self._start_timeout_s)
+            path = "" if self.path is None else str(self.path.resolve())
+            what = self.path.name if self.path is not None else "its potential"
+            content = self._worker.ask(
+                {"do": "open", "path": path, "options": self._options},
+                timeout_s=self._start_timeout_s,
+                doing=f"opened {what}",
+            )
+            try:
+                self.facts = checked_facts(content.get("facts"), versions)
+            except ProtocolError as error:
+                raise self._worker.liar(str(error)) from error
+        except BaseException:
+            self.close()
+            raise
+        self._columns = _columns(self.type_map)
+        self.start_s = time.perf_counter() - began
+
+    def evaluate(
+        self, frames: Frames, fparam: NDArray[np.float64] | None = None
+    ) -> Answer:
+        """Return energy, force and virial of some frames.
+
+        Args:
+            frames: Of any compositions; the backend gets those that share their atom
+                types together.
+            fparam: (frame, number), the frame parameters of each.
+
+        Raises:
+            BackendRefused: If the model does not know an element, or the backend does
+                not do it. The worker goes on.
+            BackendError: If the backend failed, or answered NaN or what it should not.
+            BackendCrashed: If the worker died; ``restart`` starts another.
+            BackendTimeout: If it took too long and was stopped.
+        """
+        self._check_elements(frames)
+        natoms = int(frames.atom_offset[-1])
+        energy = np.empty(frames.nframes)
+        force = np.empty((natoms, 3))
+        virial = np.full((frames.nframes, 3, 3), np.nan)
+        atom_energy: NDArray[np.float64] | None = np.empty(natoms)
+        began, worker_s = time.perf_counter(), 0.0
+        for index in _calls(frames, self._atoms_per_call):
+            found, seconds = self._call(frames, index, fparam)
+            worker_s += seconds
+            first = frames.atom_offset[index]
+            rows = first[:, None] + np.arange(frames.natoms[index[0]])
+            energy[index] = found["energy"]
+            force[rows] = found["force"]
+            if "virial" in found:
+                virial[index] = found["virial"]
+            if "atom_energy" not in found:
+                atom_energy = None
+            elif atom_energy is not None:
+                atom_energy[rows] = found["atom_energy"]
+        return Answer(
+            predictions=Predictions(energy=energy, force=force, virial=virial),
+            worker_s=worker_s,
+            total_s=time.perf_counter() - began,
+            atom_energy=atom_energy,
+        )
+
+    def close(self) -> None:
+        """End the worker."""
+        if self._worker is not None:
+            self._worker.close()
+        if self._scratch is not None:
+            self._scratch.cleanup()
+        self._worker = self._scratch = None
+
+    def __enter__(self) -> Self:
+        """Return itself; ``open_backend`` has opened it."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """End the worker."""
+        self.close()
+
+    def _call(
+        self,
+        frames: Frames,
+        index: NDArray[np.int64],
+        fparam: NDArray[np.float64] | None,
+    ) -> tuple[dict[str, NDArray[np.float64]], float]:
+        """Have the worker evaluate frames that share their atom types."""
+        worker = self._worker
+        if worker is None:
+            raise BackendError(f"{self.name}: is closed; expected restart() first.")
+        nframes, natoms = len(index), int(frames.natoms[index[0]])
+        required = {"energy": (nframes,), "force": (nframes, natoms, 3)}
+        optional = {"virial": (nframes, 3, 3), "atom_energy": (nframes, natoms)}
+        answer_bytes = nframes * (aligned(80) + aligned(32 * natoms)) + 256
+        worker.memory.reach(answer_bytes)
+        entries = worker.memory.write(self._arrays(frames, index, fparam))
+        content = worker.ask(
+            {"do": "evaluate", "size": worker.memory.size, "arrays": entries},
+            timeout_s=self._timeout_s,
+            doing=f"evaluated {nframes} frames of {natoms} atoms",
+        )
+        try:
+            found = read_arrays(
+                content.get("arrays"),
+                worker.memory,
+                required=required,
+                optional=optional,
+            )
+            seconds = seconds_of(content)
+        except ProtocolError as error:
+            raise worker.liar(str(error)) from error
+        for quantity, values in found.items():
+            is_finite = np.isfinite(values).reshape(nframes, -1).all(axis=1)
+            if not is_finite.all():
+                frame = int(index[int(np.argmin(is_finite))])
+                raise BackendError(
+                    f"{self.name}: frame {frame} of {frames.nframes}: {quantity} is "
+                    "NaN or infinite; expected numbers. Look at that structure, or "
+                    "leave it out."
+                )
+        return found, seconds
+
+    def _arrays(
+        self,
+        frames: Frames,
+        index: NDArray[np.int64],
+        fparam: NDArray[np.float64] | None,
+    ) -> dict[str, Array]:
+        natoms = frames.natoms[index[0]]
+        rows = frames.atom_offset[index][:, None] + np.arange(natoms)
+        arrays: dict[str, Array] = {
+            "coord": np.asarray(frames.coord[rows], np.float64),
+            "pbc": frames.pbc[index[0]],
+            "atype": self._columns[frames.z[rows[0]]],
+        }
+        if frames.pbc[index[0]].any():
+            arrays["box"] = np.asarray(frames.box[index], np.float64)
+        if fparam is not None:
+            arrays["extra.fparam"] = np.asarray(fparam[index], np.float64)
+        return arrays
+
+    def _check_elements(self, frames: Frames) -> None:
+        unknown = [s for s in frames.symbols if s not in self.type_map]
+        if unknown:
+            raise BackendRefused(
+                f"{self.name}: the model does not know {', '.join(unknown)}; it knows "
+                f"{', '.join(self.type_map[:20])}"
+                f"{' ...' if len(self.type_map) > 20 else ''}. Use frames of these."
+            )
+
+
+def open_backend(
+    launch: Launch,
+    model: Path | None,
+    *,
+    trust: Trust,
+    options: Mapping[str, Any] | None = None,
+    timeout_s: float = ANSWER_SECONDS,
+    start_timeout_s: float = START_SECONDS,
+    memory_limit: int | None = None,
+    atoms_per_call: int = ATOMS_PER_CALL,
+    readable: Iterable[Path] = (),
+) -> BackendModel:
+    """Open a model in a worker.
+
+    Args:
+        launch: How the backend is started.
+        model: Its file or folder; None where the backend needs none.
+        trust: Which programs may be opened.
+        options: For the backend; they stand above those of its card.
+        timeout_s: How long one call may take, s.
+        start_timeout_s: How long starting, and then opening, may take, s.
+        memory_limit: Bytes that the worker may hold; None = four fifths of all.
+        atoms_per_call: Atoms of one call, one frame at least.
+        readable: Other files that the backend reads.
+
+    Returns:
+        The model, a context manager that ends the worker.
+
+    Raises:
+        BackendError: If it cannot be opened, or is not trusted.
+        ModelError: If there is no such file, or it is damaged.
+    """
+    is_confined = _is_confined()
+    if model is not None:
+        trust.check(model, is_confined=is_confined)
+    opened = BackendModel(
+        launch,
+        model,
+        options=options or {},
+        timeout_s=timeout_s,
+        start_timeout_s=start_timeout_s,
+        memory_limit=memory_limit,
+        atoms_per_call=atoms_per_call,
+        readable=readable,
+        is_confined=is_confined,
+    )
+    opened.restart()
+    return opened
+
+
+def run_task(
+    launch: Launch,
+    name: str,
+    arguments: Mapping[str, Any],
+    *,
+    files: Iterable[Path] = (),
+    models: Iterable[Path] = (),
+    trust: Trust | None = None,
+    scratch: Path | None = None,
+    timeout_s: float = ANSWER_SECONDS,
+    memory_limit: int | None = None,
+    say: Say | None = None,
+) -> dict[str, Any]:
+    """Have a backend do a job without an open model, e.g. convert or train.
+
+    Args:
+        launch: How the backend is started.
+        name: Of the job, as the adapter's ``task`` knows it.
+        arguments: What JSON can say; paths as text, absolute and without links.
+        files: Data that the job reads.
+        models: Models that the job reads; a program must be trusted.
+        trust: Which programs may be opened; None = none.
+        scratch: Folder that the job may write and that stays; None = one that is
+            removed afterwards.
+        timeout_s: How long the job may take, s.
+        memory_limit: Bytes that the worker may hold; None = four fifths of all.
+        say: Called with each line that the job prints.
+
+    Returns:
+        What the adapter's ``task`` returned.
+
+    Raises:
+        BackendError: If the job failed, was refused, crashed or took too long.
+    """
+    is_confined = _is_confined()
+    named = tuple(models)
+    read = [*files, *named]
+    for model in named:
+        (trust or Trust()).check(model, is_confined=is_confined)
+    with tempfile.TemporaryDirectory(prefix="dpbench-task-") as folder:
+        worker = WorkerProcess(
+            launch,
+            scratch=(scratch or Path(folder)).resolve(),
+            readable=read,
+            memory_limit=memory_limit,
+            is_confined=is_confined,
+        )
+        try:
+            worker.start(timeout_s=START_SECONDS)
+            content = worker.ask(
+                {"do": "task", "name": name, "arguments": dict(arguments)},
+                timeout_s=timeout_s,
+                doing=f"did task '{name}'",
+                say=say,
+            )
+            result = content.get("result")
+            if not isinstance(result, dict):
+                raise worker.liar(f"the result of task '{name}' as no object")
+            return result
+        finally:
+            worker.close()
+
+
+def _is_confined() -> bool:
+    """Tell whether there is a sandbox; warn where there is none."""
+    kind = sandbox_kind()
+    if kind.startswith("none"):
+        logger.warning(
+            "foreign backends run without a sandbox here (%s); they can write and "
+            "reach the network",
+            kind,
+        )
+        return False
+    return True
+
+
+def _columns(type_map: tuple[str, ...]) -> NDArray[np.int64]:
+    """Return the model's type of each atomic number; -1 where it knows none."""
+    columns = np.full(256, -1, np.int64)
+    for column, symbol in reversed(list(enumerate(type_map))):
+        if symbol in SYMBOLS:
+            columns[SYMBOLS.index(symbol)] = column
+    return columns
+
+
+def _calls(frames: Frames, atoms_per_call: int) -> Iterator[NDArray[np.int64]]:
+    """Gather frames that share atom types and periodicity; cut them to size."""
+    groups: dict[tuple[bytes, bytes], list[int]] = {}
+    for index in range(frames.nframes):
+        key = (frames.z[frames.atoms_of(index)].tobytes(), frames.pbc[index].tobytes())
+        groups.setdefault(key, []).append(index)
+    for (z, _), members in groups.items():
+        most = max(1, atoms_per_call // max(1, len(z)))
+        for first in range(0, len(members), most):
+            yield np.array(members[first : first + most], np.int64)

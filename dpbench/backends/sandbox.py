@@ -1,0 +1,155 @@
+"""A sandbox for foreign programs: no network, nothing to write but a scratch folder.
+
+Bubblewrap makes it where it is installed, else Linux's namespaces do, through
+``sandbox_child.py``. Either also ends everything that a worker has started as soon as
+the worker ends, or dpbench does.
+"""
+
+import functools
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from dpbench.errors import BackendError
+
+CHILD = Path(__file__).resolve().parent / "sandbox_child.py"
+"""Script that a command is started through."""
+
+SECRETS = (
+    ".ssh",
+    ".gnupg",
+    ".aws",
+    ".azure",
+    ".config/gcloud",
+    ".config/gh",
+    ".docker",
+    ".git-credentials",
+    ".kube",
+    ".netrc",
+    ".pgpass",
+    ".pypirc",
+)
+"""Files and folders of a home folder that no model needs; a sandbox shows none."""
+
+COVERED = ("/tmp", "/var/tmp", "/run")
+"""Folders with sockets and files of other programs: empty but for what is named."""
+
+PROBE_SECONDS = 20.0
+"""How long a sandbox around ``true`` may take."""
+
+
+def sandboxed(
+    command: Sequence[str], *, readable: Iterable[Path], scratch: Path
+) -> list[str]:
+    """Return a command that runs ``command`` in the sandbox of this machine.
+
+    Args:
+        command: Program, by its absolute path, and arguments.
+        readable: Files and folders that it needs, absolute and without links. Only
+            those below /tmp, /var/tmp and /run need a word; the rest of the file
+            system can be read anyway.
+        scratch: Folder that it may write, absolute; it is where it starts.
+
+    Raises:
+        BackendError: If this machine has no sandbox.
+    """
+    kind = sandbox_kind()
+    shown = [str(path) for path in readable]
+    if kind == "bubblewrap":
+        return [*_bubblewrap(shown, str(scratch)), *command]
+    if kind == "namespaces":
+        return _through_child("namespaces", command, readable=shown, scratch=scratch)
+    raise BackendError(
+        f"sandbox: there is {kind}; expected bubblewrap or user namespaces. Install "
+        "bubblewrap, or have an administrator allow user namespaces."
+    )
+
+
+def unconfined(command: Sequence[str], *, scratch: Path) -> list[str]:
+    """Return a command that runs ``command`` as it is, where there is no sandbox.
+
+    What it starts still ends with it, and with this process.
+    """
+    return _through_child("none", command, readable=[], scratch=scratch)
+
+
+@functools.cache
+def sandbox_kind() -> str:
+    """Return ``bubblewrap``, ``namespaces``, or ``none: REASON``; tried once."""
+    reason = "no bubblewrap"
+    with tempfile.TemporaryDirectory(prefix="dpbench-sandbox-") as folder:
+        scratch = Path(folder).resolve()
+        true = os.path.realpath(shutil.which("true") or "/bin/true")
+        if shutil.which("bwrap"):
+            failure = _tried([*_bubblewrap([], str(scratch)), true])
+            if failure is None:
+                return "bubblewrap"
+            reason = f"bubblewrap fails ({failure})"
+        failure = _tried(
+            _through_child("namespaces", [true], readable=[], scratch=scratch)
+        )
+    return "namespaces" if failure is None else f"none: {reason}; {failure}"
+
+
+def _tried(command: Sequence[str]) -> str | None:
+    """Run a command; return why it failed, or None."""
+    try:
+        done = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=PROBE_SECONDS,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return str(error)
+    if done.returncode == 0:
+        return None
+    lines = done.stderr.decode(errors="replace").strip().splitlines()
+    return lines[-1][:200] if lines else f"exit status {done.returncode}"
+
+
+def _through_child(
+    kind: str, command: Sequence[str], *, readable: Sequence[str], scratch: Path
+) -> list[str]:
+    spec = {
+        "kind": kind,
+        "readable": list(readable),
+        "hidden": _secrets(),
+        "scratch": str(scratch),
+    }
+    start = [sys.executable, "-I", "-S", str(CHILD), json.dumps(spec)]
+    return [*start, *command]
+
+
+def _bubblewrap(readable: Sequence[str], scratch: str) -> list[str]:
+    words = [shutil.which("bwrap") or "bwrap", "--unshare-all", "--die-with-parent"]
+    words += ["--new-session", "--cap-drop", "ALL"]
+    words += ["--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc"]
+    for path in sorted(Path("/dev").iterdir()):
+        if path.name.startswith(("nvidia", "dri", "kfd")):  # graphics cards
+            words += ["--dev-bind-try", str(path), str(path)]
+    for folder in COVERED:
+        if Path(folder).is_dir() and not Path(folder).is_symlink():
+            words += ["--tmpfs", folder]
+    for shown in sorted(readable, key=len):  # a folder before what lies in it
+        if shown.startswith(tuple(f"{folder}/" for folder in COVERED)):
+            words += ["--ro-bind", shown, shown]
+    for secret in _secrets():
+        empty = ["--tmpfs"] if Path(secret).is_dir() else ["--ro-bind", "/dev/null"]
+        words += [*empty, secret]
+    return [*words, "--bind", scratch, scratch, "--chdir", scratch, "--"]
+
+
+def _secrets() -> list[str]:
+    """Return what of the user's home is covered, without links."""
+    try:
+        home = Path.home().resolve()
+    except RuntimeError:  # a user without a home
+        return []
+    return [str((home / name).resolve()) for name in SECRETS if (home / name).exists()]
