@@ -40,6 +40,10 @@ COMMANDS = {
         "dpbench.cli.md:md_command",
         "Run molecular dynamics with a model.",
     ),
+    "lammps": (
+        "dpbench.cli.lammps:lammps_group",
+        "Run LAMMPS with a model.",
+    ),
     "ipi": (
         "dpbench.cli.ipi:ipi_command",
         "Give forces of a model to i-PI.",
@@ -79,7 +83,7 @@ COMMANDS = {
 }
 """Name -> (where it lives, its line in ``dpbench --help``)."""
 
-COMPUTING = {"demo", "train", "compress", "md", "ipi", "evaluate", "bench"}
+COMPUTING = {"demo", "train", "compress", "md", "lammps", "ipi", "evaluate", "bench"}
 """Commands that run kernels."""
 
 # Trouble with the disk or its rights is the user's to mend, not a bug of ours.

@@ -76,6 +76,16 @@ class LammpsReport:
     way: str
     """How the model was evaluated."""
 
+    def summary(self) -> str:
+        """Say it in a line."""
+        work = self.work
+        each = 1e6 * work.model_s / max(work.atoms, 1)
+        return (
+            f"{work.evaluations} evaluations, {self.searches} neighbour lists, "
+            f"{each:.2f} us/atom in the model ({self.way}); "
+            f"{self.total_s:.1f} s in all, {work.model_s:.1f} s of them in the model"
+        )
+
 
 def moving_structure(
     model: Potential | str | PathLike[str],

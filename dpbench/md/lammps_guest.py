@@ -238,7 +238,8 @@ def types_of(lmp: Any, given: Sequence[str], elements: Sequence[str]) -> list[st
         if "" in given:
             raise Failed(
                 f"type {given.index('') + 1} of LAMMPS is labelled none of the "
-                f"model's elements, {known}. Name the types: --types, or 'labelmap atom 1 ...'."
+                f"model's elements, {known}. Name the types: --types, or 'labelmap "
+                "atom 1 ...' in the input."
             )
     if len(given) != count:
         raise Failed(
