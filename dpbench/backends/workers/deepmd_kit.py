@@ -6,7 +6,7 @@ folder first, by DeePMD-kit itself. What DeePMD-kit does not support is ``Refuse
 its own message.
 """
 
-import importlib.metadata
+import importlib.util
 import os
 import sys
 import tempfile
@@ -17,29 +17,20 @@ from typing import Any
 import numpy as np
 from serve import Refused
 
-BACKENDS = {
-    "tensorflow": ("TensorFlow", ".pb"),
-    "pytorch": ("PyTorch", ".pth"),
-    "pytorch-exportable": ("PyTorch-Exportable", ".pt2"),
-    "jax": ("JAX", ".hlo"),
-    "tensorflow2": ("TensorFlow2", ".savedmodeltf"),
-    "paddle": ("Paddle", ".json"),
-    "numpy": ("DPModel", ".dp"),
-}
-"""Option ``backend``: DeePMD-kit's name, and the suffix of what it converts to."""
 
-VERSIONED = (
-    "deepmd-kit",
-    "numpy",
-    "torch",
-    "tensorflow",
-    "tensorflow-cpu",
-    "jax",
-    "jaxlib",
-    "paddlepaddle",
-    "deepmd-gnn",
-)
-"""Distributions whose versions are facts of a model."""
+def _sibling(name: str) -> Any:
+    """Load a part of this worker from beside it; ``-I`` leaves its folder out."""
+    path = Path(__file__).resolve().with_name(f"{name}.py")
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{path} is no Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+files = _sibling("deepmd_files")
 
 OPTIONS = {"backend", "suffix", "head", "atom_energy", "batch_atoms"}
 
@@ -61,12 +52,13 @@ def open_model(path: str, options: dict[str, Any]) -> "Model":
     if unknown:
         raise Refused(f"unknown option {unknown[0]}; expected one of {sorted(OPTIONS)}")
     backend = options.get("backend")
-    if backend is not None and backend not in BACKENDS:
-        raise Refused(f"unknown backend {backend!r}; expected one of {list(BACKENDS)}")
+    if backend is not None and backend not in files.BACKENDS:
+        known = list(files.BACKENDS)
+        raise Refused(f"unknown backend {backend!r}; expected one of {known}")
     scratch = tempfile.TemporaryDirectory(prefix="deepmd-")
     try:
-        source = _named(Path(path), options.get("suffix"), Path(scratch.name))
-        source = _of_backend(source, backend, Path(scratch.name))
+        source = files.named(Path(path), options.get("suffix"), Path(scratch.name))
+        source = files.of_backend(source, backend, Path(scratch.name))
         return Model(source, options, scratch)
     except BaseException:
         scratch.cleanup()
@@ -87,8 +79,8 @@ class Model:
             more["head"] = options["head"]
         if options.get("batch_atoms") is not None:
             more["auto_batch_size"] = int(options["batch_atoms"])
-        self._model = _asked(DeepPot, str(path), **more)
-        name = _backend_of(path)
+        self._model = files.asked(DeepPot, str(path), **more)
+        name = files.backend_of(path)
         if not isinstance(self._model, DeepPot):
             kind = type(self._model).__name__
             raise Refused(f"the model is a {kind}, which gives no energies and forces")
@@ -102,7 +94,7 @@ class Model:
             "rcut": float(self._model.get_rcut()),
             "precision": _precision(self._model),
             "backend": f"DeePMD-kit {name}",
-            "versions": versions(),
+            "versions": files.versions(),
             "device": _device(name),
             "description": f"DeePMD-kit {name} model, {path.suffix}",
             "dim_fparam": int(self._model.get_dim_fparam()),
@@ -140,7 +132,7 @@ class Model:
             raise Refused("periodic frames without a cell")
         for name in ("fparam", "aparam"):
             self._check_numbers(name, extra.get(name))
-        found = _asked(
+        found = files.asked(
             self._model.eval,
             coord.reshape(nframes, -1),
             box.reshape(nframes, 9) if is_periodic else None,
@@ -180,66 +172,12 @@ def task(name: str, arguments: dict[str, Any]) -> dict[str, Any]:
     the source; ``compress``: ``source``, ``target``, ``step``, ``extrapolate``;
     ``survey``: see ``survey``; ``versions``: nothing.
     """
-    jobs = {"convert": convert, "compress": compress, "survey": survey}
+    jobs = {"convert": files.convert, "compress": files.compress, "survey": survey}
     if name == "versions":
-        return {"versions": versions()}
+        return {"versions": files.versions()}
     if name not in jobs:
         raise Refused(f"unknown task {name!r}; expected one of {sorted(jobs)}")
     return jobs[name](**arguments)
-
-
-def convert(
-    source: str,
-    target: str,
-    *,
-    atomic_virial: bool = False,
-    head: Any = None,
-    suffix: Any = None,
-) -> dict[str, Any]:
-    """Write a model file for another backend, told by the suffix of ``target``.
-
-    A training checkpoint ``.pt`` is frozen to ``.pth`` by the backend itself, which
-    also serves models that have no portable form.
-
-    Raises:
-        Refused: With DeePMD-kit's message.
-    """
-    began = time.perf_counter()
-    with tempfile.TemporaryDirectory(prefix="deepmd-") as scratch:
-        start = _named(Path(source), suffix, Path(scratch))
-        if start.suffix == ".pt" and _backend_of(start) == "PyTorch":
-            from deepmd.pt.entrypoints.main import freeze
-
-            frozen = Path(target)
-            if frozen.suffix != ".pth":
-                frozen = Path(scratch) / "frozen.pth"
-            _asked(freeze, str(start), str(frozen), head=head)
-            start = frozen
-        if str(start) != target:
-            _convert(start, Path(target), atomic_virial=atomic_virial)
-    if not Path(target).exists():
-        raise Refused(f"DeePMD-kit wrote no {Path(target).name}")
-    return {"target": target, "seconds": time.perf_counter() - began}
-
-
-def compress(
-    source: str, target: str, *, step: float = 0.01, extrapolate: int = 5
-) -> dict[str, Any]:
-    """Tabulate the embedding nets of a model: ``dp --pt compress`` through ``.pth``.
-
-    Raises:
-        Refused: With DeePMD-kit's message.
-    """
-    from deepmd.pt.entrypoints.compress import enable_compression
-
-    began = time.perf_counter()
-    with tempfile.TemporaryDirectory(prefix="deepmd-") as scratch:
-        start = Path(source)
-        if start.suffix != ".pth":
-            start = Path(scratch) / "plain.pth"
-            convert(source, str(start))
-        _asked(enable_compression, str(start), target, step, extrapolate)
-    return {"target": target, "seconds": time.perf_counter() - began}
 
 
 def survey(
@@ -268,7 +206,7 @@ def survey(
             target = Path(scratch) / f"model{suffix}"
             began = time.perf_counter()
             try:
-                convert(path, str(target))
+                files.convert(path, str(target))
                 converted = time.perf_counter()
                 model = open_model(str(target), {})
             except Refused as refusal:
@@ -284,17 +222,7 @@ def survey(
                 arrays |= {f"{key}.{part}": found[part] for part in found}
             seconds[name] = [converted - began, time.perf_counter() - converted]
     np.savez(results, **arrays)
-    return {"refused": refused, "seconds": seconds, "versions": versions()}
-
-
-def versions() -> dict[str, str]:
-    """Name the version of each program that answers."""
-    found = {
-        str(package.metadata["Name"]).lower(): package.version
-        for package in importlib.metadata.distributions()
-    }
-    known = {name: found[name] for name in VERSIONED if name in found}
-    return {"python": sys.version.split()[0], **known}
+    return {"refused": refused, "seconds": seconds, "versions": files.versions()}
 
 
 def _evaluate_named(model: Model, given: Any, name: str) -> dict[str, Any]:
@@ -307,72 +235,6 @@ def _evaluate_named(model: Model, given: Any, name: str) -> dict[str, Any]:
         given[f"{name}.atype"],
         {},
     )
-
-
-def _named(path: Path, suffix: Any, scratch: Path) -> Path:
-    """Return a path whose suffix says what the file is: DeePMD-kit goes by it."""
-    if not suffix or path.name.endswith(str(suffix)):
-        return path
-    link = scratch / f"given{suffix}"
-    link.symlink_to(path.absolute())
-    weights = path.with_suffix(".pdiparams")
-    if suffix == ".json" and weights.exists():
-        link.with_suffix(".pdiparams").symlink_to(weights.absolute())
-    return link
-
-
-def _of_backend(path: Path, backend: Any, scratch: Path) -> Path:
-    """Return a file that the wanted backend reads, converted where it is another's."""
-    has = _backend_of(path)
-    if backend is None:
-        # Energies alone is no answer: a portable file goes to a backend with forces.
-        backend = "pytorch" if has == "DPModel" else None
-    if backend is None or (BACKENDS[backend][0] == has and path.suffix != ".jax"):
-        return path
-    target = scratch / f"converted{BACKENDS[backend][1]}"
-    _convert(path, target)
-    return target
-
-
-def _backend_of(path: Path) -> str:
-    from deepmd.backend.backend import Backend
-
-    found = _asked(Backend.detect_backend_by_model, str(path))
-    if not found().is_available():
-        raise Refused(
-            f"{path.name} is a file of the {found.name} backend, which is not "
-            "installed in this environment"
-        )
-    return str(found.name)
-
-
-def _convert(source: Path, target: Path, *, atomic_virial: bool = False) -> None:
-    from deepmd.entrypoints.convert_backend import convert_backend
-
-    _backend_of(source)
-    _backend_of(target)
-    _asked(
-        convert_backend,
-        INPUT=str(source),
-        OUTPUT=str(target),
-        atomic_virial=atomic_virial,
-    )
-
-
-def _asked(function: Any, *arguments: Any, **options: Any) -> Any:
-    """Call DeePMD-kit; what it raises is its refusal, in one line."""
-    try:
-        return function(*arguments, **options)
-    except (MemoryError, Refused):
-        raise
-    except Exception as error:
-        raise Refused(_one_line(error)) from error
-
-
-def _one_line(error: BaseException) -> str:
-    """Word an exception: its class and the first line that says something."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[0] if lines else 'no message'}"
 
 
 def _precision(model: Any) -> Any:

@@ -1,0 +1,201 @@
+"""Files of DeePMD-kit: which backend reads them, and from one to another.
+
+Part of the worker ``deepmd_kit.py``, in DeePMD-kit's environment. What DeePMD-kit does
+not support is ``Refused`` with its own message.
+"""
+
+import importlib.metadata
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from serve import Refused
+
+BACKENDS = {
+    "tensorflow": ("TensorFlow", ".pb"),
+    "pytorch": ("PyTorch", ".pth"),
+    "pytorch-exportable": ("PyTorch-Exportable", ".pt2"),
+    "jax": ("JAX", ".hlo"),
+    "tensorflow2": ("TensorFlow2", ".savedmodeltf"),
+    "paddle": ("Paddle", ".pd"),
+    "numpy": ("DPModel", ".dp"),
+}
+"""Option ``backend``: DeePMD-kit's name, and the suffix of what it converts to."""
+
+PADDLE = (".json", ".pd")
+"""Suffixes of Paddle's files: frozen, and of training."""
+
+VERSIONED = (
+    "deepmd-kit",
+    "numpy",
+    "torch",
+    "tensorflow",
+    "tensorflow-cpu",
+    "jax",
+    "jaxlib",
+    "paddlepaddle",
+    "deepmd-gnn",
+)
+"""Distributions whose versions are facts of a model."""
+
+
+def convert(
+    source: str,
+    target: str,
+    *,
+    atomic_virial: bool = False,
+    head: Any = None,
+    suffix: Any = None,
+) -> dict[str, Any]:
+    """Write a model file for another backend, told by the suffix of ``target``.
+
+    A training checkpoint ``.pt`` is frozen to ``.pth`` by the backend itself, which
+    also serves models that have no portable form.
+
+    Raises:
+        Refused: With DeePMD-kit's message.
+    """
+    began = time.perf_counter()
+    with tempfile.TemporaryDirectory(prefix="deepmd-") as scratch:
+        start = named(Path(source), suffix, Path(scratch))
+        if start.suffix == ".pt" and backend_of(start) == "PyTorch":
+            from deepmd.pt.entrypoints.main import freeze
+
+            frozen = Path(target)
+            if frozen.suffix != ".pth":
+                frozen = Path(scratch) / "frozen.pth"
+            asked(freeze, str(start), str(frozen), head=head)
+            start = frozen
+        if str(start) != target:
+            _convert(start, Path(target), atomic_virial=atomic_virial)
+    if not Path(target).exists():
+        raise Refused(f"DeePMD-kit wrote no {Path(target).name}")
+    return {"target": target, "seconds": time.perf_counter() - began}
+
+
+def compress(
+    source: str, target: str, *, step: float = 0.01, extrapolate: int = 5
+) -> dict[str, Any]:
+    """Tabulate the embedding nets of a model: ``dp --pt compress`` through ``.pth``.
+
+    Raises:
+        Refused: With DeePMD-kit's message.
+    """
+    from deepmd.pt.entrypoints.compress import enable_compression
+
+    began = time.perf_counter()
+    with tempfile.TemporaryDirectory(prefix="deepmd-") as scratch:
+        start = Path(source)
+        if start.suffix != ".pth":
+            start = Path(scratch) / "plain.pth"
+            convert(source, str(start))
+        asked(enable_compression, str(start), target, step, extrapolate)
+    return {"target": target, "seconds": time.perf_counter() - began}
+
+
+def versions() -> dict[str, str]:
+    """Name the version of each program that answers."""
+    found = {
+        str(package.metadata["Name"]).lower(): package.version
+        for package in importlib.metadata.distributions()
+    }
+    known = {name: found[name] for name in VERSIONED if name in found}
+    return {"python": sys.version.split()[0], **known}
+
+
+def named(path: Path, suffix: Any, scratch: Path) -> Path:
+    """Return a path whose suffix says what the file is: DeePMD-kit goes by it."""
+    if not suffix or path.name.endswith(str(suffix)):
+        return path
+    link = scratch / f"given{suffix}"
+    link.symlink_to(path.absolute())
+    weights = path.with_suffix(".pdiparams")
+    if suffix == ".json" and weights.exists():
+        link.with_suffix(".pdiparams").symlink_to(weights.absolute())
+    return link
+
+
+def of_backend(path: Path, backend: Any, scratch: Path) -> Path:
+    """Return a file that the wanted backend reads, converted where it is another's."""
+    has = backend_of(path)
+    if backend is None:
+        # Energies alone is no answer: a portable file goes to a backend with forces.
+        backend = "pytorch" if has == "DPModel" else None
+    if backend is None or (BACKENDS[backend][0] == has and path.suffix != ".jax"):
+        return path
+    target = scratch / f"converted{BACKENDS[backend][1]}"
+    _convert(path, target)
+    return target
+
+
+def backend_of(path: Path) -> str:
+    """Name the backend that a file belongs to, by its suffix and content.
+
+    Raises:
+        Refused: If it is none's, or the backend is not installed.
+    """
+    from deepmd.backend.backend import Backend
+
+    found = asked(Backend.detect_backend_by_model, str(path))
+    if not found().is_available():
+        raise Refused(
+            f"{path.name} is a file of the {found.name} backend, which is not "
+            "installed in this environment"
+        )
+    return str(found.name)
+
+
+def _convert(source: Path, target: Path, *, atomic_virial: bool = False) -> None:
+    from deepmd.entrypoints.convert_backend import convert_backend
+
+    backend_of(source)
+    if backend_of(target) == "Paddle":
+        _convert_to_paddle(source, target)
+        return
+    asked(
+        convert_backend,
+        INPUT=str(source),
+        OUTPUT=str(target),
+        atomic_virial=atomic_virial,
+    )
+
+
+def _convert_to_paddle(source: Path, target: Path) -> None:
+    """Write a checkpoint of Paddle, and freeze it where that is asked for.
+
+    DeePMD-kit's own conversion writes a frozen file that its ``DeepPot`` does not
+    read: cutoff and type map are not in it.
+    """
+    import paddle
+    from deepmd.backend.backend import Backend
+    from deepmd.pd.entrypoints.main import freeze
+    from deepmd.pd.model.model.model import BaseModel
+    from deepmd.pd.train.wrapper import ModelWrapper
+
+    reader = Backend.detect_backend_by_model(str(source))
+    data = asked(reader().serialize_hook, str(source))
+    model = asked(BaseModel.deserialize, data["model"])
+    wrapper = ModelWrapper(model, model_params=data["model_def_script"])
+    checkpoint = target.with_suffix(".pd")
+    paddle.save({"model": wrapper.state_dict(), "optimizer": {}}, str(checkpoint))
+    if target.suffix == ".json":
+        asked(freeze, model=str(checkpoint), output=str(target))
+        checkpoint.unlink()
+
+
+def asked(function: Any, *arguments: Any, **options: Any) -> Any:
+    """Call DeePMD-kit; what it raises is its refusal, in one line."""
+    try:
+        return function(*arguments, **options)
+    except (ImportError, MemoryError, Refused):
+        raise
+    except Exception as error:
+        raise Refused(one_line(error)) from error
+
+
+def one_line(error: BaseException) -> str:
+    """Word an exception: its class and the first line that says something."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[0] if lines else 'no message'}"
