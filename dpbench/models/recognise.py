@@ -15,6 +15,7 @@ import h5py
 from dpbench.errors import ModelError
 from dpbench.models.archive_kinds import archive_kind
 from dpbench.models.graph_kinds import graph_kind
+from dpbench.models.lammps_description import description_kind
 from dpbench.models.pickle_scan import scan_pickle
 
 Kind = Literal[
@@ -269,6 +270,9 @@ def _text(head: bytes, *, is_whole: bool) -> str | None:
 def _text_kind(text: str) -> tuple[str, str]:
     """Tell the kind of a text."""
     start = text.lstrip()
+    described = description_kind(text)
+    if described is not None:
+        return described
     if start.startswith("{") and '"magic"' in text and '"pir"' in text:
         return "deepmd-paddle", "program of Paddle"
     if _YAML_CLASS.search(text) and (_YAML_MODEL.search(text) or start[:1] == "{"):
