@@ -3,29 +3,26 @@
 import logging
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from os import PathLike
 from typing import final
 
-import numpy as np
-from numpy.typing import NDArray
-
 from dpbench.errors import ModelError, SimulationError
-from dpbench.md.ipi_wire import Address, Posed, ServerGoneError, Wire
+from dpbench.md.ipi_wire import Address, Answer, Posed, ServerGoneError, Wire
 from dpbench.md.model_source import Precision, open_model
-from dpbench.md.moving import MovingStructure
+from dpbench.md.moving import MovingStructure, fastest
 from dpbench.md.skin import Geometry
 from dpbench.md.state import Structure
 from dpbench.models.compressed import CompressedPotential
 from dpbench.models.files import Potential
-from dpbench.models.sel import trained_overflow
+from dpbench.models.sel import SelOverflow, trained_overflow
 
 PAUSE = 0.1
 """Seconds between two tries to connect."""
 
-Answer = tuple[float, NDArray[np.float64], NDArray[np.float64]]
-"""Energy (eV), force (atom, 3) (eV/Å), virial (3, 3) (eV)."""
+Evaluate = Callable[[Sequence[Posed]], list[Answer]]
 
 logger = logging.getLogger(__name__)
 
@@ -103,46 +100,67 @@ def run_client(
             f"{model}: is compressed, so there is no exact embedding; expected the "
             "m.pth it was made of. Leave --exact out, or give that."
         )
-    moving = MovingStructure(
-        potential,
+    forces = StructureForces(
+        potential if options.exact else fastest(potential),
+        structure,
         skin=options.skin,
-        is_exact=options.exact,
         sel_overflow=trained_overflow(provenance),
     )
-    forces = StructureForces(moving, structure)
     # Compiles, reads tables, and finds what is wrong before the server waits for it.
-    forces(Posed(coord=structure.coord, box=structure.box))
+    forces([Posed(coord=structure.coord, box=structure.box)])
     return serve(address, forces, structure.natoms, options)
 
 
 @final
 class StructureForces:
-    """Forces of one structure whose positions and cell come from elsewhere."""
+    """Forces of copies of one structure whose positions and cells come from elsewhere.
 
-    def __init__(self, moving: MovingStructure, structure: Structure) -> None:
-        """Take the model with its list, and elements and periodicity of a structure."""
-        self._moving, self._structure = moving, structure
+    The n-th of a batch is the same bead as a rule, so each place has its own list.
+    """
 
-    def __call__(self, posed: Posed) -> Answer:
-        """Evaluate."""
-        found = self._moving.evaluate(
-            Geometry(
-                z=self._structure.z,
-                coord=posed.coord,
-                box=posed.box,
-                pbc=self._structure.pbc,
-            )
+    def __init__(
+        self,
+        model: Potential,
+        structure: Structure,
+        *,
+        skin: float,
+        sel_overflow: SelOverflow = "error",
+    ) -> None:
+        """Take a model as it is, and elements and periodicity of a structure."""
+        self._structure = structure
+        self._make = partial(
+            MovingStructure,
+            model,
+            skin=skin,
+            is_exact=True,  # as it is: tabulated already, or not to be
+            sel_overflow=sel_overflow,
         )
-        return (
-            float(found.energy[0]),
-            found.force.cpu().numpy(),
-            found.virial[0].cpu().numpy(),
+        self._moving: list[MovingStructure] = []
+
+    def __call__(self, posed: Sequence[Posed]) -> list[Answer]:
+        """Evaluate."""
+        while len(self._moving) < len(posed):
+            self._moving.append(self._make())
+        return [
+            self._one(moving, one)
+            for moving, one in zip(self._moving, posed, strict=False)
+        ]
+
+    def _one(self, moving: MovingStructure, posed: Posed) -> Answer:
+        structure = self._structure
+        found = moving.evaluate(
+            Geometry(z=structure.z, coord=posed.coord, box=posed.box, pbc=structure.pbc)
+        )
+        return Answer(
+            energy=float(found.energy[0]),
+            force=found.force.cpu().numpy(),
+            virial=found.virial[0].cpu().numpy(),
         )
 
 
 def serve(
     address: Address,
-    evaluate: Callable[[Posed], Answer],
+    evaluate: Evaluate,
     natoms: int,
     options: ClientOptions,
 ) -> Tally:
@@ -192,32 +210,30 @@ def _connected(address: Address, wait: float) -> Wire:
         time.sleep(PAUSE)
 
 
-def _converse(
-    wire: Wire, evaluate: Callable[[Posed], Answer], natoms: int, tally: Tally
-) -> None:
+def _converse(wire: Wire, evaluate: Evaluate, natoms: int, tally: Tally) -> None:
     """Answer one connection until EXIT; the states are i-PI's."""
-    is_ready = False
-    answer: Answer | None = None
+    batch = 0
+    answers: list[Answer] | None = None
     while True:
         name = wire.header()
         if name == "STATUS":
-            if not is_ready:
+            if not batch:
                 wire.say("NEEDINIT")
             else:
-                wire.say("READY" if answer is None else "HAVEDATA")
+                wire.say("READY" if answers is None else "HAVEDATA")
         elif name == "INIT":
-            bead, _ = wire.init()
+            bead, batch = wire.init()
             tally.beads.add(bead)
-            is_ready = True
         elif name == "POSDATA":
-            posed = wire.positions(natoms)
+            # A server may leave INIT out.
+            posed = wire.positions(natoms, batch=max(batch, 1))
             begin = time.perf_counter()
-            answer = evaluate(posed)
+            answers = evaluate(posed)
             tally.seconds += time.perf_counter() - begin
-            tally.evaluations += 1
-        elif name == "GETFORCE" and answer is not None:
-            wire.forces(*answer)
-            answer = None
+            tally.evaluations += len(posed)
+        elif name == "GETFORCE" and answers is not None:
+            wire.forces(answers)
+            answers = None
         elif name == "EXIT":
             return
         else:

@@ -8,7 +8,9 @@ Source:
     "Communication protocol".
 """
 
+import re
 import socket
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import final
 
@@ -24,6 +26,11 @@ HEADER = 12
 MOST_ATOMS = 100_000_000
 MOST_INIT_BYTES = 1_000_000
 """More than that is not what a server means."""
+
+MOST_BATCH = 100_000
+
+BATCH = re.compile(rb"\bbatch_size\s*:\s*(\d+)")
+"""How a server announces batches in the string of INIT, from i-PI 3.2 on."""
 
 DEFAULT_PORT = 31415
 
@@ -84,6 +91,18 @@ class Posed:
     """(3, 3), Å, rows are cell vectors."""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Answer:
+    """What FORCEREADY takes back."""
+
+    energy: float
+    """eV."""
+    force: NDArray[np.float64]
+    """(atom, 3), eV/Å."""
+    virial: NDArray[np.float64]
+    """(3, 3), eV, -dE/dstrain."""
+
+
 @final
 class Wire:
     """One connection to a server."""
@@ -110,8 +129,11 @@ class Wire:
         except UnicodeDecodeError as error:
             raise self.unexpected(repr(raw)) from error
 
-    def init(self) -> tuple[int, bytes]:
+    def init(self) -> tuple[int, int]:
         """Read what follows INIT: index of the bead, and a string.
+
+        Returns:
+            The index, and how many structures each POSDATA will bring.
 
         Raises:
             SimulationError: If the length is none.
@@ -120,33 +142,54 @@ class Wire:
         length = self._integer()
         if not 0 <= length <= MOST_INIT_BYTES:
             raise self.unexpected(f"an INIT of {length} bytes")
-        return bead, self._receive(length)
+        found = BATCH.search(self._receive(length))
+        batch = int(found[1]) if found else 1
+        if not 1 <= batch <= MOST_BATCH:
+            raise self.unexpected(f"batches of {batch} structures")
+        return bead, batch
 
-    def positions(self, natoms: int) -> Posed:
+    def positions(self, natoms: int, *, batch: int = 1) -> list[Posed]:
         """Read what follows POSDATA.
 
         i-PI sends the matrix whose columns are the cell vectors, row after row, and
-        its inverse, which is left aside.
+        its inverse, which is left aside. A batch has its number of atoms first, then
+        all cells, then all positions.
 
         Args:
             natoms: How many atoms the client knows of.
+            batch: Structures in the message.
 
         Raises:
             SimulationError: If the server has another number of atoms, or sends what is
                 no number.
         """
-        columns = self._floats(9).reshape(3, 3)
-        self._floats(9)
+        if batch > 1:
+            self._expect(natoms)
+        cells = self._floats(18 * batch).reshape(batch, 2, 3, 3)[:, 0]
+        if batch == 1:
+            self._expect(natoms)
+        coord = self._floats(3 * natoms * batch).reshape(batch, natoms, 3)
+        posed = [
+            Posed(coord=places * BOHR, box=columns.T * BOHR)
+            for places, columns in zip(coord, cells, strict=True)
+        ]
+        for one in posed:
+            self._check(one)
+        return posed
+
+    def _expect(self, natoms: int) -> None:
+        """Read the number of atoms."""
         found = self._integer()
-        if found != natoms:
-            if not 0 <= found <= MOST_ATOMS:
-                raise self.unexpected(f"a structure of {found} atoms")
-            raise SimulationError(
-                f"i-PI server at {self._address}: sends {found} atoms; expected "
-                f"{natoms}, those of --structure. Give the structure of the simulation."
-            )
-        coord = self._floats(3 * natoms).reshape(natoms, 3)
-        posed = Posed(coord=coord * BOHR, box=columns.T * BOHR)
+        if found == natoms:
+            return
+        if not 0 <= found <= MOST_ATOMS:
+            raise self.unexpected(f"a structure of {found} atoms")
+        raise SimulationError(
+            f"i-PI server at {self._address}: sends {found} atoms; expected {natoms}, "
+            "those of --structure. Give the structure of the simulation."
+        )
+
+    def _check(self, posed: Posed) -> None:
         for name, values in (("position", posed.coord), ("cell vector", posed.box)):
             rows = np.flatnonzero(~np.isfinite(values).all(axis=1))
             if len(rows):
@@ -154,32 +197,27 @@ class Wire:
                     f"i-PI server at {self._address}: {name} {rows[0]} is no number; "
                     "the simulation has exploded. Look at its time step and start."
                 )
-        return posed
 
     def say(self, name: str) -> None:
         """Send a header alone."""
         self._send(name.encode("ascii").ljust(HEADER))
 
-    def forces(
-        self,
-        energy: float,
-        force: NDArray[np.float64],
-        virial: NDArray[np.float64],
-    ) -> None:
-        """Send FORCEREADY and what follows it.
+    def forces(self, answers: Sequence[Answer]) -> None:
+        """Send FORCEREADY and what follows it; i-PI's virial has our sign.
 
         Args:
-            energy: eV.
-            force: (atom, 3), eV/Å.
-            virial: (3, 3), eV, -dE/dstrain, which is i-PI's sign, too.
+            answers: One, or those of a batch.
         """
+        energy = np.array([one.energy for one in answers]) / HARTREE
+        force = np.stack([one.force for one in answers]) * (BOHR / HARTREE)
+        virial = np.stack([one.virial.T for one in answers]) / HARTREE
         self._send(
             b"FORCEREADY".ljust(HEADER)
-            + np.float64(energy / HARTREE).tobytes()
-            + np.int32(len(force)).tobytes()
-            + np.ascontiguousarray(force * (BOHR / HARTREE), np.float64).tobytes()
-            + np.ascontiguousarray(virial.T / HARTREE, np.float64).tobytes()
-            + np.int32(0).tobytes()  # bytes of extra information
+            + energy.tobytes()
+            + np.int32(force.shape[1]).tobytes()
+            + force.tobytes()
+            + virial.tobytes()
+            + np.int32(0).tobytes() * len(answers)  # bytes of extra information
         )
 
     def unexpected(self, what: str) -> SimulationError:

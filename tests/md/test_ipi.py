@@ -17,8 +17,8 @@ from click.testing import CliRunner
 from dpbench.cli.main import cli
 from dpbench.errors import ModelError, SimulationError
 from dpbench.md.ase_calculator import DPCalculator
-from dpbench.md.ipi import ClientOptions, run_client, serve
-from dpbench.md.ipi_wire import Address, ServerGoneError
+from dpbench.md.ipi import ClientOptions, StructureForces, run_client, serve
+from dpbench.md.ipi_wire import Address, Answer, Posed, ServerGoneError
 from dpbench.md.structures import read_structure
 from dpbench.units import BOHR, HARTREE
 from tests.models.structures import model
@@ -122,7 +122,7 @@ def free_port():
 
 def fixed(posed):
     """Forces that tell nothing of the positions."""
-    return ENERGY, FORCE, VIRIAL
+    return [Answer(energy=ENERGY, force=FORCE, virial=VIRIAL) for _ in posed]
 
 
 EXPECTED = (
@@ -162,7 +162,7 @@ def test_positions_and_cell_arrive_in_angstrom_with_rows_as_cell_vectors(tmp_pat
         talk.leave()
 
     server = FakeServer(unix(tmp_path), script)
-    tally = serve(server.address, lambda p: seen.append(p) or fixed(p), 2, PATIENT)
+    tally = serve(server.address, lambda p: seen.extend(p) or fixed(p), 2, PATIENT)
     server.join()
     np.testing.assert_allclose(seen[0].coord, COORD, rtol=1e-15)
     np.testing.assert_allclose(seen[0].box, BOX, rtol=1e-15)
@@ -269,6 +269,63 @@ def test_positions_that_are_no_numbers_are_told(tmp_path):
     server.join()
 
 
+def test_a_batch_is_answered_as_i_pi_reads_it(tmp_path):
+    """Number of atoms, all cells, all positions; GETFORCE comes without a question."""
+
+    def forces(posed):
+        return [
+            Answer(
+                energy=k + one.coord[0, 0],
+                force=FORCE * k,
+                virial=VIRIAL + one.box[0, 0],
+            )
+            for k, one in enumerate(posed)
+        ]
+
+    def script(talk):
+        talk.init(text=b"{'a':1},batch_size:3")
+        cells, places = b"", b""
+        for k in range(3):
+            columns = (BOX + k).T / BOHR
+            cells += columns.tobytes() + np.linalg.inv(columns).tobytes()
+            places += ((COORD + k) / BOHR).tobytes()
+        many = struct.pack("=i", 2) + cells + places
+        talk.say(header("POSDATA") + many + header("GETFORCE"))
+        answer = talk.hear(12 + 3 * 8 + 4 + 3 * 48 + 3 * 72 + 3 * 4)
+        assert talk.ask() == header("READY")
+        talk.leave()
+        return answer
+
+    server = FakeServer(unix(tmp_path), script)
+    tally = serve(server.address, forces, 2, PATIENT)
+    (answer,) = server.join()
+    assert tally.evaluations == 3
+    assert answer[:12] == b"FORCEREADY  "
+    energy = np.frombuffer(answer, float, 3, 12) * HARTREE
+    np.testing.assert_allclose(energy, [0.1, 2.1, 4.1])
+    assert struct.unpack_from("=i", answer, 36) == (2,)
+    force = np.frombuffer(answer, float, 18, 40).reshape(3, 2, 3) * HARTREE / BOHR
+    np.testing.assert_allclose(force, FORCE * np.arange(3)[:, None, None], atol=1e-14)
+    virial = np.frombuffer(answer, float, 27, 40 + 144).reshape(3, 3, 3) * HARTREE
+    edge = np.array([5.0, 6.0, 7.0])[:, None, None]
+    np.testing.assert_allclose(virial, VIRIAL.T + edge)
+    assert answer[-12:] == bytes(12)
+
+
+def test_beads_of_a_batch_keep_lists_of_their_own(md_files):
+    """What alternates between far places needs no search after the first."""
+    structure = read_structure(str(md_files / "s.extxyz"))
+    forces = StructureForces(model(), structure, skin=1.0)
+    far = [
+        Posed(coord=structure.coord + shift, box=structure.box) for shift in (0.0, 3.0)
+    ]
+    first = forces(far)
+    for one, again in zip(first, forces(far), strict=True):
+        np.testing.assert_array_equal(one.force, again.force)
+    assert [moving.searches for moving in forces._moving] == [1, 1]
+    np.testing.assert_allclose(first[0].force, first[1].force, atol=1e-11)
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [
@@ -279,6 +336,10 @@ def test_positions_that_are_no_numbers_are_told(tmp_path):
         (
             header("POSDATA") + bytes(144) + struct.pack("=i", -4),
             "structure of -4 atoms",
+        ),
+        (
+            header("INIT") + struct.pack("=ii", 0, 12) + b"batch_size:0",
+            "batches of 0 structures",
         ),
     ],
 )
