@@ -236,6 +236,7 @@ class BackendModel:
         answer_bytes = nframes * (aligned(80) + aligned(32 * natoms)) + 256
         worker.memory.reach(answer_bytes)
         entries = worker.memory.write(self._arrays(frames, index, fparam))
+        began = time.perf_counter()
         content = worker.ask(
             {"do": "evaluate", "size": worker.memory.size, "arrays": entries},
             timeout_s=self._timeout_s,
@@ -248,7 +249,8 @@ class BackendModel:
                 required=required,
                 optional=optional,
             )
-            seconds = seconds_of(content)
+            passed = time.perf_counter() - began
+            seconds = seconds_of(content, total_s=passed)
         except ProtocolError as error:
             raise worker.liar(str(error)) from error
         for quantity, values in found.items():

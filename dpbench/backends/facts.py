@@ -1,6 +1,5 @@
 """What a worker says of the model that it has opened, checked before it is believed."""
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,6 +13,9 @@ LONGEST = 2000
 """Characters of a text."""
 
 MOST_TYPES = 1000
+
+FARTHEST = 1e6
+"""Å."""
 
 
 def checked_facts(facts: Any, versions: Mapping[str, Any]) -> dict[str, Any]:
@@ -62,6 +64,6 @@ def _distance(value: Any) -> float | None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ProtocolError("an rcut that is no number")
-    if not 0 < value < math.inf:
-        raise ProtocolError(f"rcut = {value:g}; expected a distance")
+    if not 0 < value < FARTHEST:
+        raise ProtocolError(f"rcut = {str(value)[:20]}; expected a distance in Å")
     return float(value)

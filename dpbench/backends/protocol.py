@@ -168,8 +168,9 @@ def reply_of(message: Mapping[str, Any], number: int) -> tuple[str, Any]:
     Raises:
         ProtocolError: If it is no reply, or one to another request.
     """
-    if message.get("id") != number or isinstance(message.get("id"), bool):
-        raise ProtocolError(f"a reply to request {message.get('id')!r}, not {number}")
+    found = message.get("id")
+    if found != number or not isinstance(found, int) or isinstance(found, bool):
+        raise ProtocolError(f"a reply to request {_short(repr(found))}, not {number}")
     kinds = [kind for kind in REPLIES if kind in message]
     if len(kinds) != 1 or len(message) != 2:
         raise ProtocolError(f"a reply with keys {_names(message)}")
@@ -180,17 +181,24 @@ def reply_of(message: Mapping[str, Any], number: int) -> tuple[str, Any]:
     return kind, content
 
 
-def seconds_of(content: Mapping[str, Any]) -> float:
+def seconds_of(content: Mapping[str, Any], *, total_s: float) -> float:
     """Return the worker's own seconds.
 
+    Args:
+        content: The reply.
+        total_s: What passed here meanwhile, s.
+
     Raises:
-        ProtocolError: If there are none.
+        ProtocolError: If there are none, or more than that.
     """
     seconds = content.get("seconds")
     if isinstance(seconds, bool) or not isinstance(seconds, int | float):
-        raise ProtocolError(f"seconds = {seconds!r}; expected a number")
-    if not 0 <= seconds < math.inf:
-        raise ProtocolError(f"seconds = {seconds!r}; expected none below zero")
+        raise ProtocolError(f"seconds = {_short(repr(seconds))}; expected a number")
+    if not 0 <= seconds <= 1.01 * total_s + 1e-3:  # two clocks
+        raise ProtocolError(
+            f"seconds = {_short(repr(seconds))}; expected at most the {total_s:g} "
+            "that passed"
+        )
     return float(seconds)
 
 

@@ -66,6 +66,9 @@ PASSED_PREFIXES = (
 )
 """How others begin that it gets: threads and graphics cards."""
 
+ENDING_SECONDS = 1.0
+"""How long a worker that has closed its connection may take to end."""
+
 TEXT = 1000
 """Characters of a worker's message that are passed on."""
 
@@ -132,7 +135,9 @@ class WorkerProcess:
         doing = "started"
         hello = self._exchange(None, timeout_s=timeout_s, doing=doing, say=None)
         if hello.get("protocol") != PROTOCOL:
-            raise self._liar(f"protocol {hello.get('protocol')!r}, not {PROTOCOL}")
+            raise self._liar(
+                f"protocol {str(hello.get('protocol'))[:20]!r}, not {PROTOCOL}"
+            )
         versions = hello.get("versions")
         if not isinstance(versions, dict):
             raise self._liar("no versions")
@@ -232,7 +237,7 @@ class WorkerProcess:
                 "for less at once."
             ) from None
         except GoneError:
-            self._keeper.wait(5.0)
+            self._keeper.wait(ENDING_SECONDS)
             self.stop()
             self._end = self._keeper.how_it_ended()
             raise BackendCrashed(
