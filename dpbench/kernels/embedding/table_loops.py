@@ -3,6 +3,8 @@
 import numpy as np
 from numba import njit
 
+from dpbench.kernels.tables.lookup import add_powers, value_and_slope
+
 _FAST = {"reassoc", "contract", "nsz"}
 
 
@@ -22,22 +24,7 @@ def place(s, lower, step, count, piece, x):  # type: ignore[no-untyped-def]
 def lookup(piece, x, inverse, coefficients, value, slope):  # type: ignore[no-untyped-def]
     """Write G and dG/ds of each point, (point, channel)."""
     for e in range(len(x)):
-        t, row = x[e], coefficients[piece[e]]
-        c0, c1, c2, c3, c4, c5 = row[0], row[1], row[2], row[3], row[4], row[5]
-        g, dg = value[e], slope[e]
-        for c in range(len(g)):
-            v = c5[c]
-            d = v
-            v = v * t + c4[c]
-            d = d * t + v
-            v = v * t + c3[c]
-            d = d * t + v
-            v = v * t + c2[c]
-            d = d * t + v
-            v = v * t + c1[c]
-            d = d * t + v
-            g[c] = v * t + c0[c]
-            dg[c] = d * inverse
+        value_and_slope(coefficients[piece[e]], x[e], inverse, value[e], slope[e])
 
 
 @njit(cache=True, nogil=True, fastmath=_FAST)
@@ -53,15 +40,7 @@ def scatter(piece, x, inverse, grads, out):  # type: ignore[no-untyped-def]
     for e in range(len(x)):
         order[at[piece[e]]] = e
         at[piece[e]] += 1
-    kind = out.dtype.type
     for k in range(len(out)):
         for slot in range(first[k], first[k + 1]):
             e = order[slot]
-            v, d = to_value[e], to_slope[e]
-            power, slope = kind(1), kind(0)
-            for n in range(6):
-                total, by_slope = out[k, n], slope * inverse
-                for c in range(len(v)):
-                    total[c] += power * v[c] + by_slope * d[c]
-                slope = kind(n + 1) * power
-                power = power * x[e]
+            add_powers(x[e], inverse, (to_value[e], to_slope[e]), out[k])

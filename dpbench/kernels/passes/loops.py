@@ -9,6 +9,9 @@ thread takes one run of rows with scratch rows of its own.
 import numpy as np
 from numba import njit, prange
 
+from dpbench.kernels.passes.rows import by_piece, project, pull_edge
+from dpbench.kernels.tables.lookup import add_powers, value, value_and_slope
+
 _FAST = {"reassoc", "contract", "nsz"}
 
 
@@ -77,33 +80,6 @@ def shortest(vec, row_offset, row_type, out):  # type: ignore[no-untyped-def]
             out[row_type[a], t] = least
 
 
-@njit(cache=True, nogil=True, fastmath=_FAST)
-def _value(piece, x, g):  # type: ignore[no-untyped-def]
-    """Write G."""
-    c0, c1, c2, c3, c4, c5 = piece[0], piece[1], piece[2], piece[3], piece[4], piece[5]
-    for c in range(len(g)):
-        g[c] = c0[c] + x * (c1[c] + x * (c2[c] + x * (c3[c] + x * (c4[c] + x * c5[c]))))
-
-
-@njit(cache=True, nogil=True, fastmath=_FAST)
-def _both(piece, x, inverse, g, dg):  # type: ignore[no-untyped-def]
-    """Write G and dG/ds; ``inverse`` is one over the width of the piece."""
-    c0, c1, c2, c3, c4, c5 = piece[0], piece[1], piece[2], piece[3], piece[4], piece[5]
-    for c in range(len(g)):
-        value = c5[c]
-        slope = value
-        value = value * x + c4[c]
-        slope = slope * x + value
-        value = value * x + c3[c]
-        slope = slope * x + value
-        value = value * x + c2[c]
-        slope = slope * x + value
-        value = value * x + c1[c]
-        slope = slope * x + value
-        g[c] = value * x + c0[c]
-        dg[c] = slope * inverse
-
-
 @njit(cache=True, nogil=True, fastmath=_FAST, parallel=True)
 def moments(rows, interval, place, row_offset, coefficients, out, workers):  # type: ignore[no-untyped-def]
     """P1: write sum_e R (x) G of each row to ``out`` (row, 4, width)."""
@@ -119,7 +95,7 @@ def moments(rows, interval, place, row_offset, coefficients, out, workers):  # t
             for t in range(row_offset.shape[0]):
                 for e in range(row_offset[t, a], row_offset[t, a + 1]):
                     r0, r1, r2, r3 = rows[e, 0], rows[e, 1], rows[e, 2], rows[e, 3]
-                    _value(coefficients[interval[e]], place[e], g)
+                    value(coefficients[interval[e]], place[e], g)
                     for c in range(width):
                         x0[c] += r0 * g[c]
                         x1[c] += r1 * g[c]
@@ -144,8 +120,10 @@ def edge_gradient(  # type: ignore[no-untyped-def]
             for t in range(row_offset.shape[0]):
                 per_step = inverse[nets[centre, t]]
                 for e in range(row_offset[t, a], row_offset[t, a + 1]):
-                    _both(coefficients[interval[e]], place[e], per_step, g, dg)
-                    p0, p1, p2, p3 = _project(x0, x1, x2, x3, rows[e], g, dg)
+                    value_and_slope(
+                        coefficients[interval[e]], place[e], per_step, g, dg
+                    )
+                    p0, p1, p2, p3 = project(x0, x1, x2, x3, rows[e], g, dg)
                     p1, p2, p3 = p1 * std[1], p2 * std[2], p3 * std[3]
                     d0, d1, d2 = vec[e, 0], vec[e, 1], vec[e, 2]
                     along = p1 * d0 + p2 * d1 + p3 * d2
@@ -154,21 +132,6 @@ def edge_gradient(  # type: ignore[no-untyped-def]
                     out[e, 0] = p1 * h + q * d0
                     out[e, 1] = p2 * h + q * d1
                     out[e, 2] = p3 * h + q * d2
-
-
-@njit(cache=True, nogil=True, fastmath=_FAST)
-def _project(x0, x1, x2, x3, row, g, dg):  # type: ignore[no-untyped-def]
-    """Return dE/dR of one edge, that through G included."""
-    zero = g.dtype.type(0)
-    r0, r1, r2, r3 = row[0], row[1], row[2], row[3]
-    p0, p1, p2, p3 = zero, zero, zero, zero
-    for c in range(len(g)):
-        along = r0 * x0[c] + r1 * x1[c] + r2 * x2[c] + r3 * x3[c]
-        p0 += x0[c] * g[c] + along * dg[c]
-        p1 += x1[c] * g[c]
-        p2 += x2[c] * g[c]
-        p3 += x3[c] * g[c]
-    return p0, p1, p2, p3
 
 
 @njit(cache=True, nogil=True)
@@ -229,7 +192,9 @@ def tangent_moments(edges, layout, inverse, coefficients, out, workers):  # type
             for t in range(row_offset.shape[0]):
                 per_step = inverse[nets[row_type[a], t]]
                 for e in range(row_offset[t, a], row_offset[t, a + 1]):
-                    _both(coefficients[interval[e]], place[e], per_step, g, dg)
+                    value_and_slope(
+                        coefficients[interval[e]], place[e], per_step, g, dg
+                    )
                     d = rows_dot[e, 0]
                     p0, p1, p2, p3 = d, rows_dot[e, 1], rows_dot[e, 2], rows_dot[e, 3]
                     r0, r1 = rows[e, 0] * d, rows[e, 1] * d
@@ -251,83 +216,24 @@ def adjoint(edges, layout, inverse, grad_x, grad_dot, out, block_rows):  # type:
     rows, rows_dot, interval, place = edges
     row_offset, row_type, nets = layout
     nrows, workers = row_offset.shape[1] - 1, out.shape[0]
+    width, kind = out.shape[3], out.dtype
     for worker in prange(workers):
         begin, end = nrows * worker // workers, nrows * (worker + 1) // workers
-        scratch = np.empty((8, out.shape[3]), out.dtype)
+        total, pulled = np.empty((6, width), kind), np.empty((2, width), kind)
+        grads = (pulled[0], pulled[1])
         first = np.empty(out.shape[1] + 1, np.int64)
         for start in range(begin, end, block_rows):
             stop = min(start + block_rows, end)
-            order, centre = _by_piece(interval, row_offset, start, stop, first)
+            order, centre = by_piece(interval, row_offset, start, stop, first)
             for k in range(out.shape[1]):
                 if first[k + 1] == first[k]:
                     continue
-                scratch[:6] = 0
+                total[:] = 0
                 for slot in range(first[k], first[k + 1]):
                     e, a, t = order[slot], centre[slot, 0], centre[slot, 1]
-                    _pull_edge(rows[e], rows_dot[e], grad_x[a], grad_dot[a], scratch)
-                    _add_powers(place[e], inverse[nets[row_type[a], t]], scratch)
+                    pull_edge(rows[e], rows_dot[e], grad_x[a], grad_dot[a], grads)
+                    add_powers(place[e], inverse[nets[row_type[a], t]], grads, total)
                 target = out[worker, k]
                 for n in range(6):
                     for c in range(target.shape[1]):
-                        target[n, c] += scratch[n, c]
-
-
-@njit(cache=True, nogil=True)
-def _by_piece(interval, row_offset, start, stop, first):  # type: ignore[no-untyped-def]
-    """Sort the edges of rows start..stop by piece of the tables (counting sort).
-
-    Fills ``first`` (piece + 1); returns the edges in order, and row and neighbour type
-    of each.
-    """
-    first[:] = 0
-    for t in range(row_offset.shape[0]):
-        for e in range(row_offset[t, start], row_offset[t, stop]):
-            first[interval[e] + 1] += 1
-    for k in range(len(first) - 1):
-        first[k + 1] += first[k]
-    count = first[len(first) - 1]
-    order, centre = np.empty(count, np.int64), np.empty((count, 2), np.int64)
-    for t in range(row_offset.shape[0]):
-        for a in range(start, stop):
-            for e in range(row_offset[t, a], row_offset[t, a + 1]):
-                slot = first[interval[e]]
-                order[slot] = e
-                centre[slot, 0] = a
-                centre[slot, 1] = t
-                first[interval[e]] = slot + 1
-    # Each entry now says where its piece ends, which is where the next one begins.
-    for k in range(len(first) - 1, 0, -1):
-        first[k] = first[k - 1]
-    first[0] = 0
-    return order, centre
-
-
-@njit(cache=True, nogil=True, fastmath=_FAST)
-def _pull_edge(row, dot, grad_x, grad_dot, scratch):  # type: ignore[no-untyped-def]
-    """Write the gradients by G and by G' of one edge to rows 6 and 7 of ``scratch``."""
-    to_value, to_slope = scratch[6], scratch[7]
-    x0, x1, x2, x3 = grad_x[0], grad_x[1], grad_x[2], grad_x[3]
-    y0, y1, y2, y3 = grad_dot[0], grad_dot[1], grad_dot[2], grad_dot[3]
-    r0, r1, r2, r3 = row[0], row[1], row[2], row[3]
-    p0, p1, p2, p3 = dot[0], dot[1], dot[2], dot[3]
-    for c in range(len(to_value)):
-        along = r0 * y0[c] + r1 * y1[c] + r2 * y2[c] + r3 * y3[c]
-        direct = r0 * x0[c] + r1 * x1[c] + r2 * x2[c] + r3 * x3[c]
-        direct += p0 * y0[c] + p1 * y1[c] + p2 * y2[c] + p3 * y3[c]
-        to_value[c] = direct
-        to_slope[c] = along * p0
-
-
-@njit(cache=True, nogil=True, fastmath=_FAST)
-def _add_powers(x, inverse, scratch):  # type: ignore[no-untyped-def]
-    """Add one edge's gradients, times x^n and n x^(n-1), to rows 0 to 5."""
-    kind = scratch.dtype.type
-    to_value, to_slope = scratch[6], scratch[7]
-    power, slope = kind(1), kind(0)
-    for n in range(6):
-        total = scratch[n]
-        by_slope = slope * inverse
-        for c in range(len(total)):
-            total[c] += power * to_value[c] + by_slope * to_slope[c]
-        slope = kind(n + 1) * power
-        power = power * x
+                        target[n, c] += total[n, c]

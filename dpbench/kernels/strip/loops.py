@@ -6,13 +6,8 @@ Each edge's features are weighted in place; what follows is that of ``passes.loo
 import numpy as np
 from numba import njit, prange
 
-from dpbench.kernels.passes.loops import (
-    _add_powers,
-    _both,
-    _by_piece,
-    _project,
-    _pull_edge,
-)
+from dpbench.kernels.passes.rows import by_piece, project, pull_edge
+from dpbench.kernels.tables.lookup import add_powers, value_and_slope
 
 _FAST = {"reassoc", "contract", "nsz"}
 
@@ -28,10 +23,10 @@ def _share(weight, t, g, dg):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, fastmath=_FAST)
-def _pull_share(weight, t, g, dg, scratch, total):  # type: ignore[no-untyped-def]
-    """Turn the gradients in rows 6 and 7 into those by G and G'; add that by T."""
+def _pull_share(weight, t, g, dg, grads, total):  # type: ignore[no-untyped-def]
+    """Turn ``grads`` into the gradients by the nets' G and G'; add that by T."""
     one, w, b = g.dtype.type(1), weight[0], weight[1]
-    to_value, to_slope = scratch[6], scratch[7]
+    to_value, to_slope = grads
     for c in range(len(g)):
         u, v = to_value[c], to_slope[c]
         factor = one + w * t[c]
@@ -57,7 +52,9 @@ def moments(edges, layout, share, inverse, coefficients, out, workers):  # type:
             for t in range(row_offset.shape[0]):
                 own = share[row_type[a], t]
                 for e in range(row_offset[t, a], row_offset[t, a + 1]):
-                    _both(coefficients[interval[e]], place[e], inverse[0], g, dg)
+                    value_and_slope(
+                        coefficients[interval[e]], place[e], inverse[0], g, dg
+                    )
                     _share(weight[e], own, g, dg)
                     r0, r1, r2, r3 = rows[e, 0], rows[e, 1], rows[e, 2], rows[e, 3]
                     for c in range(width):
@@ -84,9 +81,11 @@ def edge_gradient(  # type: ignore[no-untyped-def]
             for t in range(row_offset.shape[0]):
                 own = share[row_type[a], t]
                 for e in range(row_offset[t, a], row_offset[t, a + 1]):
-                    _both(coefficients[interval[e]], place[e], inverse[0], g, dg)
+                    value_and_slope(
+                        coefficients[interval[e]], place[e], inverse[0], g, dg
+                    )
                     _share(weight[e], own, g, dg)
-                    p0, p1, p2, p3 = _project(x0, x1, x2, x3, rows[e], g, dg)
+                    p0, p1, p2, p3 = project(x0, x1, x2, x3, rows[e], g, dg)
                     p1, p2, p3 = p1 * std[1], p2 * std[2], p3 * std[3]
                     d0, d1, d2 = vec[e, 0], vec[e, 1], vec[e, 2]
                     along = p1 * d0 + p2 * d1 + p3 * d2
@@ -114,7 +113,9 @@ def tangent_moments(edges, layout, share, inverse, coefficients, out, workers): 
             for t in range(row_offset.shape[0]):
                 own = share[row_type[a], t]
                 for e in range(row_offset[t, a], row_offset[t, a + 1]):
-                    _both(coefficients[interval[e]], place[e], inverse[0], g, dg)
+                    value_and_slope(
+                        coefficients[interval[e]], place[e], inverse[0], g, dg
+                    )
                     _share(weight[e], own, g, dg)
                     d = rows_dot[e, 0]
                     p0, p1, p2, p3 = d, rows_dot[e, 1], rows_dot[e, 2], rows_dot[e, 3]
@@ -137,30 +138,31 @@ def adjoint(edges, layout, share, tables, grads, out, block_rows):  # type: igno
     row_offset, row_type = layout
     inverse, coefficients = tables
     grad_x, grad_dot = grads
-    by_piece, by_share = out
-    nrows, workers = row_offset.shape[1] - 1, by_piece.shape[0]
-    width = coefficients.shape[2]
+    by_table, by_share = out
+    nrows, workers = row_offset.shape[1] - 1, by_table.shape[0]
+    width, kind = coefficients.shape[2], by_table.dtype
     for worker in prange(workers):
         begin, end = nrows * worker // workers, nrows * (worker + 1) // workers
-        scratch = np.empty((8, width), by_piece.dtype)
-        g, dg = np.empty(width, by_piece.dtype), np.empty(width, by_piece.dtype)
-        first = np.empty(by_piece.shape[1] + 1, np.int64)
+        total, pulled = np.empty((6, width), kind), np.empty((2, width), kind)
+        g, dg = np.empty(width, kind), np.empty(width, kind)
+        own_grads = (pulled[0], pulled[1])
+        first = np.empty(by_table.shape[1] + 1, np.int64)
         for start in range(begin, end, block_rows):
             stop = min(start + block_rows, end)
-            order, centre = _by_piece(interval, row_offset, start, stop, first)
-            for k in range(by_piece.shape[1]):
+            order, centre = by_piece(interval, row_offset, start, stop, first)
+            for k in range(by_table.shape[1]):
                 if first[k + 1] == first[k]:
                     continue
-                scratch[:6] = 0
+                total[:] = 0
                 for slot in range(first[k], first[k + 1]):
                     e, a, t = order[slot], centre[slot, 0], centre[slot, 1]
                     i = row_type[a]
-                    _both(coefficients[k], place[e], inverse[0], g, dg)
-                    _pull_edge(rows[e], rows_dot[e], grad_x[a], grad_dot[a], scratch)
-                    total = by_share[worker, i, t]
-                    _pull_share(weight[e], share[i, t], g, dg, scratch, total)
-                    _add_powers(place[e], inverse[0], scratch)
-                target = by_piece[worker, k]
+                    value_and_slope(coefficients[k], place[e], inverse[0], g, dg)
+                    pull_edge(rows[e], rows_dot[e], grad_x[a], grad_dot[a], own_grads)
+                    by_type = by_share[worker, i, t]
+                    _pull_share(weight[e], share[i, t], g, dg, own_grads, by_type)
+                    add_powers(place[e], inverse[0], own_grads, total)
+                target = by_table[worker, k]
                 for n in range(6):
                     for c in range(width):
-                        target[n, c] += scratch[n, c]
+                        target[n, c] += total[n, c]
