@@ -32,6 +32,10 @@ COMMANDS = {
         "dpbench.cli.train:train_command",
         "Train a Deep Potential model on a dataset; write m.pth.",
     ),
+    "convert": (
+        "dpbench.cli.convert:convert_command",
+        "Write model A as B, in the format that the suffix of B names.",
+    ),
     "compress": (
         "dpbench.cli.compress:compress_command",
         "Tabulate the embedding of MODEL for fast molecular dynamics.",
