@@ -285,7 +285,7 @@ class WorkerProcess:
             python.parent.parent,
             launch.python.resolve().parent.parent,
             SERVER,
-            adapter,
+            adapter.parent,  # an adapter may have parts beside it
             *_folders_in(launch.env),
             *(path.resolve() for path in self._readable),
         ]
