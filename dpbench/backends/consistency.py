@@ -16,14 +16,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dpbench.backends.client import run_task
 from dpbench.backends.consistency_cases import TYPE_MAP, Case
+from dpbench.backends.launch import Launch
 from dpbench.frames import Frames
 from dpbench.kernels.neighbours import find_neighbours
 from dpbench.models.batching import make_batch
 from dpbench.models.deepmd_file import write_deepmd
 from dpbench.models.geometry import atom_types
 from dpbench.models.potential import DeepPotential
-from dpbench.models.sel import within_sel
+from dpbench.models.sel import SelOverflow, within_sel
 from dpbench.registry_files import registry_folder
 
 RELEASE = "3.2.0"
@@ -37,9 +39,25 @@ BACKENDS: Mapping[str, str] = {
     ".hlo": "JAX",
     ".savedmodel": "JAX as SavedModel",
     ".savedmodeltf": "TensorFlow 2",
-    ".json": "Paddle",
+    ".pd": "Paddle",
+    ".json": "Paddle, frozen",
 }
 """Suffixes of model files, and what evaluates them."""
+
+WRONG_THERE: Mapping[tuple[str, str], str] = {
+    ("se_e2_a, widening fitting net, float64", ".pb"): (
+        "TensorFlow: a layer of the fitting net that is twice as wide as the one "
+        "before it loses its shortcut and its time step, which all other backends "
+        "have (`deepmd/tf/fit/ener.py` knows shortcuts of square layers alone). "
+        "Energies and forces are wrong, without a message."
+    ),
+    ("se_e2_r two-sided, float64", ".pth"): (
+        "PyTorch: has one embedding net per neighbour type for `se_e2_r`; of a "
+        "two-sided model it takes the first nets and says nothing "
+        "(`deepmd/pt/model/descriptor/se_r.py`)."
+    ),
+}
+"""Cells that differ by a fault of DeePMD-kit, by model and suffix, and what it is."""
 
 ENERGY_RELATIVE, ENERGY, FORCE, VIRIAL = 1e-12, 1e-10, 1e-10, 1e-10
 """Largest differences in float64: energy 1e-12 |E| + 1e-10 eV, force 1e-10 eV/Å,
@@ -52,8 +70,25 @@ and of the largest |virial| + 1, in the units of the above."""
 CLOSEST = 0.5
 """Å, the shortest distance that the model files name; ``dp compress`` needs one."""
 
-Ask = Callable[[dict[str, Any]], dict[str, Any]]
-"""Sends the arguments of a survey to a worker and returns its reply."""
+WORKER = Path(__file__).resolve().parent / "workers" / "deepmd_kit.py"
+
+ONE_THREAD: Mapping[str, str] = {
+    "OMP_NUM_THREADS": "1",
+    "DP_INTRA_OP_PARALLELISM_THREADS": "1",
+    "DP_INTER_OP_PARALLELISM_THREADS": "1",
+    "TF_NUM_INTRAOP_THREADS": "1",
+    "TF_NUM_INTEROP_THREADS": "1",
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+    # Compiling is most of the time: once for every structure.
+    "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false --xla_backend_optimization_level=0",
+    "JAX_PLATFORMS": "cpu",
+    "CUDA_VISIBLE_DEVICES": "",
+}
+"""Environment of a survey: small models lose time on more threads."""
+
+Ask = Callable[[dict[str, Any], Path], dict[str, Any]]
+"""Sends the arguments of a survey, and the folder that the worker may write, to a
+worker and returns its reply."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,13 +115,28 @@ class Survey:
     """Model to seconds of conversion and of evaluation."""
 
 
+def worker_of(python: Path, *, timeout_s: float) -> Ask:
+    """Return what asks a worker of DeePMD-kit.
+
+    Args:
+        python: Interpreter of its environment.
+        timeout_s: How long a survey may take, s.
+    """
+    launch = Launch(name="deepmd", python=python, adapter=WORKER, env=ONE_THREAD)
+
+    def ask(arguments: dict[str, Any], folder: Path) -> dict[str, Any]:
+        return run_task(
+            launch, "survey", arguments, scratch=folder, timeout_s=timeout_s
+        )
+
+    return ask
+
+
 def survey(
     suffix: str,
     cases: Sequence[Case],
     structures: Mapping[str, Frames],
     ask: Ask,
-    *,
-    folder: Path | None = None,
 ) -> Survey:
     """Compare dpbench with one backend.
 
@@ -94,14 +144,13 @@ def survey(
         suffix: That of the backend's files, a key of BACKENDS.
         cases: The models.
         structures: Name to frames; the frames of one share their atoms' types.
-        ask: Sends the task ``survey`` to the worker of DeePMD-kit.
-        folder: Where the worker may read and write; a temporary one by default.
+        ask: What asks a worker, see ``worker_of``.
 
     Raises:
         BackendError: If the worker fails as a whole.
     """
     with tempfile.TemporaryDirectory(prefix="dpbench-consistency-") as scratch:
-        where = folder or Path(scratch)
+        where = Path(scratch).resolve()
         models = {case.name: where / f"{i:02d}.dp" for i, case in enumerate(cases)}
         for case in cases:
             write_deepmd(models[case.name], case.model, min_distance=CLOSEST)
@@ -113,7 +162,8 @@ def survey(
                 "structures": str(where / "structures.npz"),
                 "suffix": suffix,
                 "results": str(results),
-            }
+            },
+            where,
         )
         with np.load(results, allow_pickle=False) as arrays:
             cells = {
@@ -123,8 +173,16 @@ def survey(
     return Survey(cells=cells, versions=reply["versions"], seconds=reply["seconds"])
 
 
-def native_answers(model: DeepPotential, frames: Frames) -> Answers:
-    """Evaluate dpbench's reference mathematics on the frames of one structure."""
+def native_answers(
+    model: DeepPotential, frames: Frames, *, overflow: SelOverflow = "error"
+) -> Answers:
+    """Evaluate dpbench's reference mathematics on the frames of one structure.
+
+    Args:
+        model: The model.
+        frames: Frames of the same number of atoms.
+        overflow: What to do with more neighbours than slots.
+    """
     count = frames.nframes
     found = [
         find_neighbours(
@@ -133,7 +191,7 @@ def native_answers(model: DeepPotential, frames: Frames) -> Answers:
         for i in range(count)
     ]
     batch = make_batch(frames, found, model.type_map, dtype=model.dtype)
-    answer = model.energy_and_forces(within_sel(batch, model.config))
+    answer = model.energy_and_forces(within_sel(batch, model.config, overflow=overflow))
     return Answers(
         energy=answer.energy.detach().numpy(),
         force=answer.force.detach().numpy().reshape(count, -1, 3),
