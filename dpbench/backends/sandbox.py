@@ -143,7 +143,11 @@ def _bubblewrap(readable: Sequence[str], scratch: str) -> list[str]:
     for secret in _secrets():
         empty = ["--tmpfs"] if Path(secret).is_dir() else ["--ro-bind", "/dev/null"]
         words += [*empty, secret]
-    return [*words, "--bind", scratch, scratch, "--chdir", scratch, "--"]
+    words += ["--bind", scratch, scratch]
+    for folder in (*COVERED, "/proc"):
+        if folder in words:
+            words += ["--remount-ro", folder]
+    return [*words, "--chdir", scratch, "--"]
 
 
 def _secrets() -> list[str]:
