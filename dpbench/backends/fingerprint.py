@@ -17,6 +17,12 @@ from dpbench.errors import BackendError, ConfigError
 SCRIPT = WORKERS / "describe.py"
 """Runs in the environment that it describes."""
 
+WHERE = (
+    "import json, sys, sysconfig; "
+    "print(json.dumps([sysconfig.get_path('purelib'), sys.prefix]))"
+)
+"""Asks an interpreter where its packages are."""
+
 TIMEOUT = 300.0
 """Seconds for one description; the first import of TensorFlow takes a while."""
 
@@ -82,7 +88,7 @@ def describe(
         except (OSError, ValueError) as error:
             raise BackendError(
                 f"{name}: {python} could not be asked what it holds; it said: "
-                f"{words or 'nothing'}. Name an interpreter that runs."
+                f"{' '.join(words.split()) or 'nothing'}. Name an interpreter that runs."
             ) from error
     problem = found.pop("import_error", None)
     if problem is not None:
@@ -94,6 +100,24 @@ def describe(
         return from_mapping(Fingerprint, found, where=f"{name}: its environment")
     except ConfigError as error:
         raise BackendError(str(error)) from error
+
+
+def locate(python: Path, *, name: str, env: Mapping[str, str]) -> tuple[str, str]:
+    """Return the folder of an environment's packages, and its own.
+
+    Raises:
+        BackendError: If the interpreter does not run.
+    """
+    words = _run([str(python), "-I", "-c", WHERE], name=name, env=env)
+    answers = [line for line in words.splitlines() if line.startswith("[")]
+    try:
+        site, prefix = json.loads(answers[-1])
+    except (IndexError, ValueError) as error:
+        raise BackendError(
+            f"{name}: {python} could not be asked where its packages are; it said: "
+            f"{' '.join(words.split()) or 'nothing'}. Name an interpreter that runs."
+        ) from error
+    return site, prefix
 
 
 def differences(old: Fingerprint, new: Fingerprint) -> list[str]:
@@ -130,5 +154,4 @@ def _run(command: list[str], *, name: str, env: Mapping[str, str]) -> str:
             f"{name}: {command[0]} cannot be run ({error.strerror}). Name an "
             "interpreter of Python."
         ) from error
-    words = done.stdout.decode(errors="replace")[-LAST_WORDS:]
-    return " ".join(words.split())
+    return done.stdout.decode(errors="replace")[-LAST_WORDS:]

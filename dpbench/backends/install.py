@@ -18,7 +18,7 @@ from dpbench.backends.environments import (
     variables_of,
     write_environment,
 )
-from dpbench.backends.fingerprint import Fingerprint, describe
+from dpbench.backends.fingerprint import Fingerprint, describe, locate
 from dpbench.backends.installers import (
     Installer,
     Kind,
@@ -112,8 +112,8 @@ def fingerprint_with(
     The card's variables need the folder of packages, which is asked for first.
     """
     plain = for_isolated_python(variables)
-    bare = describe(python, name=card.name, env=plain)
-    env = variables_of(card, variables, site=bare.site, prefix=bare.prefix)
+    site, prefix = locate(python, name=card.name, env=plain)
+    env = variables_of(card, variables, site=site, prefix=prefix)
     return describe(
         python, name=card.name, env=env, module=card.imports, facts=card.facts
     )
