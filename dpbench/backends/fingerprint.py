@@ -88,7 +88,7 @@ def describe(
         except (OSError, ValueError) as error:
             raise BackendError(
                 f"{name}: {python} could not be asked what it holds; it said: "
-                f"{' '.join(words.split()) or 'nothing'}. Name an interpreter that runs."
+                f"{' '.join(words.split()) or 'nothing'}. Name one that runs."
             ) from error
     problem = found.pop("import_error", None)
     if problem is not None:
