@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dpbench.cli.context import Context, pass_context
+from dpbench.cli.train_foreign import NAMES, train_by
 
 if TYPE_CHECKING:
     from dpbench.store.workspace import Workspace
@@ -79,6 +80,12 @@ INTERRUPTED = 130
     metavar="RUN",
     help="Go on with a run: its name, its folder, or one of its checkpoints.",
 )
+@click.option(
+    "--trainer",
+    type=click.Choice(NAMES),
+    help="Let another program train, in its own environment; --config is what it "
+    "reads. See docs/foreign-trainers.md.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
 @pass_context
 def train_command(
@@ -90,6 +97,7 @@ def train_command(
     out: Path,
     device: str,
     resume: str | None,
+    trainer: str | None,
     as_json: bool,
     **settings: Any,
 ) -> None:
@@ -106,6 +114,7 @@ def train_command(
         dpbench train --dataset water --config train.toml --time-budget 30m
         dpbench train --config input.json
         dpbench train --resume 20260101-120000-water-v2-1a2b
+        dpbench train --dataset water --trainer deepmd --config input.json
     """
     import os
 
@@ -114,7 +123,19 @@ def train_command(
     from dpbench.train.run import train
 
     if resume is not None:
-        _check_resume(dataset, config_path, settings)
+        _check_resume(dataset, config_path, settings | {"trainer": trainer})
+    if trainer is not None:
+        was_stopped = train_by(
+            context,
+            trainer,
+            dataset=dataset,
+            config_path=config_path,
+            out=out,
+            device=device,
+            settings=settings,
+            as_json=as_json,
+        )
+        click.get_current_context().exit(INTERRUPTED if was_stopped else 0)
     if settings["steps"] is not None and settings["time_budget"] is not None:
         raise click.UsageError("Give one of --steps and --time-budget, not both.")
     with joined(os.environ, on_cuda=_is_on_cuda(device)) as ranks:
