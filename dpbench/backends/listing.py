@@ -38,6 +38,28 @@ def overview(
     return rows
 
 
+def installed(own_cards: Path | None = None, folder: Path | None = None) -> list[str]:
+    """Name each environment that is here, with its version, and what is wrong."""
+    folder = backends_folder() if folder is None else folder
+    here = (
+        sorted(p.name for p in folder.iterdir() if p.is_dir())
+        if folder.is_dir()
+        else []
+    )
+    known = card_files(own_cards)
+    found = []
+    for name in here:
+        if name not in known:
+            found.append(f"{name} (no card has that name)")
+            continue
+        try:
+            state = state_of(load_card(name, own_cards=own_cards), folder)
+        except DpbenchError as error:
+            state = str(error)
+        found.append(f"{name} ({state})")
+    return found
+
+
 def state_of(card: Card, folder: Path) -> str:
     """Say in a few words whether a backend is here; nothing is run."""
     try:

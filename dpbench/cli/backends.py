@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dpbench.cli.context import Context, pass_context
-from dpbench.errors import BackendError, WorkspaceError
+from dpbench.errors import BackendError
 
 if TYPE_CHECKING:
     from dpbench.backends.check import Finding
@@ -39,7 +39,7 @@ def list_command(context: Context, *, as_json: bool) -> None:
     """
     from dpbench.backends.listing import overview
 
-    rows = overview(own_cards(context))
+    rows = overview(context.own_cards())
     if as_json:
         click.echo(json.dumps(rows, indent=1, ensure_ascii=False))
         return
@@ -79,7 +79,7 @@ def install_command(context: Context, /, name: str, **options: Any) -> None:
             installer=options["installer"],
             is_anew=options["again"],
         ),
-        own_cards=own_cards(context),
+        own_cards=context.own_cards(),
         say=_quiet if context.is_quiet else _say,
     )
     count = len(done.environment.fingerprint.packages)
@@ -116,7 +116,7 @@ def add_command(
     from dpbench.backends.cards import load_card
     from dpbench.backends.check import version_of
 
-    cards = own_cards(context)
+    cards = context.own_cards()
     found = adopt(name, python, env_file=env_file, own_cards=cards)
     version = version_of(load_card(name, own_cards=cards), found.fingerprint)
     click.echo(
@@ -142,7 +142,7 @@ def check_command(context: Context, *, names: tuple[str, ...], as_json: bool) ->
     from dpbench.backends.cards import card_files
     from dpbench.backends.check import check_backend
 
-    cards = own_cards(context)
+    cards = context.own_cards()
     asked = names or tuple(sorted(card_files(cards)))
     width = max(map(len, asked), default=0)
     findings = []
@@ -171,7 +171,7 @@ def remove_command(context: Context, name: str) -> None:
     from dpbench.backends.environments import remove_environment
     from dpbench.backends.listing import environment_of
 
-    environment = environment_of(name, own_cards(context))
+    environment = environment_of(name, context.own_cards())
     if not remove_environment(environment, say=_say):
         raise BackendError(f"{name}: is not installed; there is nothing to remove.")
     click.echo(f"{name}: removed the environment '{environment}'")
@@ -190,21 +190,9 @@ def show_command(context: Context, name: str, *, as_json: bool) -> None:
     """
     from dpbench.backends.listing import details, details_text
 
-    found = details(name, own_cards(context))
+    found = details(name, context.own_cards())
     text = json.dumps(found, indent=1, ensure_ascii=False)
     click.echo(text if as_json else details_text(found))
-
-
-def own_cards(context: Context) -> Path | None:
-    """Return the folder of the workspace's own cards; None without a workspace."""
-    from dpbench.backends.cards import FOLDER as CARDS
-
-    try:
-        return context.workspace(create=False).root / CARDS
-    except WorkspaceError:
-        if context.workspace_dir is not None:
-            raise
-        return None
 
 
 def _say(line: str) -> None:

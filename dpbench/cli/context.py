@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from dpbench.errors import WorkspaceError
+
 if TYPE_CHECKING:
     from dpbench.store.workspace import Workspace
 
@@ -37,6 +39,21 @@ class Context:
         from dpbench.store.workspace import Workspace
 
         return Workspace.find(self.workspace_dir, create=create)
+
+    def own_cards(self) -> Path | None:
+        """Return the folder of the workspace's own cards of backends.
+
+        None where there is no workspace and none was asked for.
+
+        Raises:
+            WorkspaceError: If there is none and one was asked for.
+        """
+        try:
+            return self.workspace(create=False).root / "backends"
+        except WorkspaceError:
+            if self.workspace_dir is not None:
+                raise
+            return None
 
 
 pass_context = click.make_pass_decorator(Context, ensure=True)
