@@ -1,4 +1,6 @@
-"""A model sized by its training data, with the start values of a run."""
+"""A model sized by its training data with the start values of a run, or a given one."""
+
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -14,31 +16,29 @@ from dpbench.train.model_inputs import with_inputs
 from dpbench.train.pipeline import Data, scored_frames
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FirstModel:
+    """A model before the first step."""
+
+    model: DeepPotential
+    """The model."""
+    remarks: tuple[str, ...]
+    """What the user should know."""
+    min_distance: float
+    """Å, shortest distance in the training frames; infinite where there is none."""
+
+
 def new_model(
     workspace: Workspace, config: TrainConfig, data: Data, device: torch.device
-) -> tuple[DeepPotential, list[str]]:
+) -> FirstModel:
     """Size a model by the training frames and draw its start values.
-
-    Returns:
-        The model, and what the user should know.
 
     Raises:
         TrainingError: If no training frame is labelled.
         ModelError: If a stated ``sel`` is smaller than what the frames need.
     """
     settings = config.model
-    measured = _measured(workspace, config, data, None)
-    if not measured.labelled.any():
-        raise TrainingError(
-            f"{data.version.label}: no training frame has a label; expected energies "
-            "or forces. See 'dpbench dataset stats'."
-        )
-    remarks = []
-    if not measured.neighbours.most.any():
-        remarks.append(
-            "warning: no training atom has a neighbour within "
-            f"{settings.descriptor.rcut} Å"
-        )
+    measured, remarks = _first_look(workspace, config, data)
     sized = settings.resolve(
         type_map=data.type_map,
         sel=settings.choose_sel(measured.neighbours),
@@ -53,19 +53,71 @@ def new_model(
             type_map=data.type_map, sel=sel, precision=config.training.precision
         )
     if overflows(both, sized):
-        overflow = config.training.sel_overflow
-        if overflow == "error":
-            _name_the_atom(config, data, sized)
+        remarks.append(_dropping(config, data, sized, both))
         measured = _measured(workspace, config, data, sized)
-        remarks.append(
-            f"sel {sel_words(sized)} is below the {both.most.tolist()} neighbours that "
-            f"occur: the farthest are dropped, as DeePMD-kit does ({overflow})"
-        )
     statistics = with_inputs(
         measured.finish(sized), sized, settings, numbers=data.train_maker.fparam
     )
     model = DeepPotential.initialise(sized, statistics, config.training.seed, device)
-    return model, remarks
+    return FirstModel(
+        model=model,
+        remarks=tuple(remarks),
+        min_distance=measured.neighbours.min_distance,
+    )
+
+
+def given_model(
+    workspace: Workspace,
+    config: TrainConfig,
+    data: Data,
+    device: torch.device,
+    *,
+    model: DeepPotential,
+) -> FirstModel:
+    """Take a model as it is, if the frames fit into its neighbour slots.
+
+    Raises:
+        TrainingError: If no training frame is labelled.
+        ModelError: If an atom has more neighbours than the model's ``sel``.
+    """
+    measured, remarks = _first_look(workspace, config, data)
+    both = measured.neighbours + _scored(config, data)
+    if overflows(both, model.config):
+        remarks.append(_dropping(config, data, model.config, both))
+    return FirstModel(
+        model=model if device.type == "cpu" else model.to(device),
+        remarks=tuple(remarks),
+        min_distance=measured.neighbours.min_distance,
+    )
+
+
+def _first_look(
+    workspace: Workspace, config: TrainConfig, data: Data
+) -> tuple[Measured, list[str]]:
+    """Measure the training frames; say what is odd about them."""
+    measured = _measured(workspace, config, data, None)
+    if not measured.labelled.any():
+        raise TrainingError(
+            f"{data.version.label}: no training frame has a label; expected energies "
+            "or forces. See 'dpbench dataset stats'."
+        )
+    if measured.neighbours.most.any():
+        return measured, []
+    cutoff = config.model.descriptor.rcut
+    return measured, [f"warning: no training atom has a neighbour within {cutoff} Å"]
+
+
+def _dropping(
+    config: TrainConfig, data: Data, model: ModelConfig, both: NeighbourCounts
+) -> str:
+    """Say that neighbours are dropped; raise where they must not be."""
+    overflow = config.training.sel_overflow
+    if overflow == "error":
+        _name_the_atom(config, data, model)
+    return (
+        f"sel {sel_words(model)} is below the {both.most.tolist()} neighbours that "
+        f"occur: the farthest are dropped, as DeePMD-kit does ({overflow})"
+    )
 
 
 def sel_words(config: ModelConfig) -> str:

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -102,6 +102,13 @@ class Pipeline:
     def refit_bias(self, model: DeepPotential) -> DeepPotential:
         """Fit the energy bias once more to the training energies."""
         return refit_energy_bias(model, self.data.train, self.data.train_maker)
+
+    def shared_refit(self, model: DeepPotential) -> DeepPotential:
+        """Fit the energy bias once more; all ranks take what rank 0 finds."""
+        ranks = self.data.ranks
+        bias = ranks.from_first(lambda: self.refit_bias(model).statistics.energy_bias)
+        statistics = replace(model.statistics, energy_bias=bias)
+        return DeepPotential(model.config, model.parameters, statistics)
 
 
 def open_data(

@@ -21,6 +21,7 @@ from dpbench.train.config import TrainConfig
 from dpbench.train.curve import draw_curve
 from dpbench.train.engine import Engine
 from dpbench.train.history import CURVE_FILE, CurveFile, CurveRow, Errors
+from dpbench.train.init_model import Init
 from dpbench.train.interrupt import stop_on_interrupt
 from dpbench.train.loop import Hooks, LoopState, Watcher, run_loop
 from dpbench.train.optimisers.solution import solution_model
@@ -127,6 +128,7 @@ def train(
     progress: Reporter | None = None,
     command: Sequence[str] = (),
     ranks: Ranks | None = None,
+    init: Init | None = None,
 ) -> TrainReport:
     """Train a model, and file it.
 
@@ -142,12 +144,11 @@ def train(
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         progress: Told how far the run is.
         command: The command line, for the record.
-        ranks: Who trains together, see ``ranks.joined``; rank 0 alone writes files
-            and speaks. None = this process alone.
+        ranks: Who trains together; rank 0 alone writes and speaks. None = no other.
+        init: A model to start from, its bias refitted.
 
     Returns:
-        What was done; without a model if the run was interrupted, and on other ranks
-        than the first.
+        What was done; no model if it was interrupted, and on all ranks but the first.
 
     Raises:
         DpbenchError: If the run cannot start or go on.
@@ -160,7 +161,8 @@ def train(
     if resume is not None:
         session = go_on(workspace, resume, **place)
     else:
-        session = _begin(workspace, config, dataset, command=command, **place)
+        place |= {"command": command, "init": init}
+        session = _begin(workspace, config, dataset, **place)
     for note in session.notes:
         reporter.note(note)
     tally = Tally()
@@ -174,8 +176,7 @@ def train(
     if session.state.interrupted:
         _tell(session, session.provenance)
         return _report(session, None, None)
-    digest = _file(workspace, session, target)
-    return _report(session, target, digest)
+    return _report(session, target, _file(workspace, session, target))
 
 
 def _begin(

@@ -10,19 +10,24 @@ import torch
 from dpbench.config import from_mapping, to_mapping
 from dpbench.errors import TrainingError
 from dpbench.io.leakage.split import between_parts, checked_default_split
-from dpbench.io.leakage.words import parts_line
 from dpbench.kernels.batch import Batch
-from dpbench.models.config import ModelConfig, descriptor_words
+from dpbench.models.config import ModelConfig
 from dpbench.models.potential import DeepPotential
 from dpbench.store.dataset import DatasetVersion, open_dataset
 from dpbench.store.splits.making import Split, find_split, named_split
 from dpbench.store.workspace import Workspace
+from dpbench.train.announce import (
+    describe_engine,
+    describe_model,
+    describe_plan,
+    first_notes,
+)
 from dpbench.train.budget import Costs, Length, choose_length, make_plan, measure_costs
 from dpbench.train.config import TrainConfig, settled
 from dpbench.train.engine import Engine, EngineName, choose_engine
 from dpbench.train.history import Errors
+from dpbench.train.init_model import Given, Init, read_start
 from dpbench.train.loop import LoopState, Plan
-from dpbench.train.new_model import new_model, sel_words
 from dpbench.train.optimisers import Optimiser, make_optimiser
 from dpbench.train.order import Shuffle, choose_shuffle
 from dpbench.train.pipeline import Data, Pipeline, make_pipeline, open_data
@@ -35,6 +40,7 @@ from dpbench.train.ranks import Ranks
 from dpbench.train.runs import find_checkpoint, new_run
 from dpbench.train.schedule import Schedule
 from dpbench.train.shared_engine import share
+from dpbench.train.start import first_model, told_of_start
 from dpbench.train.state import Checkpoint, load_checkpoint
 
 
@@ -90,6 +96,7 @@ def begin(
     device: torch.device,
     command: Sequence[str],
     ranks: Ranks | None = None,
+    init: Init | None = None,
 ) -> Session:
     """Set up a new run.
 
@@ -100,37 +107,36 @@ def begin(
         device: Where to train.
         command: The command line, for the record.
         ranks: Who trains together; None = this process alone.
+        init: A model to start from; None draws one.
 
     Raises:
-        DatasetError: If there is no such dataset or split.
-        ConfigError: If the configuration does not fit the data.
-        TrainingError: If there is nothing to train on.
+        DpbenchError: If there is no such dataset, split or model, the configuration
+            does not fit them, or there is nothing to train on.
     """
-    config, ranks = settled(config), ranks or Ranks()
-    _check_ranks(config, ranks)
-    version = open_dataset(workspace, dataset)
-    split = _shared_split(version, config, ranks)
-    data = open_data(version, split, config, device=device, ranks=ranks)
-    model, remarks = new_model(workspace, config, data, device)
+    ranks = ranks or Ranks()
+    place: dict[str, Any] = {"device": device, "ranks": ranks}
+    data, config, given = _opened(workspace, config, dataset, init, **place)
+    first = first_model(workspace, config, data, device, given=given)
     shuffle = _shared_shuffle(config, data)
-    pipeline = make_pipeline(config, data, model.config, shuffle)
+    pipeline = make_pipeline(config, data, first.model.config, shuffle)
+    model = first.model if given is None else pipeline.shared_refit(first.model)
     engine = make_engine(config, model.config, ranks=ranks, device=device)
     length = _choose_length(config, model, pipeline, engine)
     plan = make_plan(config.training, length)
-    run_id, folder = ranks.from_first(lambda: new_run(workspace, version.label))
+    run_id, folder = ranks.from_first(lambda: new_run(workspace, data.version.label))
     provenance = start_provenance(
-        config, version, split, run_id=run_id, device=device, command=command
+        config, data.version, data.split, run_id=run_id, device=device, command=command
     )
     provenance |= kernel_provenance(engine, data) | plan_provenance(plan, length)
     provenance |= {"shuffle": to_mapping(shuffle), "optimiser": config.optimiser.type}
-    provenance["leakage"] = _leakage(version, split, ranks)
-    notes = _describe_data(data, provenance["leakage"])
-    notes += [describe_model(model), *remarks, *describe_engine(engine, ranks)]
+    provenance["leakage"] = _leakage(data.version, data.split, ranks)
+    provenance |= told_of_start(first, model, given)
+    notes = first_notes(data, model, provenance, first.remarks, given=given)
     return Session(
         run_id=run_id,
         folder=folder,
         config=config,
-        version=version,
+        version=data.version,
         model=model,
         optimiser=make_optimiser(model.parameters, config.optimiser),
         schedule=Schedule(config.learning_rate, config.loss, steps=plan.steps),
@@ -140,8 +146,27 @@ def begin(
         engine=engine,
         ranks=ranks,
         provenance=provenance,
-        notes=(*notes, describe_plan(plan, length)),
+        notes=(*notes, *describe_engine(engine, ranks), describe_plan(plan, length)),
     )
+
+
+def _opened(
+    workspace: Workspace,
+    config: TrainConfig,
+    dataset: str,
+    init: Init | None,
+    *,
+    device: torch.device,
+    ranks: Ranks,
+) -> tuple[Data, TrainConfig, Given | None]:
+    """Open data, and the model to start from, if any; return all settings explicit."""
+    config = settled(config)
+    _check_ranks(config, ranks)
+    version = open_dataset(workspace, dataset)
+    given, config = read_start(init, config, version)
+    split = _shared_split(version, config, ranks)
+    data = open_data(version, split, config, device=device, ranks=ranks)
+    return data, config, given
 
 
 def go_on(
@@ -313,49 +338,6 @@ def choose_split(version: DatasetVersion, digest: str | None) -> Split:
     if digest is None:
         return find_split(version) or checked_default_split(version)
     return named_split(version, digest)
-
-
-def describe_model(model: DeepPotential) -> str:
-    """Word a model in one line."""
-    config: ModelConfig = model.config
-    return (
-        f"model: {' '.join(config.type_map)}, {descriptor_words(config.descriptor)}, "
-        f"rcut {model.rcut:g} Å, sel {sel_words(config)}, "
-        f"fitting {list(config.fitting.neuron)}; "
-        f"{model.parameters.flat.numel()} parameters, {config.precision}, "
-        f"{model.device}, {torch.get_num_threads()} threads"
-    )
-
-
-def _describe_data(data: Data, leakage: Mapping[str, Any]) -> list[str]:
-    """Word what the run trains on, and what its parts have in common."""
-    lines = [
-        f"data: {data.version.label}, {len(data.train)} training and "
-        f"{len(data.validation)} validation frames; split {data.split.label}"
-    ]
-    if "asked" in data.split.parameters:
-        lines.append(f"split: asked for {data.split.parameters['asked']}")
-    if leakage:
-        lines.append(f"shared with train: {parts_line(leakage)}")
-    return lines
-
-
-def describe_plan(plan: Plan, length: Length) -> str:
-    """Word how long a run will be."""
-    return (
-        f"{plan.steps} steps ({length.reason}); a point of the learning curve every "
-        f"{plan.validation_every}"
-    )
-
-
-def describe_engine(engine: Engine, ranks: Ranks) -> list[str]:
-    """Word what computes the gradient where that is worth a line."""
-    lines = []
-    if engine.reason is not None:
-        lines.append(f"engine {engine.name}: {engine.reason}")
-    if not ranks.is_alone:
-        lines.append(f"{ranks.size} processes share each batch")
-    return lines
 
 
 def _choose_length(
