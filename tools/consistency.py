@@ -19,7 +19,7 @@ from dpbench.backends.consistency import (
     worker_of,
     write_matrix,
 )
-from dpbench.backends.consistency_cases import cases, structures
+from dpbench.backends.consistency_cases import FEW, cases, structures
 from dpbench.errors import BackendError
 
 TIMEOUT = 7200.0
@@ -30,15 +30,21 @@ def main() -> int:
     """Survey backends one after the other; each is written as soon as it is known."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--python", type=Path, required=True)
+    parser.add_argument("--few", action="store_true", help="four structures alone")
+    parser.add_argument("--models", default="", help="only models named like this")
     parser.add_argument("suffixes", nargs="*", metavar="SUFFIX")
     options = parser.parse_args()
+    models = [case for case in cases() if options.models in case.name]
+    chosen = structures()
+    if options.few:
+        chosen = {name: chosen[name] for name in FEW}
     wanted = options.suffixes or [s for s in BACKENDS if s not in (".pd", ".json")]
     failed = 0
     for suffix in wanted:
         began = time.monotonic()
         ask = worker_of(options.python.absolute(), timeout_s=TIMEOUT)
         try:
-            found = survey(suffix, cases(), structures(), ask)
+            found = survey(suffix, models, chosen, ask)
         except BackendError as error:
             failed += 1
             print(f"{suffix}: {error}", file=sys.stderr)

@@ -258,7 +258,7 @@ def read_matrix(path: Path) -> dict[str, Any]:
 
 
 def write_matrix(path: Path, surveys: Mapping[str, Survey]) -> None:
-    """Write the surveys of some backends; those of others are kept as they stand.
+    """Write the surveys of some backends; all other cells are kept as they stand.
 
     Args:
         path: File of the matrix.
@@ -267,7 +267,9 @@ def write_matrix(path: Path, surveys: Mapping[str, Survey]) -> None:
     kept = read_matrix(path) if path.exists() else {"versions": {}, "cells": {}}
     for suffix, found in surveys.items():
         kept["versions"][suffix] = dict(sorted(found.versions.items()))
-        kept["cells"][suffix] = found.cells
+        column = kept["cells"].setdefault(suffix, {})
+        for model, cells in found.cells.items():
+            column[model] = {**column.get(model, {}), **cells}
     order = [suffix for suffix in BACKENDS if suffix in kept["cells"]]
     whole = {
         "deepmd_kit": RELEASE,

@@ -63,6 +63,14 @@ _DESCRIPTORS: Mapping[str, DescriptorConfig] = {
 FLOAT32 = ("se_e2_a", "se_e2_r", "DPA-1 strip smooth", "DPA-1 strip")
 """Kinds that are compared in float32 too."""
 
+FEW = (
+    "6 atoms, skewed and turned cell",
+    "3 atoms, several images of each",
+    "one atom, no neighbours",
+    "7 atoms, no cell",
+)
+"""Structures for backends that compile anew, for seconds, with every structure."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Case:

@@ -98,7 +98,7 @@ def compress(
 def versions() -> dict[str, str]:
     """Name the version of each program that answers."""
     found = {
-        str(package.metadata["Name"]).lower(): package.version
+        str(package.metadata["Name"]).lower().replace("_", "-"): package.version
         for package in importlib.metadata.distributions()
     }
     known = {name: found[name] for name in VERSIONED if name in found}
