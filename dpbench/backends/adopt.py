@@ -17,6 +17,9 @@ from dpbench.errors import BackendError, ConfigError
 
 VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
+CREDENTIAL = re.compile(r"secret|token|passw|credential|(access|api|private)_?key")
+"""In a name, in lower case: no worker needs one, and the values are kept in a file."""
+
 
 def adopt(
     name: str,
@@ -96,6 +99,11 @@ def read_env_file(path: Path) -> dict[str, str]:
             raise ConfigError(
                 f"{where}: {line.strip()[:60]!r} is not NAME=VALUE. Take out what a "
                 "shell alone understands, e.g. functions."
+            )
+        if CREDENTIAL.search(name.lower()):
+            raise ConfigError(
+                f"{where}: {name} sounds like a credential, and no worker needs one. "
+                "Take it out."
             )
         _check_value(value, where=f"{where}: {name}")
         if name in found:

@@ -248,6 +248,7 @@ def test_adoption_says_what_the_installation_lacks(place):
         ("BASH_FUNC_ml%%=() {  eval", "is not NAME=VALUE"),
         ("A='b c'", "stands in quotes"),
         ("PATH=/opt/bin:$PATH", "nothing is expanded"),
+        ("AWS_SECRET_ACCESS_KEY=x", "sounds like a credential"),
         ("HOME=/root\nHOME=/", r"own\.env:2: HOME is given twice"),
     ],
 )
