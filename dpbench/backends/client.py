@@ -6,11 +6,11 @@
 Nothing of a foreign program is imported or unpickled in this process.
 """
 
-import logging
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from glob import escape
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, final
@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dpbench.backends.facts import checked_facts
+from dpbench.backends.grouping import calls, type_columns
 from dpbench.backends.launch import Launch
 from dpbench.backends.protocol import (
     Array,
@@ -27,10 +28,10 @@ from dpbench.backends.protocol import (
     read_arrays,
     seconds_of,
 )
-from dpbench.backends.sandbox import sandbox_kind
+from dpbench.backends.sandbox import COVERED, is_confined, sandbox_kind
+from dpbench.backends.tasks import START_SECONDS, run_task
 from dpbench.backends.trust import Trust
-from dpbench.backends.worker_process import Say, WorkerProcess
-from dpbench.elements import SYMBOLS
+from dpbench.backends.worker_process import WorkerProcess
 from dpbench.errors import BackendError, BackendRefused
 from dpbench.frames import Frames
 from dpbench.metrics.frame_errors import Predictions
@@ -38,14 +39,8 @@ from dpbench.metrics.frame_errors import Predictions
 ANSWER_SECONDS = 600.0
 """How long one call may take, unless the caller says otherwise."""
 
-START_SECONDS = 300.0
-"""How long a worker may take to start, and again to open a model: TensorFlow from a
-cold disk takes a minute."""
-
 ATOMS_PER_CALL = 2048
 """Atoms of one call, one frame at least."""
-
-logger = logging.getLogger(__name__)
 
 __all__ = ["Answer", "BackendModel", "Launch", "open_backend", "run_task"]
 
@@ -97,7 +92,7 @@ class BackendModel:
         self._start_timeout_s = start_timeout_s
         self._memory_limit = memory_limit
         self._atoms_per_call = atoms_per_call
-        self._readable = [*readable, *([model] if model is not None else [])]
+        self._readable = [*readable, *(companions(model) if model else [])]
         self._is_confined = is_confined
         self._worker: WorkerProcess | None = None
         self._scratch: tempfile.TemporaryDirectory[str] | None = None
@@ -152,7 +147,7 @@ class BackendModel:
         except BaseException:
             self.close()
             raise
-        self._columns = _columns(self.type_map)
+        self._columns = type_columns(self.type_map)
         self.start_s = time.perf_counter() - began
 
     def evaluate(
@@ -179,7 +174,7 @@ class BackendModel:
         virial = np.full((frames.nframes, 3, 3), np.nan)
         atom_energy: NDArray[np.float64] | None = np.empty(natoms)
         began, worker_s = time.perf_counter(), 0.0
-        for index in _calls(frames, self._atoms_per_call):
+        for index in calls(frames, self._atoms_per_call):
             found, seconds = self._call(frames, index, fparam)
             worker_s += seconds
             first = frames.atom_offset[index]
@@ -325,9 +320,9 @@ def open_backend(
         BackendError: If it cannot be opened, or is not trusted.
         ModelError: If there is no such file, or it is damaged.
     """
-    is_confined = _is_confined()
+    confined = is_confined()
     if model is not None:
-        trust.check(model, is_confined=is_confined)
+        trust.check(model, is_confined=confined)
     opened = BackendModel(
         launch,
         model,
@@ -337,104 +332,20 @@ def open_backend(
         memory_limit=memory_limit,
         atoms_per_call=atoms_per_call,
         readable=readable,
-        is_confined=is_confined,
+        is_confined=confined,
     )
     opened.restart()
     return opened
 
 
-def run_task(
-    launch: Launch,
-    name: str,
-    arguments: Mapping[str, Any],
-    *,
-    files: Iterable[Path] = (),
-    models: Iterable[Path] = (),
-    trust: Trust | None = None,
-    scratch: Path | None = None,
-    timeout_s: float = ANSWER_SECONDS,
-    memory_limit: int | None = None,
-    say: Say | None = None,
-) -> dict[str, Any]:
-    """Have a backend do a job without an open model, e.g. convert or train.
+def companions(model: Path) -> list[Path]:
+    """Return a model and what may belong to it: its folder, where that is its own.
 
-    Args:
-        launch: How the backend is started.
-        name: Of the job, as the adapter's ``task`` knows it.
-        arguments: What JSON can say; paths as text, absolute and without links.
-        files: Data that the job reads.
-        models: Models that the job reads; a program must be trusted.
-        trust: Which programs may be opened; None = none.
-        scratch: Folder that the job may write and that stays; None = one that is
-            removed afterwards.
-        timeout_s: How long the job may take, s.
-        memory_limit: Bytes that the worker may hold; None = four fifths of all.
-        say: Called with each line that the job prints.
-
-    Returns:
-        What the adapter's ``task`` returned.
-
-    Raises:
-        BackendError: If the job failed, was refused, crashed or took too long.
+    A sandbox hides /tmp and /run, not folders in them that are named. Of a model that
+    lies right there, files that begin like it are shown.
     """
-    is_confined = _is_confined()
-    named = tuple(models)
-    read = [*files, *named]
-    for model in named:
-        (trust or Trust()).check(model, is_confined=is_confined)
-    with tempfile.TemporaryDirectory(prefix="dpbench-task-") as folder:
-        worker = WorkerProcess(
-            launch,
-            scratch=(scratch or Path(folder)).resolve(),
-            readable=read,
-            memory_limit=memory_limit,
-            is_confined=is_confined,
-        )
-        try:
-            worker.start(timeout_s=START_SECONDS)
-            content = worker.ask(
-                {"do": "task", "name": name, "arguments": dict(arguments)},
-                timeout_s=timeout_s,
-                doing=f"did task '{name}'",
-                say=say,
-            )
-            result = content.get("result")
-            if not isinstance(result, dict):
-                raise worker.liar(f"the result of task '{name}' as no object")
-            return result
-        finally:
-            worker.close()
-
-
-def _is_confined() -> bool:
-    """Tell whether there is a sandbox; warn where there is none."""
-    kind = sandbox_kind()
-    if kind.startswith("none"):
-        logger.warning(
-            "foreign backends run without a sandbox here (%s); they can write and "
-            "reach the network",
-            kind,
-        )
-        return False
-    return True
-
-
-def _columns(type_map: tuple[str, ...]) -> NDArray[np.int64]:
-    """Return the model's type of each atomic number; -1 where it knows none."""
-    columns = np.full(256, -1, np.int64)
-    for column, symbol in reversed(list(enumerate(type_map))):
-        if symbol in SYMBOLS:
-            columns[SYMBOLS.index(symbol)] = column
-    return columns
-
-
-def _calls(frames: Frames, atoms_per_call: int) -> Iterator[NDArray[np.int64]]:
-    """Gather frames that share atom types and periodicity; cut them to size."""
-    groups: dict[tuple[bytes, bytes], list[int]] = {}
-    for index in range(frames.nframes):
-        key = (frames.z[frames.atoms_of(index)].tobytes(), frames.pbc[index].tobytes())
-        groups.setdefault(key, []).append(index)
-    for (z, _), members in groups.items():
-        most = max(1, atoms_per_call // max(1, len(z)))
-        for first in range(0, len(members), most):
-            yield np.array(members[first : first + most], np.int64)
+    model = model.resolve()
+    if str(model.parent) not in (*COVERED, "/"):
+        return [model.parent]
+    stem = model.name.partition(".")[0]
+    return [path for path in model.parent.glob(f"{escape(stem)}.*") if path.is_file()]

@@ -7,6 +7,7 @@ the worker ends, or dpbench does.
 
 import functools
 import json
+import logging
 import os
 import shutil
 import subprocess
@@ -38,6 +39,8 @@ SECRETS = (
 
 COVERED = ("/tmp", "/var/tmp", "/run")
 """Folders with sockets and files of other programs: empty but for what is named."""
+
+logger = logging.getLogger(__name__)
 
 PROBE_SECONDS = 20.0
 """How long a sandbox around ``true`` may take."""
@@ -94,6 +97,19 @@ def sandbox_kind() -> str:
             _through_child("namespaces", [true], readable=[], scratch=scratch)
         )
     return "namespaces" if failure is None else f"none: {reason}; {failure}"
+
+
+def is_confined() -> bool:
+    """Tell whether there is a sandbox; warn where there is none."""
+    kind = sandbox_kind()
+    if kind.startswith("none"):
+        logger.warning(
+            "foreign backends run without a sandbox here (%s); they can write and "
+            "reach the network",
+            kind,
+        )
+        return False
+    return True
 
 
 def _tried(command: Sequence[str]) -> str | None:

@@ -189,7 +189,7 @@ class TestNothingIsLeftBehind:
     @pytest.fixture(params=["sandbox", "none"])
     def confinement(self, request, monkeypatch):
         if request.param == "none":
-            monkeypatch.setattr(client, "sandbox_kind", lambda: "none: for a test")
+            monkeypatch.setattr(sandbox, "sandbox_kind", lambda: "none: for a test")
         elif sandbox.sandbox_kind().startswith("none"):
             pytest.skip(sandbox.sandbox_kind())
         return request.param
@@ -214,11 +214,11 @@ class TestNothingIsLeftBehind:
         script = f"""
             import os, sys, time
             from pathlib import Path
-            from dpbench.backends import client
+            from dpbench.backends import sandbox
             from tests.backends.small_workers import opened
             from tests.backends.test_faults import family_of
             if {confinement == "none"}:
-                client.sandbox_kind = lambda: "none: for a test"
+                sandbox.sandbox_kind = lambda: "none: for a test"
             model = opened(Path({str(tmp_path)!r}), fault="daemon", at=99)
             print(*family_of(model), flush=True)
             if {how == "exit"}:

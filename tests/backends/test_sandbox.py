@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from dpbench.backends import sandbox
+from dpbench.backends import client, sandbox
+from dpbench.backends.client import companions
 from dpbench.errors import BackendError
 
 KINDS = ("bubblewrap", "namespaces")
@@ -171,3 +172,18 @@ def test_exit_status_is_the_commands(kind, command, status, tmp_path):
         pytest.skip(sandbox.sandbox_kind())
     through = sandbox._through_child(kind, command, readable=[], scratch=tmp_path)
     assert subprocess.run(through, timeout=60, check=False).returncode == status
+
+
+def test_files_beside_a_model_are_shown_with_it(tmp_path):
+    model = tmp_path / "m.json"
+    model.touch()
+    assert companions(model) == [tmp_path.resolve()]
+
+
+def test_model_right_in_tmp_shows_its_own_files_alone(monkeypatch, tmp_path):
+    monkeypatch.setattr(client, "COVERED", (str(tmp_path.resolve()),))
+    for name in ("m.json", "m.pdiparams", "n.json"):
+        (tmp_path / name).touch()
+    (tmp_path / "m.folder").mkdir()
+    shown = {path.name for path in companions(tmp_path / "m.json")}
+    assert shown == {"m.json", "m.pdiparams"}
