@@ -81,7 +81,7 @@ class Card:
     package index has it: then ``dpbench backends add`` alone brings it."""
     without_dependencies: tuple[str, ...] = ()
     """Installed after the others and without what they ask for: packages whose pins
-    are tighter than their needs. Say why in ``notes``."""
+    are tighter than their needs, the backend itself first. Say why in ``notes``."""
     adapter: str
     """The worker's script: a file beside the card, else one of backends/workers."""
     options: dict[str, Any] = field(default_factory=dict)
@@ -137,9 +137,10 @@ class Card:
     @property
     def distribution(self) -> str | None:
         """The package whose version is the backend's, if an index has it."""
-        if not self.requirements:
+        installed = self.without_dependencies or self.requirements
+        if not installed:
             return None
-        match = re.match(r"[A-Za-z0-9][A-Za-z0-9._-]*", self.requirements[0])
+        match = re.match(r"[A-Za-z0-9][A-Za-z0-9._-]*", installed[0])
         return match.group() if match else None
 
     @property

@@ -14,6 +14,7 @@ import h5py
 
 from dpbench.errors import ModelError
 from dpbench.models.archive_kinds import archive_kind
+from dpbench.models.ase_description import ase_description_kind
 from dpbench.models.graph_kinds import graph_kind
 from dpbench.models.lammps_description import description_kind
 from dpbench.models.pickle_scan import scan_pickle
@@ -270,7 +271,7 @@ def _text(head: bytes, *, is_whole: bool) -> str | None:
 def _text_kind(text: str) -> tuple[str, str]:
     """Tell the kind of a text."""
     start = text.lstrip()
-    described = description_kind(text)
+    described = description_kind(text) or ase_description_kind(text)
     if described is not None:
         return described
     if start.startswith("{") and '"magic"' in text and '"pir"' in text:
