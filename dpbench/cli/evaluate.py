@@ -47,7 +47,20 @@ if TYPE_CHECKING:
     help="Length of dynamics and timings: seconds, about a minute, or as long as it "
     "takes. Accuracy is the same in all.",
 )
-@click.option("--backend", default="dpbench", show_default=True, help="Who evaluates.")
+@click.option(
+    "--backend",
+    "backends",
+    multiple=True,
+    metavar="NAME",
+    help="Who evaluates; give it again for a record of each. Default: dpbench's own "
+    "kernels where they serve, else the backend that the file is of.",
+)
+@click.option(
+    "--trust",
+    multiple=True,
+    metavar="SHA256",
+    help="Open this foreign program (a pickle, TorchScript ...) in a sandbox.",
+)
 @click.option(
     "--precision",
     type=click.Choice(["float64", "float32"]),
@@ -84,6 +97,7 @@ def evaluate_command(context: Context, /, **options: Any) -> None:
     \b
     Example:
         dpbench evaluate --model m.pth --dataset water-v2:test
+        dpbench evaluate --model m.pth --backend dpbench --backend deepmd-tf
     """
     from dpbench.eval.filing import write_record
     from dpbench.eval.options import Options
@@ -97,7 +111,8 @@ def evaluate_command(context: Context, /, **options: Any) -> None:
         options=Options(
             tasks=tuple(t.strip() for t in options["tasks"].split(",") if t.strip()),
             mode=options["mode"],
-            backend=options["backend"],
+            backends=options["backends"],
+            trust=options["trust"],
             precision=options["precision"],
             sel_overflow=options["sel_overflow"],
             device=options["device"] or _default_device(),
@@ -111,6 +126,8 @@ def evaluate_command(context: Context, /, **options: Any) -> None:
     for path, item in _files(options["out"], filed):
         write_record(path, record_to_payload(item.record))
     click.echo(_as_json(filed) if options["as_json"] else _as_text(filed))
+    if any(item.record.failure is not None for item in filed):
+        click.get_current_context().exit(1)
 
 
 def _say(words: str) -> None:
@@ -128,7 +145,16 @@ def _files(out: Path | None, filed: "list[Filed]") -> "list[tuple[Path, Filed]]"
         return []
     if len(filed) == 1:
         return [(out, filed[0])]
-    return [(out.with_stem(f"{out.stem}-{f.record.part}"), f) for f in filed]
+    several = len({item.record.backend for item in filed}) > 1
+    return [
+        (out.with_stem("-".join([out.stem, *_which(item, several=several)])), item)
+        for item in filed
+    ]
+
+
+def _which(item: "Filed", *, several: bool) -> list[str]:
+    """Say by what a record differs from the others of this evaluation."""
+    return [item.record.part, *([item.record.backend] if several else [])]
 
 
 def _as_json(filed: "list[Filed]") -> str:

@@ -23,8 +23,8 @@ class AbstractEvaluator(ABC):
     """Torch's name of the device."""
     type_map: tuple[str, ...]
     """Elements that the model knows."""
-    rcut: float
-    """Cutoff radius, Å."""
+    rcut: float | None
+    """Cutoff radius, Å; None where the backend does not tell."""
     fitting: EnergyFittingConfig | None = None
     """What the model takes beside structures; None = nothing, or not known."""
 
@@ -40,8 +40,11 @@ class AbstractEvaluator(ABC):
         """
 
     @abstractmethod
-    def prepare(self, frame: Frames) -> Callable[[], object]:
-        """Build the neighbour list of one frame; return the forward pass on it."""
+    def prepare(self, frame: Frames) -> Callable[[], object] | None:
+        """Build the neighbour list of one frame; return the forward pass on it.
+
+        None where the backend keeps its lists to itself.
+        """
 
     @abstractmethod
     def forward(self, frame: Frames) -> object:

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from dpbench.backends.client import BackendModel
+from dpbench.backends.trust import digest_of
 from dpbench.eval.parts import Training
 from dpbench.eval.record import (
     DatasetFacts,
@@ -69,6 +71,35 @@ def model_facts(
         rcut=float(model.rcut),
         description=(f"{descriptor_words(descriptor)}, fitting {list(fitting.neuron)}"),
         kind=kind_of(model),
+    )
+
+
+def foreign_model_facts(
+    path: Path,
+    model: BackendModel | None,
+    provenance: Mapping[str, Any],
+    *,
+    name: str | None,
+) -> ModelFacts:
+    """Describe a model that another program opened.
+
+    Args:
+        path: Its file.
+        model: The model; None if it could not be opened.
+        provenance: What the workspace knows of its making.
+        name: What the user calls it, if anything.
+    """
+    told = {} if model is None else model.facts
+    cutoff, count = told.get("rcut"), provenance.get("parameters")
+    return ModelFacts(
+        digest=f"sha256:{digest_of(path)}",
+        name=name or _default_name(path, provenance),
+        path=str(path),
+        parameters=count if isinstance(count, int) else None,
+        type_map=tuple(told.get("type_map", ())),
+        rcut=None if cutoff is None else float(cutoff),
+        description=str(told.get("description") or ""),
+        kind="foreign",
     )
 
 

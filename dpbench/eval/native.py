@@ -138,7 +138,7 @@ class NativeEvaluator(AbstractEvaluator):
                 frames.coord[frames.atoms_of(i)],
                 frames.box[i],
                 frames.pbc[i],
-                self.rcut,
+                float(self.model.rcut),
             )
             for i in range(frames.nframes)
         ]

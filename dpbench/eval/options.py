@@ -11,7 +11,6 @@ from dpbench.models.sel import SelOverflow
 Mode = Literal["smoke", "standard", "full"]
 
 TASKS: tuple[str, ...] = ("accuracy", "stability", "throughput")
-BACKENDS: tuple[str, ...] = ("dpbench",)
 PRECISIONS: tuple[str, ...] = ("float64", "float32")
 
 STABILITY: dict[Mode, StabilitySettings] = {
@@ -37,8 +36,11 @@ class Options:
     """What to measure."""
     mode: Mode = "standard"
     """How much to spend on dynamics and timings; accuracy is the same in all."""
-    backend: str = "dpbench"
-    """What evaluates the model."""
+    backends: tuple[str, ...] = ()
+    """What evaluates the model; empty: dpbench's kernels where they serve, else the
+    backend that the file is of."""
+    trust: tuple[str, ...] = ()
+    """sha256 of foreign programs that may be opened."""
     precision: str | None = None
     """``float64`` or ``float32``; None: the model's own."""
     device: str = "cpu"
@@ -58,7 +60,6 @@ class Options:
     def __post_init__(self) -> None:
         """Check every choice."""
         choices = [("task", task, TASKS) for task in self.tasks]
-        choices.append(("backend", self.backend, BACKENDS))
         if self.precision is not None:
             choices.append(("precision", self.precision, PRECISIONS))
         for what, value, known in choices:
@@ -66,6 +67,11 @@ class Options:
                 raise EvaluationError(
                     f"{what} '{value}': is unknown; expected {' or '.join(known)}."
                 )
+        if len(set(self.backends)) < len(self.backends):
+            raise EvaluationError(
+                f"backends {', '.join(self.backends)}: one is named twice; expected "
+                "each once."
+            )
         if not self.tasks:
             raise EvaluationError(
                 f"no task is named; expected some of {', '.join(TASKS)}."

@@ -2,10 +2,11 @@
 
 import hashlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,10 +43,12 @@ class KeptPredictions:
     def part(self, first: int, last: int) -> Predictions:
         """Return the answers for the frames ``first`` up to but not ``last``."""
         atoms = slice(self.atom_offset[first], self.atom_offset[last])
+        missing = self.predictions.no_virial
         return Predictions(
             energy=self.predictions.energy[first:last],
             force=self.predictions.force[atoms],
             virial=self.predictions.virial[first:last],
+            no_virial=None if missing is None else missing[first:last],
         )
 
 
@@ -84,9 +87,23 @@ def predict(
             energy=np.concatenate([part.energy for part in parts]),
             force=np.concatenate([part.force for part in parts]),
             virial=np.concatenate([part.virial for part in parts]),
+            no_virial=_no_virial(parts),
         ),
     )
     return kept, seconds
+
+
+def _no_virial(parts: Sequence[Predictions]) -> NDArray[np.bool_] | None:
+    """Return which frames have no virial; None if every one has."""
+    if all(part.no_virial is None for part in parts):
+        return None
+    return np.concatenate(
+        [
+            np.zeros(len(part.energy), bool) if missing is None else missing
+            for part in parts
+            for missing in [part.no_virial]
+        ]
+    )
 
 
 def _inputs(
@@ -119,17 +136,19 @@ def keep(workspace: Workspace, kept: KeptPredictions) -> PredictionFile:
     Raises:
         WorkspaceError: If the file cannot be written.
     """
-    buffer = BytesIO()
-    np.savez(
-        buffer,
-        file_format=np.int64(FILE_FORMAT),
-        indices=kept.indices,
-        frame_digests=kept.frame_digests,
-        atom_offset=kept.atom_offset,
-        energy=kept.predictions.energy,
-        force=kept.predictions.force,
-        virial=kept.predictions.virial,
-    )
+    buffer, missing = BytesIO(), kept.predictions.no_virial
+    arrays: dict[str, Any] = {
+        "file_format": np.int64(FILE_FORMAT),
+        "indices": kept.indices,
+        "frame_digests": kept.frame_digests,
+        "atom_offset": kept.atom_offset,
+        "energy": kept.predictions.energy,
+        "force": kept.predictions.force,
+        "virial": kept.predictions.virial,
+    }
+    if missing is not None:
+        arrays["no_virial"] = missing
+    np.savez(buffer, **arrays)
     data = buffer.getvalue()
     digest = hashlib.sha256(data).hexdigest()
     path = Path("predictions") / f"{digest}.npz"
@@ -175,5 +194,6 @@ def load(workspace: Workspace, file: PredictionFile) -> KeptPredictions:
                 energy=arrays["energy"],
                 force=arrays["force"],
                 virial=arrays["virial"],
+                no_virial=arrays.get("no_virial"),
             ),
         )

@@ -16,9 +16,10 @@ from dpbench.errors import ConfigError, EvaluationError
 from dpbench.eval.fingerprint import Hardware, Software
 from dpbench.eval.task_results import Accuracy, Stability, Throughput
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 """Of the fields below. Readers accept every older number. 1 had neither ``leakage`` nor
-names of splits; 2 had neither ``kernels`` nor the kind of the model."""
+names of splits; 2 had neither ``kernels`` nor the kind of the model; 3 knew dpbench's
+own backend alone."""
 
 SCHEMA_NAME = "dpbench.result"
 
@@ -33,16 +34,43 @@ class ModelFacts:
     """As shown in tables."""
     path: str
     """Where the file lay; a hint."""
-    parameters: int
-    """Number of trainable numbers."""
+    parameters: int | None
+    """Number of trainable numbers; None where a foreign model does not tell."""
     type_map: tuple[str, ...]
     """Elements that it knows."""
     rcut: float | None = None
     """Cutoff radius, Å."""
     description: str = ""
     """Architecture in a few words."""
-    kind: Literal["plain", "compressed"] = "plain"
-    """What the file holds: nets, or tables that were made of them."""
+    kind: Literal["plain", "compressed", "foreign"] = "plain"
+    """What the file holds: nets, tables that were made of them, or another program's
+    model."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BackendFacts:
+    """The foreign program that evaluated, and what asking it took."""
+
+    licence: str
+    """Of the program, as its card says."""
+    versions: dict[str, str]
+    """As the program tells them itself."""
+    environment: str | None
+    """Digest of all packages of its environment."""
+    sandbox: str
+    """What confined it."""
+    trusted: str | None = None
+    """sha256 of the file that was opened, where that is a program."""
+    converted: str | None = None
+    """How the file was made that it opened, where it is not the model's own."""
+    start_s: float = 0.0
+    """Seconds from starting the worker to the open model."""
+    calls: int = 0
+    """Calls of this evaluation so far."""
+    worker_s: float = 0.0
+    """The backend's own seconds in them."""
+    overhead_s: float = 0.0
+    """Seconds of the way to the worker and back beside them."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -154,7 +182,7 @@ class Record:
     """Atoms of all evaluated frames together."""
     backend: str
     precision: str
-    """``float64`` or ``float32``."""
+    """``float64``, ``float32``, or what a foreign backend tells of it."""
     hardware: Hardware
     software: Software
     overlap: Overlap
@@ -172,6 +200,11 @@ class Record:
     """What read the embedding, and the variant of each family of kernels that ran; None
     in records of version 2, and where the backend does not tell."""
 
+    foreign: BackendFacts | None = None
+    """The program of another backend than dpbench's own; None in older records."""
+    failure: str | None = None
+    """Why the backend gave no result, with its last words; None if it gave one."""
+
     def __post_init__(self) -> None:
         """Check what types cannot say."""
         if self.schema != SCHEMA_NAME:
@@ -184,7 +217,8 @@ class Record:
                 f"schema_version = {self.schema_version}; expected 1 to "
                 f"{SCHEMA_VERSION}. Read it with a newer dpbench."
             )
-        if self.accuracy is None and self.stability is None and self.throughput is None:
+        results = (self.accuracy, self.stability, self.throughput)
+        if self.failure is None and all(result is None for result in results):
             raise ConfigError("no task has a result; expected at least one.")
 
 

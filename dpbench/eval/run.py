@@ -1,18 +1,16 @@
 """Evaluate a model: choose frames, do the tasks, file one record per row."""
 
-from collections.abc import Callable, Mapping
+import logging
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import torch
-
+from dpbench.errors import BackendError
 from dpbench.eval.baseline import FittedBaseline, fit_baseline
-from dpbench.eval.evaluator import AbstractEvaluator
 from dpbench.eval.facts import (
     dataset_facts,
-    model_facts,
     provenance_chain,
     split_facts,
 )
@@ -24,7 +22,14 @@ from dpbench.eval.fingerprint import (
     software_fingerprint,
 )
 from dpbench.eval.leakage import find_leakage, leakage_marks
-from dpbench.eval.native import NativeEvaluator
+from dpbench.eval.opening import (
+    Opened,
+    Plan,
+    Subject,
+    opened,
+    plan_backends,
+    unopened,
+)
 from dpbench.eval.options import STABILITY, THROUGHPUT, Options
 from dpbench.eval.parts import Part, Training, find_training, parts_to_evaluate
 from dpbench.eval.predict import keep, predict
@@ -32,7 +37,6 @@ from dpbench.eval.record import (
     SCHEMA_NAME,
     SCHEMA_VERSION,
     LeakageFacts,
-    ModelFacts,
     Record,
     record_to_payload,
 )
@@ -40,14 +44,15 @@ from dpbench.eval.score import score
 from dpbench.eval.stability import measure_stability
 from dpbench.eval.task_results import Accuracy, Stability, Throughput
 from dpbench.eval.throughput import measure_throughput
-from dpbench.models.compressed import CompressedPotential
-from dpbench.models.files import Potential, load_potential
-from dpbench.models.potential import DeepPotential
-from dpbench.models.sel import SelOverflow, trained_overflow
 from dpbench.store import catalog
 from dpbench.store.workspace import Workspace
 
 Progress = Callable[[str], None]
+
+logger = logging.getLogger(__name__)
+
+NO_RESULT = "the backend gave no result"
+"""Mark of a record that says why."""
 
 MIXED = "mixed levels of theory"
 """Mark of a row on a version whose labels contradict each other."""
@@ -76,66 +81,79 @@ def evaluate(
 
     Args:
         workspace: Holds the data; takes the records.
-        model_path: A model of ``dpbench train``.
+        model_path: A model file of any kind that a backend reads.
         dataset: ``NAME[-vN][:PART]``; None: the held-out parts of the split that the
             model was trained with.
-        options: Tasks, mode, backend, precision.
+        options: Tasks, mode, backends, precision.
         progress: Called with a few words as each step begins.
 
     Returns:
-        The records, filed in the workspace, first part first.
+        The records, filed in the workspace, first backend and part first. Of several
+        backends one that fails has a record that says so, and the others go on.
 
     Raises:
         ModelError: If the model cannot be read, or does not know an element.
         DatasetError: If the dataset does not exist.
         EvaluationError: If there are no frames to evaluate.
+        BackendError: If a backend is not installed, or the only one fails.
     """
     options = options or Options()
-    model, provenance = load_potential(model_path)
-    facts = model_facts(model, model_path, provenance, name=options.name)
-    precision = options.precision or model.config.precision
-    overflow = options.sel_overflow or trained_overflow(provenance)
-    evaluator, reference = _evaluators(model, precision, options, overflow)
-    training = find_training(workspace, provenance)
-    parts = parts_to_evaluate(workspace, training, dataset, split=options.split)
-    session = _Session(
-        workspace=workspace,
-        evaluator=evaluator,
-        reference=reference,
-        model=facts,
-        provenance=provenance,
-        training=training,
-        options=options,
-        hardware=hardware_fingerprint(device=options.device),
-        software=software_fingerprint(),
-        say=progress or (lambda _: None),
-    )
-    records = [session.record(part, is_first=part is parts[0]) for part in parts]
+    say = progress or (lambda _: None)
+    plans = plan_backends(workspace, model_path, options)
+    filed: list[Filed] = []
+    for plan in plans:
+        if len(plans) > 1:
+            say(f"backend {plan.backend}")
+        try:
+            with opened(workspace, plan, options) as model:
+                filed += _measure(workspace, model, options, dataset, say)
+        except BackendError as error:
+            if len(plans) == 1:
+                raise
+            logger.error("%s: %s The other backends go on.", plan.backend, error)
+            filed.append(_failed(workspace, plan, options, dataset, error))
+    return filed
+
+
+def _measure(
+    workspace: Workspace,
+    model: Opened,
+    options: Options,
+    dataset: str | None,
+    say: Progress,
+) -> list[Filed]:
+    """Do the tasks on one backend, and file a record per part."""
+    session = _session(workspace, model.subject, options, say)
+    parts = parts_to_evaluate(workspace, session.training, dataset, split=options.split)
+    records = [session.record(model, part, is_first=part is parts[0]) for part in parts]
     return [session.file(record) for record in records if record is not None]
 
 
-def _evaluators(
-    model: Potential, precision: str, options: Options, overflow: SelOverflow
-) -> tuple[NativeEvaluator, NativeEvaluator | None]:
-    """Return the model as it is measured, and the exact one where that is another."""
-    evaluator = NativeEvaluator(
-        model.to(options.device, getattr(torch, precision)),
-        device=options.device,
-        sel_overflow=overflow,
-    )
-    # Tables are a fast mode, too: the record says what they cost.
-    has_own_tables = isinstance(evaluator.model, CompressedPotential) and isinstance(
-        model, DeepPotential
-    )
-    if precision == "float64" and not has_own_tables:
-        return evaluator, None
-    if isinstance(model, CompressedPotential):
-        # Of the same tables, rounded as they are: what float32's arithmetic costs.
-        exact: Potential = model.to(options.device, torch.float64, may_widen=True)
-    else:
-        exact = model.to(options.device, torch.float64)
-    return evaluator, NativeEvaluator(
-        exact, device=options.device, is_exact=True, sel_overflow=overflow
+def _failed(
+    workspace: Workspace,
+    plan: Plan,
+    options: Options,
+    dataset: str | None,
+    error: BackendError,
+) -> Filed:
+    """File that a backend gave no result, and its last words."""
+    subject = unopened(workspace, plan, options)
+    session = _session(workspace, subject, options, lambda _: None)
+    parts = parts_to_evaluate(workspace, session.training, dataset, split=options.split)
+    return session.file(session.failure(parts[0], " ".join(str(error).split())))
+
+
+def _session(
+    workspace: Workspace, subject: Subject, options: Options, say: Progress
+) -> "_Session":
+    return _Session(
+        workspace=workspace,
+        subject=subject,
+        training=find_training(workspace, subject.provenance),
+        options=options,
+        hardware=hardware_fingerprint(device=options.device),
+        software=software_fingerprint(),
+        say=say,
     )
 
 
@@ -144,58 +162,86 @@ class _Session:
     """What all records of one evaluation share."""
 
     workspace: Workspace
-    evaluator: AbstractEvaluator
-    reference: AbstractEvaluator | None
-    model: ModelFacts
-    provenance: Mapping[str, Any]
+    subject: Subject
     training: Training | None
     options: Options
     hardware: Hardware
     software: Software
     say: Progress
 
-    def record(self, part: Part, *, is_first: bool) -> Record | None:
+    def record(self, model: Opened, part: Part, *, is_first: bool) -> Record | None:
         """Do the tasks on one part; None if none of them concerns it."""
         tasks = [task for task in self.options.tasks if is_first or task == "accuracy"]
         if not tasks:
             return None
         where = f"{part.version.label}:{part.name}"
         self.say(f"comparing {where} with the training frames")
-        leakage = find_leakage(part, self.training, self.provenance)
+        leakage = find_leakage(part, self.training, self.subject.provenance)
         accuracy = stability = throughput = None
         if "accuracy" in tasks:
             self.say(f"accuracy on {len(part.indices)} frames of {where}")
-            accuracy = self._accuracy(part)
+            accuracy = self._accuracy(model, part)
         if "stability" in tasks:
             self.say(f"stability: constant-energy dynamics from a frame of {where}")
-            stability = self._stability(part)
+            stability = self._stability(model, part)
         if "throughput" in tasks:
             self.say(f"throughput on supercells of a frame of {where}")
-            throughput = self._throughput(part)
+            throughput = self._throughput(model, part)
+        return self._filled(
+            part,
+            leakage,
+            marks=_marks_of(part, leakage, accuracy),
+            accuracy=accuracy,
+            stability=stability,
+            throughput=throughput,
+            kernels=model.evaluator.kernels() or None,
+            foreign=model.backend_facts(),
+        )
+
+    def failure(self, part: Part, words: str) -> Record:
+        """Say that the backend gave no result on a part."""
+        leakage = find_leakage(part, self.training, self.subject.provenance)
+        return self._filled(part, leakage, marks=(NO_RESULT,), failure=words)
+
+    def _filled(
+        self,
+        part: Part,
+        leakage: LeakageFacts,
+        *,
+        marks: tuple[str, ...],
+        accuracy: Accuracy | None = None,
+        stability: Stability | None = None,
+        throughput: Throughput | None = None,
+        **found: Any,
+    ) -> Record:
+        """Return a record: the results of a part, and what they are of."""
+        subject = self.subject
         return Record(
             schema=SCHEMA_NAME,
             schema_version=SCHEMA_VERSION,
             created_at=datetime.now(UTC).isoformat(timespec="seconds"),
             command=self.options.command,
             mode=self.options.mode,
-            model=self.model,
+            model=subject.model,
             dataset=dataset_facts(part.version),
             split=None if part.split is None else split_facts(part.split),
             part=part.name,
             nframes=len(part.indices),
             natoms=int(part.version.natoms[part.indices].sum()),
-            backend=self.options.backend,
-            precision=self.evaluator.precision,
+            backend=subject.backend,
+            precision=subject.precision,
             hardware=self.hardware,
             software=self.software,
             overlap=part.overlap,
-            marks=_marks_of(part, leakage, accuracy),
+            marks=marks,
             leakage=leakage,
             accuracy=accuracy,
             stability=stability,
             throughput=throughput,
-            provenance=provenance_chain(self.provenance, self.training, part.version),
-            kernels=self.evaluator.kernels() or None,
+            provenance=provenance_chain(
+                subject.provenance, self.training, part.version
+            ),
+            **found,
         )
 
     def file(self, record: Record) -> Filed:
@@ -205,8 +251,8 @@ class _Session:
             digest=catalog.register_result(self.workspace, payload), record=record
         )
 
-    def _accuracy(self, part: Part) -> Accuracy:
-        kept, seconds = predict(self.evaluator, part.version, part.indices)
+    def _accuracy(self, model: Opened, part: Part) -> Accuracy:
+        kept, seconds = predict(model.evaluator, part.version, part.indices)
         scored = score(
             kept,
             part.version,
@@ -214,30 +260,30 @@ class _Session:
             file=keep(self.workspace, kept),
             wall_time_s=seconds,
         )
-        if self.reference is None:
+        if model.reference is None:
             return scored
-        fidelity = compare_with_reference(kept, part.version, self.reference)
+        fidelity = compare_with_reference(kept, part.version, model.reference)
         return replace(scored, fidelity=fidelity)
 
-    def _stability(self, part: Part) -> Stability:
+    def _stability(self, model: Opened, part: Part) -> Stability:
         first = int(part.indices[0])
         settings = replace(
             STABILITY[self.options.mode], temperature=self.options.temperature
         )
         return measure_stability(
-            self.evaluator,
+            model.evaluator,
             part.version.read([first]),
             start_frame=first,
             settings=settings,
         )
 
-    def _throughput(self, part: Part) -> Throughput:
+    def _throughput(self, model: Opened, part: Part) -> Throughput:
         first = int(part.indices[0])
         settings = replace(
             THROUGHPUT[self.options.mode], temperature=self.options.temperature
         )
         return measure_throughput(
-            self.evaluator,
+            model.evaluator,
             part.version.read([first]),
             start_frame=first,
             settings=settings,

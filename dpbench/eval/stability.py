@@ -10,7 +10,7 @@ from ase.calculators.calculator import Calculator
 from ase.md.verlet import VelocityVerlet
 from numpy.typing import NDArray
 
-from dpbench.errors import DpbenchError
+from dpbench.errors import BackendCrashed, BackendTimeout, DpbenchError
 from dpbench.eval.evaluator import AbstractEvaluator
 from dpbench.eval.structures import (
     default_timestep,
@@ -139,6 +139,8 @@ def run_nve(
                 reason = _explosion(atoms, trace, protocol)
                 if reason is not None:
                     break
+        except (BackendCrashed, BackendTimeout):
+            raise  # of the program, not of the model
         except DpbenchError as error:
             reason = f"calculator: {error}"
         except ValueError:

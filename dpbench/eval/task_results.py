@@ -210,8 +210,8 @@ class SizeResult:
     replicas: tuple[int, int, int]
     density: float | None
     """Atoms per Å^3; None without a cell."""
-    mean_neighbours: float
-    """Neighbours per atom within the cutoff."""
+    mean_neighbours: float | None
+    """Neighbours per atom within the cutoff; None where the backend tells none."""
     status: Literal["ok", "out_of_memory", "failed"]
     """``failed``: the dynamics ended in an error of the model."""
     quantities: dict[str, Timing]

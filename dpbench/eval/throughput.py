@@ -11,7 +11,7 @@ import torch
 from ase import units
 from ase.md.verlet import VelocityVerlet
 
-from dpbench.errors import DpbenchError
+from dpbench.errors import BackendCrashed, BackendTimeout, DpbenchError
 from dpbench.eval.evaluator import AbstractEvaluator
 from dpbench.eval.structures import (
     default_timestep,
@@ -140,10 +140,11 @@ def _measure_size(
 ) -> SizeResult:
     natoms = len(frame.z)
     volume = abs(np.linalg.det(frame.box[0])) if frame.pbc.all() else None
-    pairs = find_neighbours(frame.coord, frame.box[0], frame.pbc[0], evaluator.rcut)
     status, quantities = "ok", {}
     try:
         quantities = _time_quantities(evaluator, frame, protocol, clock=clock)
+    except (BackendCrashed, BackendTimeout):
+        raise  # of the program, not of the model
     except DpbenchError as error:
         # Dynamics of a poor model explode; that is a result, and no speed.
         logger.warning("speed of %d atoms was not measured: %s", natoms, error)
@@ -156,10 +157,17 @@ def _measure_size(
         natoms=natoms,
         replicas=replicas,
         density=None if volume is None else round(natoms / volume, 6),
-        mean_neighbours=round(len(pairs.edge_i) / natoms, 3),
+        mean_neighbours=_mean_neighbours(frame, evaluator.rcut),
         status=status,  # type: ignore[arg-type]
         quantities=quantities,
     )
+
+
+def _mean_neighbours(frame: Frames, rcut: float | None) -> float | None:
+    if rcut is None:
+        return None
+    pairs = find_neighbours(frame.coord, frame.box[0], frame.pbc[0], rcut)
+    return round(len(pairs.edge_i) / len(frame.z), 3)
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -178,7 +186,8 @@ def _time_quantities(
     clock: Clock,
 ) -> dict[str, Timing]:
     variants = [displaced(frame, amplitude=DISPLACEMENT, seed=s) for s in (1, 2)]
-    prepared = itertools.cycle([evaluator.prepare(variant) for variant in variants])
+    on_list = [evaluator.prepare(variant) for variant in variants]
+    prepared = itertools.cycle([forward for forward in on_list if forward is not None])
     moved = itertools.cycle(variants)
     step, rebuilds = _dynamics(evaluator, frame, protocol)
     steps: tuple[Callable[[], object], ...] = (
@@ -189,6 +198,7 @@ def _time_quantities(
     cases = [
         Case(name=name, step=function, synchronise=evaluator.synchronise)
         for name, function in zip(QUANTITIES, steps, strict=True)
+        if name != QUANTITIES[0] or None not in on_list
     ]
     measurements = measure(
         cases, window_s=protocol.window_s, repeats=protocol.repeats, clock=clock
@@ -260,10 +270,10 @@ def _headline(sizes: list[SizeResult]) -> tuple[MetricValue, ...]:
     done = [size for size in sizes if size.status == "ok"]
     out = []
     for name in QUANTITIES:
-        if not done:
+        best = done[-1].quantities.get(name) if done else None
+        if best is None:  # nothing ran, or the backend keeps its lists to itself
             out.append(metric_value(name, None, n=0))
             continue
-        best = done[-1].quantities[name]
         out.append(
             metric_value(
                 name,

@@ -27,6 +27,8 @@ class Predictions:
     """eV/Å, (atom, 3)."""
     virial: NDArray[np.float64]
     """eV, (frame, 3, 3); NaN where the model gives none."""
+    no_virial: NDArray[np.bool_] | None = None
+    """(frame), for which the backend has no virial to give; None: it gives all."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -95,12 +97,15 @@ def frame_errors(
         group: Source of each frame, (frame); all one source if None.
 
     Returns:
-        The rows, in the order of ``frames``. A frame whose label is missing, and only
-        such a frame, has NaN there: a prediction that is NaN gives infinity.
+        The rows, in the order of ``frames``. A frame whose label is missing, or whose
+        virial the backend does not give, and only such a frame, has NaN there: a
+        prediction that is NaN gives infinity.
     """
     counts = count_elements(frames, elements)
     natoms = np.maximum(frames.natoms, 1).astype(np.float64)
     virial = _blame_model(predictions.virial, frames.virial) / natoms[:, None, None]
+    if predictions.no_virial is not None:
+        virial[predictions.no_virial] = np.nan
     volume = np.abs(np.linalg.det(np.nan_to_num(frames.box)))
     volume = np.where((volume > 0) & frames.pbc.all(axis=1), volume, np.nan)
     stress = virial * (natoms / volume / GPA)[:, None, None]

@@ -204,7 +204,7 @@ def test_tasks_without_accuracy_make_one_record(trained, short_tasks):
     [
         ({"tasks": ("acuracy",)}, "task 'acuracy'"),
         ({"tasks": ()}, "no task"),
-        ({"backend": "tf"}, "backend 'tf'"),
+        ({"backends": ("dpbench", "dpbench")}, "named twice"),
         ({"precision": "float16"}, "float64 or float32"),
         ({"temperature": 0.0}, "temperature"),
     ],

@@ -19,6 +19,7 @@ RANKED_BY = "force_rmse_component_mev_per_ang"
 """Metric whose value and interval give the ranks of a table."""
 
 NO_ACCURACY = "accuracy not measured"
+FAILED = "the backend failed"
 BASELINE_NAME = "composition-only"
 
 
@@ -34,7 +35,8 @@ class Row:
     record: Record
     """The record that names model, hardware and precision: the newest one."""
     digests: dict[str, str]
-    """Task -> digest of the record that its numbers come from."""
+    """Task -> digest of the record that its numbers come from; of a row that has none,
+    ``failure`` -> digest of the record that says why."""
     metrics: dict[str, MetricValue]
     """All headline metrics by name."""
     accuracy: Accuracy | None
@@ -153,10 +155,12 @@ def _row(
         having = {d: r for d, r in records.items() if getattr(r, task) is not None}
         if having:
             by_task[task] = _newest(having)
-    record = _newest(records)[1]
+    newest, record = _newest(records)
     results = {task: getattr(found[1], task) for task, found in by_task.items()}
     scored = by_task.get("accuracy")
     marks = scored[1].marks if scored is not None else (*record.marks, NO_ACCURACY)
+    if record.failure is not None:
+        marks = (f"{FAILED}: {record.failure}",)
     metrics = {
         metric.name: metric for result in results.values() for metric in result.metrics
     }
@@ -165,7 +169,8 @@ def _row(
         rank=None,
         marks=marks,
         record=record,
-        digests={task: digest for task, (digest, _) in by_task.items()},
+        digests={task: digest for task, (digest, _) in by_task.items()}
+        or {"failure": newest},
         metrics=metrics,
         accuracy=results.get("accuracy"),
         stability=results.get("stability"),

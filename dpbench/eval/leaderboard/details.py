@@ -8,7 +8,7 @@ from dpbench.eval.leaderboard.board import Row
 from dpbench.eval.leaderboard.columns import with_spread
 from dpbench.eval.leaderboard.plots import parity_plot, trace_plot
 from dpbench.eval.leakage import leakage_line
-from dpbench.eval.record import Record, record_to_payload
+from dpbench.eval.record import BackendFacts, Record, record_to_payload
 from dpbench.eval.task_results import (
     Accuracy,
     Parity,
@@ -198,6 +198,28 @@ def _throughput_card(throughput: Throughput) -> Markup:
     )
 
 
+def _backend_facts(record: Record, program: BackendFacts) -> list[tuple[str, str]]:
+    """Say what program evaluated, and what asking it took."""
+    versions = ", ".join(f"{k} {v}" for k, v in sorted(program.versions.items()))
+    facts = [
+        ("program", f"{record.backend}, {program.licence}"),
+        ("versions", versions),
+    ]
+    if program.converted is not None:
+        facts.append(("model file", program.converted))
+    facts.append(("sandbox", program.sandbox))
+    if program.calls:
+        per_call = 1e6 * program.overhead_s / program.calls
+        facts.append(
+            (
+                "asking it",
+                f"{program.calls} calls, {number(program.worker_s)} s of its own, "
+                f"{number(per_call)} µs a call beside them",
+            )
+        )
+    return facts
+
+
 def provenance_card(row: Row) -> Markup:
     """The chain: row, run, model, split, dataset version, source files."""
     record = row.record
@@ -209,6 +231,8 @@ def provenance_card(row: Row) -> Markup:
         ("Split", [*_split_facts(record), *_leakage_facts(row.leakage_record)]),
         ("Dataset", _dataset_facts(record)),
     ]
+    if record.foreign is not None:
+        steps.insert(1, ("Backend", _backend_facts(record, record.foreign)))
     items = [tag("li", tag("strong", name), facts_list(facts)) for name, facts in steps]
     shown = record.provenance.sources[:SOURCES_SHOWN]
     rows = [

@@ -36,6 +36,7 @@ def render_markdown(board: Board) -> str:
         heads += [
             leakage_cell.HEAD,
             "Params",
+            "Backend",
             "Precision",
             "Hardware",
             "Marks",
@@ -53,6 +54,10 @@ def render_markdown(board: Board) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _told(number: int | None) -> str:
+    return "–" if number is None else str(number)
+
+
 def _model_cells(row: Row) -> list[str]:
     record = row.record
     digest = row.digests.get("accuracy") or sorted(row.digests.values())[0]
@@ -62,7 +67,8 @@ def _model_cells(row: Row) -> list[str]:
         _trained_on(record),
         *(with_spread(row.metrics.get(c.metric)) for c in COLUMNS),
         leakage_cell.leakage_cell(row.leakage_record).text,
-        str(record.model.parameters),
+        _told(record.model.parameters),
+        record.backend,
         record.precision,
         record.hardware.label,
         "; ".join(row.marks),
@@ -78,6 +84,7 @@ def _baseline_cells(row: BaselineRow) -> list[str]:
         *(with_spread(row.metrics.get(c.metric)) for c in COLUMNS),
         "–",
         str(row.baseline.rank),
+        "–",
         "–",
         "–",
         "baseline",

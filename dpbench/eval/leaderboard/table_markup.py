@@ -365,5 +365,5 @@ def _point(row: Row, name: str) -> Point | None:
     )
 
 
-def _count(n: int) -> str:
-    return f"{n:,}".replace(",", "\u2009")
+def _count(n: int | None) -> str:
+    return "–" if n is None else f"{n:,}".replace(",", "\u2009")

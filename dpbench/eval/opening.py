@@ -1,0 +1,370 @@
+"""Opening a model on the backend that shall evaluate it."""
+
+import logging
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dpbench.backends.cards import NATIVE, Card, load_card
+from dpbench.backends.client import BackendModel, open_backend
+from dpbench.backends.environments import launch_of, read_environment
+from dpbench.backends.interchange import Loaded, convert, load_any, write_native
+from dpbench.backends.launch import Launch
+from dpbench.backends.trust import Trust, digest_of, is_program, trust_of
+from dpbench.errors import BackendError, EvaluationError, ModelError
+from dpbench.eval.evaluator import AbstractEvaluator
+from dpbench.eval.facts import foreign_model_facts, model_facts
+from dpbench.eval.foreign import NOT_TOLD, ForeignEvaluator
+from dpbench.eval.native import NativeEvaluator
+from dpbench.eval.options import Options
+from dpbench.eval.record import BackendFacts, ModelFacts
+from dpbench.models.compressed import CompressedPotential
+from dpbench.models.files import Potential, load_potential
+from dpbench.models.formats import FORMATS
+from dpbench.models.potential import DeepPotential
+from dpbench.models.recognise import recognise
+from dpbench.models.sel import trained_overflow
+from dpbench.store import catalog
+from dpbench.store.workspace import Workspace
+
+logger = logging.getLogger(__name__)
+
+OWN_KINDS = ("dpbench", "dpbench-compressed", "deepmd-dp", "deepmd-yaml")
+"""Kinds of files that dpbench's kernels read."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Subject:
+    """What a record says of a model on a backend, measured or not."""
+
+    backend: str
+    """Name of the backend, as in records."""
+    model: ModelFacts
+    """The model."""
+    provenance: Mapping[str, Any]
+    """What is known of its making."""
+    precision: str
+    """In which the backend evaluates it."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Opened:
+    """A model that can be measured."""
+
+    subject: Subject
+    """What it is."""
+    evaluator: AbstractEvaluator
+    """The model as it is measured."""
+    reference: AbstractEvaluator | None
+    """The same weights in float64 with the exact embedding, where that is another."""
+    facts: BackendFacts | None = None
+    """The foreign program; its counts are those at the start."""
+
+    def backend_facts(self) -> BackendFacts | None:
+        """Describe the foreign program with what it has taken so far."""
+        if self.facts is None or not isinstance(self.evaluator, ForeignEvaluator):
+            return None
+        spent = self.evaluator.spent
+        return replace(
+            self.facts,
+            calls=spent.calls,
+            worker_s=round(spent.worker_s, 6),
+            overhead_s=round(spent.overhead_s, 6),
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """What will be opened where; made and checked before any of it runs."""
+
+    backend: str
+    """Name of the backend."""
+    path: Path
+    """The model's file."""
+    kind: str
+    """As ``recognise`` names it."""
+    trust: Trust
+    """Which programs may be opened."""
+    launch: Launch | None = None
+    """How its worker is started; None for dpbench's own kernels."""
+    card: Card | None = None
+    """Its card, where it has one."""
+    suffix: str | None = None
+    """Format that the file must be converted to first."""
+    loaded: Loaded | None = None
+    """The model, where planning had to read it."""
+
+
+def plan_backends(
+    workspace: Workspace, path: Path, options: Options
+) -> tuple[Plan, ...]:
+    """Find who evaluates a model, and refuse what cannot be before anything runs.
+
+    Args:
+        workspace: Has cards and trusted models of its own.
+        path: The model's file.
+        options: Names the backends; none: dpbench's kernels where they serve, else the
+            backend that the file is of.
+
+    Raises:
+        ModelError: If there is no such file, or it is of no known kind.
+        BackendError: If a backend is unknown, not installed, or the file is a program
+            that nothing vouches for.
+    """
+    found = recognise(path)
+    trust = trust_of(workspace.root, options.trust)
+    if options.backends:
+        return tuple(
+            _plan(workspace, path, found.kind, name, trust) for name in options.backends
+        )
+    return (_default_plan(workspace, path, found.kind, trust),)
+
+
+def unopened(workspace: Workspace, plan: Plan, options: Options) -> Subject:
+    """Describe a model that a backend could not evaluate."""
+    if plan.kind in OWN_KINDS:
+        model, provenance = load_potential(plan.path)
+        facts = model_facts(model, plan.path, provenance, name=options.name)
+    else:
+        provenance = dict(_filed_provenance(workspace, plan.path))
+        facts = foreign_model_facts(plan.path, None, provenance, name=options.name)
+    return Subject(
+        backend=plan.backend,
+        model=facts,
+        provenance=provenance,
+        precision=options.precision or NOT_TOLD,
+    )
+
+
+@contextmanager
+def opened(workspace: Workspace, plan: Plan, options: Options) -> Iterator[Opened]:
+    """Open what was planned; a worker ends with the context.
+
+    Raises:
+        ModelError: If the model cannot be read.
+        BackendError: If the backend cannot open it.
+    """
+    if plan.launch is None:
+        yield _opened_native(workspace, plan, options)
+        return
+    with tempfile.TemporaryDirectory(prefix="dpbench-evaluate-") as folder:
+        native = _native_of(workspace, plan, options)
+        target = plan.path
+        if plan.suffix is not None:
+            target = _converted(workspace, plan, options, Path(folder), native)
+        with open_backend(
+            plan.launch,
+            target,
+            trust=trust_of(workspace.root, options.trust),
+            options={"device": options.device},
+        ) as model:
+            yield _opened_foreign(
+                workspace, plan, options, model=model, native=native, file=target
+            )
+
+
+def _default_plan(workspace: Workspace, path: Path, kind: str, trust: Trust) -> Plan:
+    """Take dpbench's kernels where they serve, else the file's own backend."""
+    if kind in OWN_KINDS or kind == "unknown":  # its reader says what is wrong
+        return _plan(workspace, path, kind, NATIVE, trust)
+    owner = next((known.backend for known in FORMATS if known.kind == kind), None)
+    if kind == "deepmd-pt":
+        owner = "deepmd-pt"
+    if owner is None:
+        raise ModelError(
+            f"{path}: is no model that dpbench's kernels evaluate "
+            f"({recognise(path).description}); expected the name of a backend. Give "
+            "--backend; 'dpbench backends list' names them."
+        )
+    try:
+        loaded = load_any(path, trust=trust, workspace=workspace.root)
+    except ModelError as error:  # of a type that dpbench has no kernels for
+        logger.info("%s Backend %s evaluates it.", error, owner)
+        return _plan(workspace, path, kind, owner, trust)
+    return replace(_plan(workspace, path, kind, NATIVE, trust), loaded=loaded)
+
+
+def _plan(
+    workspace: Workspace, path: Path, kind: str, backend: str, trust: Trust
+) -> Plan:
+    if backend == NATIVE:
+        return Plan(backend=backend, path=path, kind=kind, trust=trust)
+    own_cards = workspace.root / "backends"
+    trust.check(path, is_confined=True)
+    launch = launch_of(backend, own_cards=own_cards)
+    formats = [known for known in FORMATS if known.backend == backend]
+    kinds = [known.kind for known in formats]
+    suffix = None
+    if formats and kind not in (*kinds, backend):
+        suffix = formats[0].suffix
+    elif not formats and kind in OWN_KINDS:
+        raise BackendError(
+            f"{backend}: does not read {path} ({recognise(path).description}); "
+            "expected a model of its own. Name that, or one of DeePMD-kit's backends."
+        )
+    return Plan(
+        backend=backend,
+        path=path,
+        kind=kind,
+        trust=trust,
+        launch=launch,
+        card=load_card(backend, own_cards=own_cards),
+        suffix=suffix,
+    )
+
+
+def _opened_native(workspace: Workspace, plan: Plan, options: Options) -> Opened:
+    model, provenance = _read(workspace, plan)
+    precision = options.precision or model.config.precision
+    overflow = options.sel_overflow or trained_overflow(provenance)
+    evaluator = NativeEvaluator(
+        model.to(options.device, getattr(torch, precision)),
+        device=options.device,
+        sel_overflow=overflow,
+    )
+    # Tables are a fast mode, too: the record says what they cost.
+    has_own_tables = isinstance(evaluator.model, CompressedPotential) and isinstance(
+        model, DeepPotential
+    )
+    reference = None
+    if precision != "float64" or has_own_tables:
+        reference = exact_evaluator(model, options, overflow=overflow)
+    return Opened(
+        subject=Subject(
+            backend=plan.backend,
+            model=model_facts(model, plan.path, provenance, name=options.name),
+            provenance=provenance,
+            precision=precision,
+        ),
+        evaluator=evaluator,
+        reference=reference,
+    )
+
+
+def exact_evaluator(
+    model: Potential, options: Options, *, overflow: Any
+) -> NativeEvaluator:
+    """Return the same weights in float64, the embedding exact."""
+    if isinstance(model, CompressedPotential):
+        # Of the same tables, rounded as they are: what float32's arithmetic costs.
+        exact: Potential = model.to(options.device, torch.float64, may_widen=True)
+    else:
+        exact = model.to(options.device, torch.float64)
+    return NativeEvaluator(
+        exact, device=options.device, is_exact=True, sel_overflow=overflow
+    )
+
+
+def _read(workspace: Workspace, plan: Plan) -> tuple[Potential, Mapping[str, Any]]:
+    """Read a model for dpbench's own kernels."""
+    if plan.kind in (*OWN_KINDS, "unknown"):
+        return load_potential(plan.path)
+    loaded = plan.loaded or load_any(
+        plan.path, trust=plan.trust, workspace=workspace.root
+    )
+    return loaded.model, loaded.provenance
+
+
+def _native_of(workspace: Workspace, plan: Plan, options: Options) -> Loaded | None:
+    """Read the weights of a file that dpbench reads itself; None of any other."""
+    if plan.kind not in OWN_KINDS:
+        return None
+    loaded = load_any(plan.path, trust=plan.trust, workspace=workspace.root)
+    if options.precision is not None:
+        dtype = getattr(torch, options.precision)
+        loaded = replace(loaded, model=loaded.model.to("cpu", dtype))
+    return loaded
+
+
+def _converted(
+    workspace: Workspace,
+    plan: Plan,
+    options: Options,
+    folder: Path,
+    native: Loaded | None,
+) -> Path:
+    """Write the model in the backend's own format."""
+    source = plan.path
+    if native is not None:
+        source = folder / "m.dp"
+        write_native(source, native.model, native.provenance)
+    target = folder / f"model{plan.suffix}"
+    convert(
+        source,
+        target,
+        backend=plan.backend,
+        trust=options.trust,
+        workspace=workspace.root,
+    )
+    return target
+
+
+def _opened_foreign(
+    workspace: Workspace,
+    plan: Plan,
+    options: Options,
+    *,
+    model: BackendModel,
+    native: Loaded | None,
+    file: Path,
+) -> Opened:
+    evaluator = ForeignEvaluator(model)
+    wanted = options.precision
+    if wanted is not None and wanted != evaluator.precision:
+        raise EvaluationError(
+            f"{plan.path}: {plan.backend} evaluates it in {evaluator.precision}; "
+            f"expected {wanted}, as --precision says. Leave that out, or name a model "
+            "of that precision."
+        )
+    reference, provenance = None, _filed_provenance(workspace, plan.path)
+    if native is None:
+        facts = foreign_model_facts(plan.path, model, provenance, name=options.name)
+    else:
+        provenance = native.provenance
+        facts = model_facts(native.model, plan.path, provenance, name=options.name)
+        reference = exact_evaluator(
+            native.model, options, overflow=trained_overflow(provenance)
+        )
+    return Opened(
+        subject=Subject(
+            backend=plan.backend,
+            model=facts,
+            provenance=provenance,
+            precision=evaluator.precision,
+        ),
+        evaluator=evaluator,
+        reference=reference,
+        facts=_program(plan, model, file),
+    )
+
+
+def _program(plan: Plan, model: BackendModel, file: Path) -> BackendFacts:
+    card = plan.card
+    assert card is not None  # a plan with a launch has a card
+    environment = read_environment(card.environment)
+    return BackendFacts(
+        licence=card.licence,
+        versions={str(k): str(v) for k, v in model.facts.get("versions", {}).items()},
+        environment=None if environment is None else environment.fingerprint.digest,
+        sandbox=model.sandbox,
+        trusted=digest_of(file) if is_program(file) else None,
+        converted=None
+        if plan.suffix is None
+        else f"from {plan.path.name} to {plan.suffix} by DeePMD-kit",
+        start_s=round(model.start_s, 3),
+    )
+
+
+def _filed_provenance(workspace: Workspace, path: Path) -> Mapping[str, Any]:
+    """Return what the workspace knows of a foreign model that was trained here."""
+    digest = f"sha256:{digest_of(path)}"
+    for filed in catalog.models(workspace):
+        if filed.get("digest") == digest:
+            found: Mapping[str, Any] = filed.get("provenance") or {}
+            return found
+    return {}
