@@ -1,0 +1,1 @@
+"""Stands for DeePMD-kit in the tests of foreign trainers: files, no physics."""

@@ -1,0 +1,1 @@
+"""Stands for MACE in the tests of foreign trainers: files, no physics."""
