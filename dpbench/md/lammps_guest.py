@@ -272,9 +272,13 @@ class Line:
                 fds.frombytes(content[:size])
         if not fds:
             raise Failed("dpbench has gone")
-        self._fd = fds[0]
+        self._fd = fds[0]  # the memory's, for as long as this process lives
         self._records = np.zeros(0, dtype=RECORD)
         self._map_records(GROW.unpack(self._reply)[1])
+
+    def close(self) -> None:
+        """Hang up."""
+        self._socket.close()
 
     def _map_records(self, count: int) -> None:
         mapped = mmap.mmap(self._fd, count * RECORD.itemsize)
@@ -297,9 +301,7 @@ class Line:
         self._socket.sendall(
             STEP.pack(b"S", atoms.step, len(place), *atoms.box.ravel(), *atoms.periodic)
         )
-        word, energy, *virial = FORCES.unpack(self._receive(FORCES.size))
-        if word != b"F":
-            raise Failed(self._receive(int(energy)).decode())
+        _, energy, *virial = FORCES.unpack(self._answer(FORCES.size))
         return Found(
             energy=energy,
             virial=np.reshape(virial, (3, 3)),
@@ -310,7 +312,15 @@ class Line:
     def _grow(self, count: int) -> None:
         if count > len(self._records):
             self._socket.sendall(GROW.pack(b"G", count))
-            self._map_records(GROW.unpack(self._receive(GROW.size))[1])
+            self._map_records(GROW.unpack(self._answer(GROW.size))[1])
+
+    def _answer(self, count: int) -> bytes:
+        """Receive an answer of so many bytes, or why there is none."""
+        data = self._receive(count)
+        if data[:1] == b"E":
+            data += self._receive(FORCES.size - count)
+            raise Failed(self._receive(int(FORCES.unpack(data)[1])).decode())
+        return data
 
     def _receive(self, count: int) -> bytes:
         data = self._socket.recv(count, socket.MSG_WAITALL)

@@ -17,7 +17,13 @@ from dpbench.units import AMU
 OWN = ("dpbench", "dpbench-compressed", "deepmd-dp", "deepmd-yaml")
 """Kinds of files that dpbench's own kernels serve."""
 
-PLUGIN = ("deepmd-pb", "deepmd-pth", "deepmd-savedmodel", "deepmd-pt2")
+PLUGIN = (
+    "deepmd-pb",
+    "deepmd-pth",
+    "deepmd-savedmodel",
+    "deepmd-savedmodeltf",
+    "deepmd-pt2",
+)
 """Kinds that DeePMD-kit's plugin for LAMMPS opens."""
 
 MARGIN = 10.0

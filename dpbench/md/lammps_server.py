@@ -104,15 +104,20 @@ class ForceServer:
         """
         if not self._meet(is_alive):
             return
-        while True:
-            steps = [self._step_of(rank) for rank in self._ranks]
-            if None in steps:
-                return
-            try:
-                self._answer(steps[0], sum(step.nlocal for step in steps if step))
-            except DpbenchError as error:
-                self._refuse(str(error))
-                raise
+        try:
+            while self._step():
+                pass
+        except DpbenchError as error:
+            self._refuse(str(error))
+            raise
+
+    def _step(self) -> bool:
+        """Answer all ranks once; False once one of them has hung up."""
+        steps = [self._step_of(rank) for rank in self._ranks]
+        if None in steps:
+            return False
+        self._answer(steps[0], sum(step.nlocal for step in steps if step))
+        return True
 
     def _meet(self, is_alive: Callable[[], bool]) -> bool:
         """Wait for all ranks; False if LAMMPS ends before."""
