@@ -10,7 +10,6 @@ import tempfile
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from glob import escape
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, final
@@ -28,7 +27,7 @@ from dpbench.backends.protocol import (
     read_arrays,
     seconds_of,
 )
-from dpbench.backends.sandbox import COVERED, is_confined, sandbox_kind
+from dpbench.backends.sandbox import companions, is_confined, sandbox_kind
 from dpbench.backends.tasks import START_SECONDS, run_task
 from dpbench.backends.trust import Trust
 from dpbench.backends.worker_process import WorkerProcess
@@ -336,16 +335,3 @@ def open_backend(
     )
     opened.restart()
     return opened
-
-
-def companions(model: Path) -> list[Path]:
-    """Return a model and what may belong to it: its folder, where that is its own.
-
-    A sandbox hides /tmp and /run, not folders in them that are named. Of a model that
-    lies right there, files that begin like it are shown.
-    """
-    model = model.resolve()
-    if str(model.parent) not in (*COVERED, "/"):
-        return [model.parent]
-    stem = model.name.partition(".")[0]
-    return [path for path in model.parent.glob(f"{escape(stem)}.*") if path.is_file()]

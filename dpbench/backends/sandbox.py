@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Sequence
+from glob import escape
 from pathlib import Path
 
 from dpbench.errors import BackendError
@@ -97,6 +98,19 @@ def sandbox_kind() -> str:
             _through_child("namespaces", [true], readable=[], scratch=scratch)
         )
     return "namespaces" if failure is None else f"none: {reason}; {failure}"
+
+
+def companions(model: Path) -> list[Path]:
+    """Return a model and what may belong to it: its folder, where that is its own.
+
+    A sandbox hides /tmp and /run, not folders in them that are named. Of a model that
+    lies right there, files that begin like it are shown.
+    """
+    model = model.resolve()
+    if str(model.parent) not in (*COVERED, "/"):
+        return [model.parent]
+    stem = model.name.partition(".")[0]
+    return [path for path in model.parent.glob(f"{escape(stem)}.*") if path.is_file()]
 
 
 def is_confined() -> bool:

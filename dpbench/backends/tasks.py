@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from dpbench.backends.launch import Launch
-from dpbench.backends.sandbox import is_confined
+from dpbench.backends.sandbox import companions, is_confined
 from dpbench.backends.trust import Trust
 from dpbench.backends.worker_process import Say, WorkerProcess
 
@@ -54,7 +54,7 @@ def run_task(
     """
     confined = is_confined()
     named = tuple(models)
-    read = [*files, *named]
+    read = [*files, *(path for model in named for path in companions(model))]
     for model in named:
         (trust or Trust()).check(model, is_confined=confined)
     with tempfile.TemporaryDirectory(prefix="dpbench-task-") as folder:
