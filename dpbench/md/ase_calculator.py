@@ -1,6 +1,5 @@
 """A Deep Potential as an ASE calculator, in ASE's names, order and signs."""
 
-import logging
 from collections.abc import Mapping, Sequence
 from os import PathLike
 from typing import Any, ClassVar, final
@@ -23,8 +22,6 @@ DEFAULT_SKIN = 1.0
 """Å; a list at room temperature lasts for some tens of steps."""
 
 _VOIGT = ([0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1])
-
-logger = logging.getLogger(__name__)
 
 
 @final
@@ -158,25 +155,16 @@ class DPCalculator(Calculator):
             sel_overflow=self.neighbours.overflow,
             atoms_per_batch=atoms_per_batch,
         )
-        results = []
-        is_beyond = False
-        for atoms, one in zip(images, found, strict=True):
-            is_beyond = is_beyond or one.extended > 0
-            results.append(
-                _results(
-                    atoms,
-                    energy=one.energy,
-                    atom_energy=one.atom_energy,
-                    force=one.force,
-                    virial=one.virial,
-                )
+        return [
+            _results(
+                atoms,
+                energy=one.energy,
+                atom_energy=one.atom_energy,
+                force=one.force,
+                virial=one.virial,
             )
-        if is_beyond:
-            logger.warning(
-                "some edges are shorter than the tables of the model reach; their "
-                "embedding is continued straight."
-            )
-        return results
+            for atoms, one in zip(images, found, strict=True)
+        ]
 
     def _get_name(self) -> str:
         return "dpbench"

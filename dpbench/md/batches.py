@@ -1,5 +1,6 @@
 """Many structures in one call, in batches of bounded size."""
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -13,6 +14,8 @@ from dpbench.md.skin import Geometry
 from dpbench.models.batching import make_batch
 from dpbench.models.files import Potential
 from dpbench.models.sel import SelOverflow, within_sel
+
+logger = logging.getLogger(__name__)
 
 ATOMS_PER_BATCH = 512
 """Atoms of one forward pass: about half a gigabyte at 100 neighbours of exact nets."""
@@ -30,8 +33,6 @@ class Evaluated:
     """(3, 3), eV, -dE/dstrain."""
     atom_energy: NDArray[np.float64]
     """(atom), eV."""
-    extended: int
-    """Edges shorter than the tables of a compressed model reach, in its batch."""
 
 
 def evaluate_many(
@@ -53,6 +54,7 @@ def evaluate_many(
         ModelError: If the model does not know an element, or an atom has more
             neighbours than slots; names the structure.
     """
+    is_warned = False
     for rows in _runs([len(one.z) for one in structures], atoms_per_batch):
         chosen = [structures[index] for index in rows]
         batch = make_batch(
@@ -65,6 +67,15 @@ def evaluate_many(
         names = tuple(f"structure {index}" for index in rows)
         batch = within_sel(batch, model.config, overflow=sel_overflow, names=names)
         found = model.energy_and_forces(batch)
+        if found.extended and not is_warned:
+            is_warned = True
+            logger.warning(
+                "structures %d to %d have %d edges shorter than the tables of the "
+                "model reach; their embedding is continued straight. Said once.",
+                rows.start,
+                rows.stop - 1,
+                found.extended,
+            )
         energy, force, virial, share = map(
             _as_numpy, (found.energy, found.force, found.virial, found.atom_energy)
         )
@@ -78,7 +89,6 @@ def evaluate_many(
                 force=forces,
                 virial=strain,
                 atom_energy=shares,
-                extended=found.extended,
             )
 
 
