@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dpbench.cli.context import Context, pass_context
+from dpbench.cli.init_option import init_options, read_init
 from dpbench.cli.train_foreign import NAMES, train_by
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from dpbench.train.config import TrainConfig
     from dpbench.train.input_json import InputJson
     from dpbench.train.ranks import Ranks
+    from dpbench.train.run import TrainReport
 
 ENGINES = ("auto", "table", "exact", "autograd", "autograd-table")
 """``train.engine.EngineName``, known here without importing torch."""
@@ -26,6 +28,7 @@ INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""
 
 
+@init_options
 @click.command("train")
 @click.option("--dataset", metavar="NAME[-vN]", help="Dataset to train on.")
 @click.option(
@@ -113,15 +116,10 @@ def train_command(
         dpbench train --dataset water-v2
         dpbench train --dataset water --config train.toml --time-budget 30m
         dpbench train --config input.json
+        dpbench train --dataset water --init m.dp
         dpbench train --resume 20260101-120000-water-v2-1a2b
         dpbench train --dataset water --trainer deepmd --config input.json
     """
-    import os
-
-    from dpbench.train.progress import reporter_for
-    from dpbench.train.ranks import joined
-    from dpbench.train.run import train
-
     if resume is not None:
         _check_resume(dataset, config_path, settings | {"trainer": trainer})
     if trainer is not None:
@@ -138,30 +136,51 @@ def train_command(
         click.get_current_context().exit(INTERRUPTED if was_stopped else 0)
     if settings["steps"] is not None and settings["time_budget"] is not None:
         raise click.UsageError("Give one of --steps and --time-budget, not both.")
-    with joined(os.environ, on_cuda=_is_on_cuda(device)) as ranks:
-        config = None
-        if resume is not None:
-            workspace = context.workspace()
-        else:
-            config, dataset, workspace = _prepare(
-                context, dataset, config_path, settings, ranks=ranks
-            )
-        report = train(
-            workspace,
-            config,
-            dataset=dataset,
-            out=out,
-            resume=resume,
-            device=device,
-            progress=reporter_for(quiet=context.is_quiet),
-            command=["dpbench", *sys.argv[1:]],
-            ranks=ranks,
-        )
-    if ranks.is_first:
+    if settings["trust"] is not None and settings["init"] is None:
+        raise click.UsageError("--trust names a model of --init; give that too.")
+    data = (dataset, config_path, resume)
+    report, is_first = _train(context, data, settings, out=out, device=device)
+    if is_first:
         text = json.dumps(report.to_json(), indent=1) if as_json else report.summary()
         click.echo(text)
     if report.interrupted:
         click.get_current_context().exit(INTERRUPTED)
+
+
+def _train(
+    context: Context,
+    data: tuple[str | None, Path | None, str | None],
+    settings: dict[str, Any],
+    *,
+    out: Path,
+    device: str,
+) -> tuple["TrainReport", bool]:
+    """Train here, or go on; say whether this process is the first of all ranks."""
+    import os
+
+    from dpbench.train.progress import reporter_for
+    from dpbench.train.ranks import joined
+    from dpbench.train.run import train
+
+    dataset, config_path, resume = data
+    start: dict[str, Any] = {"config": None, "dataset": None, "resume": resume}
+    with joined(os.environ, on_cuda=_is_on_cuda(device)) as ranks:
+        if resume is not None:
+            workspace = context.workspace()
+        else:
+            workspace, start = _prepare(
+                context, dataset, config_path, settings, ranks=ranks
+            )
+        report = train(
+            workspace,
+            out=out,
+            device=device,
+            progress=reporter_for(quiet=context.is_quiet),
+            command=["dpbench", *sys.argv[1:]],
+            ranks=ranks,
+            **start,
+        )
+    return report, ranks.is_first
 
 
 def _is_on_cuda(device: str) -> bool:
@@ -194,26 +213,37 @@ def _prepare(
     settings: dict[str, Any],
     *,
     ranks: "Ranks",
-) -> tuple["TrainConfig", str, "Workspace"]:
-    """Read the configuration, let the options win, and find the dataset."""
+) -> tuple["Workspace", dict[str, Any]]:
+    """Read configuration and model, let the options win, and find the dataset.
+
+    Returns:
+        The workspace, and how the run starts: ``config``, ``dataset`` and ``init``.
+    """
     from dpbench.train.config import resolved
 
     is_input_json = config_path is not None and config_path.suffix == ".json"
     if dataset is None and not is_input_json:
         raise click.UsageError("Missing option '--dataset' (or an input.json).")
+    settings = dict(settings)
+    given = settings.pop("init"), settings.pop("trust")
     config, found = _configuration(config_path)
     for note in found.notes if found is not None and ranks.is_first else ():
         _say(context, f"{config_path and config_path.name}: {note}")
     if dataset is None and found is not None and config_path is not None:
         workspace = ranks.from_first(lambda: context.workspace(create=True))
         dataset, split = _ingested(workspace, found, config_path, ranks)
-        settings = {**settings, "split": settings["split"] or split}
-        return resolved(config, **settings), dataset, workspace
-    if dataset is None:
-        raise click.UsageError("Missing option '--dataset'.")
-    if found is not None and found.systems and config_path is not None:
-        _say(context, f"{config_path.name}: systems are not read: --dataset wins")
-    return resolved(config, **settings), dataset, context.workspace()
+        settings["split"] = settings["split"] or split
+    else:
+        workspace = context.workspace()
+        if found is not None and found.systems and config_path is not None:
+            _say(context, f"{config_path.name}: systems are not read: --dataset wins")
+    precision = settings["precision"]
+    # Rank 0 alone has DeePMD-kit convert a foreign file.
+    init = ranks.from_first(
+        lambda: read_init(*given, config_path, workspace=workspace, precision=precision)
+    )
+    config = resolved(config, **settings)
+    return workspace, {"config": config, "dataset": dataset, "init": init}
 
 
 def _configuration(
