@@ -18,12 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dpbench.backends.facts import checked_facts
-from dpbench.backends.grouping import calls, type_columns
+from dpbench.backends.grouping import calls, rows_of, type_columns
 from dpbench.backends.launch import Launch
 from dpbench.backends.protocol import (
+    ALIGNMENT,
+    PREDICTED,
     Array,
     ProtocolError,
-    aligned,
     read_arrays,
     seconds_of,
 )
@@ -166,18 +167,17 @@ class BackendModel:
             BackendCrashed: If the worker died; ``restart`` starts another.
             BackendTimeout: If it took too long and was stopped.
         """
+        began, worker_s = time.perf_counter(), 0.0
         self._check_elements(frames)
         natoms = int(frames.atom_offset[-1])
         energy = np.empty(frames.nframes)
         force = np.empty((natoms, 3))
         virial = np.full((frames.nframes, 3, 3), np.nan)
         atom_energy: NDArray[np.float64] | None = np.empty(natoms)
-        began, worker_s = time.perf_counter(), 0.0
         for index in calls(frames, self._atoms_per_call):
-            found, seconds = self._call(frames, index, fparam)
+            rows = rows_of(frames, index)
+            found, seconds = self._call(frames, index, rows, fparam=fparam)
             worker_s += seconds
-            first = frames.atom_offset[index]
-            rows = first[:, None] + np.arange(frames.natoms[index[0]])
             energy[index] = found["energy"]
             force[rows] = found["force"]
             if "virial" in found:
@@ -218,18 +218,28 @@ class BackendModel:
         self,
         frames: Frames,
         index: NDArray[np.int64],
+        rows: NDArray[np.int64],
+        *,
         fparam: NDArray[np.float64] | None,
     ) -> tuple[dict[str, NDArray[np.float64]], float]:
         """Have the worker evaluate frames that share their atom types."""
         worker = self._worker
         if worker is None:
             raise BackendError(f"{self.name}: is closed; expected restart() first.")
-        nframes, natoms = len(index), int(frames.natoms[index[0]])
-        required = {"energy": (nframes,), "force": (nframes, natoms, 3)}
-        optional = {"virial": (nframes, 3, 3), "atom_energy": (nframes, natoms)}
-        answer_bytes = nframes * (aligned(80) + aligned(32 * natoms)) + 256
-        worker.memory.reach(answer_bytes)
-        entries = worker.memory.write(self._arrays(frames, index, fparam))
+        nframes, natoms = rows.shape
+        shapes = ((nframes,), (nframes, natoms, 3), (nframes, 3, 3), (nframes, natoms))
+        named = list(zip(PREDICTED, shapes, strict=True))
+        worker.memory.reach(nframes * (80 + 32 * natoms) + len(PREDICTED) * ALIGNMENT)
+        arrays: dict[str, Array] = {
+            "coord": np.asarray(frames.coord[rows], np.float64),
+            "pbc": frames.pbc[index[0]],
+            "atype": self._columns[frames.z[rows[0]]],
+        }
+        if arrays["pbc"].any():
+            arrays["box"] = np.asarray(frames.box[index], np.float64)
+        if fparam is not None:
+            arrays["extra.fparam"] = np.asarray(fparam[index], np.float64)
+        entries = worker.memory.write(arrays)
         began = time.perf_counter()
         content = worker.ask(
             {"do": "evaluate", "size": worker.memory.size, "arrays": entries},
@@ -240,16 +250,16 @@ class BackendModel:
             found = read_arrays(
                 content.get("arrays"),
                 worker.memory,
-                required=required,
-                optional=optional,
+                required=dict(named[:2]),
+                optional=dict(named[2:]),
             )
             passed = time.perf_counter() - began
             seconds = seconds_of(content, total_s=passed)
         except ProtocolError as error:
             raise worker.liar(str(error)) from error
         for quantity, values in found.items():
-            is_finite = np.isfinite(values).reshape(nframes, -1).all(axis=1)
-            if not is_finite.all():
+            if not np.isfinite(values).all():
+                is_finite = np.isfinite(values).reshape(nframes, -1).all(axis=1)
                 frame = int(index[int(np.argmin(is_finite))])
                 raise BackendError(
                     f"{self.name}: frame {frame} of {frames.nframes}: {quantity} is "
@@ -258,28 +268,9 @@ class BackendModel:
                 )
         return found, seconds
 
-    def _arrays(
-        self,
-        frames: Frames,
-        index: NDArray[np.int64],
-        fparam: NDArray[np.float64] | None,
-    ) -> dict[str, Array]:
-        natoms = frames.natoms[index[0]]
-        rows = frames.atom_offset[index][:, None] + np.arange(natoms)
-        arrays: dict[str, Array] = {
-            "coord": np.asarray(frames.coord[rows], np.float64),
-            "pbc": frames.pbc[index[0]],
-            "atype": self._columns[frames.z[rows[0]]],
-        }
-        if frames.pbc[index[0]].any():
-            arrays["box"] = np.asarray(frames.box[index], np.float64)
-        if fparam is not None:
-            arrays["extra.fparam"] = np.asarray(fparam[index], np.float64)
-        return arrays
-
     def _check_elements(self, frames: Frames) -> None:
-        unknown = [s for s in frames.symbols if s not in self.type_map]
-        if unknown:
+        if (self._columns[frames.z] < 0).any():
+            unknown = [s for s in frames.symbols if s not in self.type_map]
             raise BackendRefused(
                 f"{self.name}: the model does not know {', '.join(unknown)}; it knows "
                 f"{', '.join(self.type_map[:20])}"

@@ -29,10 +29,20 @@ def calls(frames: Frames, atoms_per_call: int) -> Iterator[NDArray[np.int64]]:
         (frame of this call), where each stands in ``frames``.
     """
     groups: dict[tuple[bytes, bytes], list[int]] = {}
+    bounds = frames.atom_offset.tolist()
     for index in range(frames.nframes):
-        key = (frames.z[frames.atoms_of(index)].tobytes(), frames.pbc[index].tobytes())
-        groups.setdefault(key, []).append(index)
+        z = frames.z[bounds[index] : bounds[index + 1]].tobytes()
+        groups.setdefault((z, frames.pbc[index].tobytes()), []).append(index)
     for (z, _), members in groups.items():
         most = max(1, atoms_per_call // max(1, len(z)))
         for first in range(0, len(members), most):
             yield np.array(members[first : first + most], np.int64)
+
+
+def rows_of(frames: Frames, index: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the rows of frames of one size in per-atom arrays, (frame, atom)."""
+    first, end = frames.atom_offset[index[0]], frames.atom_offset[index[0] + 1]
+    rows: NDArray[np.int64] = frames.atom_offset[index][:, None] + np.arange(
+        end - first
+    )
+    return rows

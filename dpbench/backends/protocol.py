@@ -33,12 +33,27 @@ ALIGNMENT = 64
 LEAST = 1 << 16
 """Bytes of the shared memory at first."""
 
+PREDICTED = ("energy", "force", "virial", "atom_energy")
+"""What an evaluation returns; the first two are required."""
+
 REPLIES = ("ok", "refused", "failed")
 """How a reply may begin."""
 
 HEADER = struct.Struct("!I")
 
+CHUNK = 1 << 16
+"""Bytes that are received at once."""
+
+ENCODER = json.JSONEncoder(allow_nan=False)
+
 Array = NDArray[Any]
+
+
+def _no_constant(word: str) -> float:
+    raise ValueError(f"{word} is no JSON")
+
+
+DECODER = json.JSONDecoder(parse_constant=_no_constant)
 
 
 class ProtocolError(Exception):
@@ -133,7 +148,7 @@ def send(control: socket.socket, message: Mapping[str, Any], *, until: float) ->
         TimeoutError: If the worker does not take it.
         GoneError: If the worker is gone.
     """
-    data = json.dumps(message, allow_nan=False).encode()
+    data = ENCODER.encode(message).encode()
     control.settimeout(_left(until))
     try:
         control.sendall(HEADER.pack(len(data)) + data)
@@ -142,19 +157,41 @@ def send(control: socket.socket, message: Mapping[str, Any], *, until: float) ->
 
 
 def receive(control: socket.socket, *, until: float) -> dict[str, Any]:
-    """Wait for one message.
+    """Wait for one message. What comes behind it belongs to no request.
 
     Raises:
         TimeoutError: If it does not come whole in time.
         GoneError: If the worker is gone.
-        ProtocolError: If it is too long, or no JSON object.
+        ProtocolError: If it is too long or too short, or no JSON object.
     """
-    (length,) = HEADER.unpack(_exactly(control, HEADER.size, until))
-    if length > LONGEST:
-        raise ProtocolError(f"a message of {length} bytes; expected at most {LONGEST}")
-    data = _exactly(control, length, until)
+    data = bytearray()
+    expected = HEADER.size
+    has_length = False
+    while len(data) < expected:
+        control.settimeout(_left(until))
+        try:
+            part = control.recv(CHUNK)  # mostly all of it at once
+        except ConnectionError as error:
+            raise GoneError from error
+        if not part:
+            raise GoneError
+        data += part
+        if not has_length and len(data) >= HEADER.size:
+            (length,) = HEADER.unpack_from(data)
+            if length > LONGEST:
+                raise ProtocolError(
+                    f"a message of {length} bytes; expected at most {LONGEST}"
+                )
+            expected += length
+            has_length = True
+    if len(data) > expected:
+        raise ProtocolError(f"{len(data) - expected} bytes behind a message")
+    return _object(data[HEADER.size :])
+
+
+def _object(data: bytearray) -> dict[str, Any]:
     try:
-        message = json.loads(data.decode("utf-8"), parse_constant=_no_constant)
+        message = DECODER.decode(data.decode("utf-8"))
     except (ValueError, RecursionError) as error:
         raise ProtocolError(f"a message that is no JSON ({_short(error)})") from error
     if not isinstance(message, dict):
@@ -267,29 +304,11 @@ def _checked_entry(
     return name, offset
 
 
-def _exactly(control: socket.socket, count: int, until: float) -> bytes:
-    data = bytearray()
-    while len(data) < count:
-        control.settimeout(_left(until))
-        try:
-            part = control.recv(min(count - len(data), 1 << 20))
-        except ConnectionError as error:
-            raise GoneError from error
-        if not part:
-            raise GoneError
-        data += part
-    return bytes(data)
-
-
 def _left(until: float) -> float:
     left = until - time.monotonic()
     if left <= 0:
         raise TimeoutError
     return left
-
-
-def _no_constant(word: str) -> float:
-    raise ValueError(f"{word} is no JSON")
 
 
 def _names(message: Mapping[str, Any]) -> str:

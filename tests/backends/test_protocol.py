@@ -5,6 +5,7 @@ import json
 import os
 import socket
 import struct
+import threading
 import time
 from pathlib import Path
 from typing import ClassVar
@@ -189,6 +190,25 @@ class TestMessages:
     def test_length_beyond_the_limit_is_refused_unread(self, pair):
         pair[0].sendall(struct.pack("!I", protocol.LONGEST + 1))
         with pytest.raises(ProtocolError, match="expected at most"):
+            receive(pair[1], until=soon())
+
+    def test_message_in_pieces_is_put_together(self, pair):
+        data = json.dumps({"text": "x" * 200_000}).encode()
+        data = struct.pack("!I", len(data)) + data
+
+        def dribble():
+            for first in (0, 2, 5, 100_000):
+                pair[0].sendall(data[first : {0: 2, 2: 5, 5: 100_000}.get(first)])
+                time.sleep(0.01)
+
+        thread = threading.Thread(target=dribble)
+        thread.start()
+        assert len(receive(pair[1], until=soon())["text"]) == 200_000
+        thread.join()
+
+    def test_bytes_behind_a_message_are_refused(self, pair):
+        pair[0].sendall(struct.pack("!I", 2) + b"{}" + struct.pack("!I", 2) + b"{}")
+        with pytest.raises(ProtocolError, match="6 bytes behind"):
             receive(pair[1], until=soon())
 
     def test_end_amid_a_message_is_an_end(self, pair):

@@ -23,8 +23,8 @@ import numpy as np
 PROTOCOL = 1
 """Version of the messages."""
 
-LONGEST = 16 * 1024 * 1024
-"""Bytes of the longest message."""
+CHUNK = 65536
+"""Bytes that are received at once."""
 
 ALIGNMENT = 64
 """Bytes; every array begins at a multiple."""
@@ -33,6 +33,8 @@ PREDICTED = ("energy", "force", "virial", "atom_energy")
 """What an adapter's ``evaluate`` may return; the first two it must."""
 
 HEADER = struct.Struct("!I")
+
+ENCODER = json.JSONEncoder(allow_nan=False)
 
 
 class Refused(Exception):  # noqa: N818 -- says what happened
@@ -62,7 +64,7 @@ class Memory:
             found = np.frombuffer(
                 self._map,
                 dtype=np.dtype(entry["dtype"]),
-                count=int(np.prod(shape, dtype=np.int64)),
+                count=count_of(shape),
                 offset=entry["offset"],
             )
             arrays[entry["name"]] = found.reshape(shape).copy()
@@ -90,19 +92,35 @@ class Memory:
         return entries
 
 
+def count_of(shape: tuple) -> int:
+    """Multiply the lengths of all axes."""
+    count = 1
+    for length in shape:
+        count *= length
+    return count
+
+
 def send(control: socket.socket, message: dict) -> None:
     """Send one message."""
-    data = json.dumps(message, allow_nan=False).encode("utf-8")
+    data = ENCODER.encode(message).encode("utf-8")
     control.sendall(HEADER.pack(len(data)) + data)
 
 
 def receive(control: socket.socket) -> Any:
-    """Wait for one message; None once the other side has gone."""
-    header = _exactly(control, HEADER.size)
-    if header is None:
-        return None
-    data = _exactly(control, HEADER.unpack(header)[0])
-    return None if data is None else json.loads(data.decode("utf-8"))
+    """Wait for one message; None once the other side has gone.
+
+    The other side sends the next only after an answer: nothing comes behind one.
+    """
+    data = bytearray()
+    expected = HEADER.size
+    while len(data) < expected:
+        part = control.recv(CHUNK)  # mostly all of it at once
+        if not part:
+            return None
+        data += part
+        if len(data) >= HEADER.size:
+            expected = HEADER.size + HEADER.unpack_from(data)[0]
+    return json.loads(data[HEADER.size :].decode("utf-8"))
 
 
 def load_adapter(path: str) -> Any:
@@ -203,17 +221,6 @@ def _checked(found: dict, nframes: int, natoms: int) -> dict:
             )
         arrays[name] = np.ascontiguousarray(array, dtype=np.float64)
     return arrays
-
-
-def _exactly(control: socket.socket, count: int) -> Any:
-    """Receive so many bytes; None if the other side goes before."""
-    data = bytearray()
-    while len(data) < count:
-        part = control.recv(count - len(data))
-        if not part:
-            return None
-        data += part
-    return bytes(data)
 
 
 def main(argv: list) -> int:
