@@ -134,8 +134,8 @@ def attach(
     """Give a ``lammps`` object of this process a model's forces; one rank alone.
 
     Call it once the box and the atoms' types exist. It makes the fix; ``unfix`` it
-    to let go. If an evaluation fails, the run stops with energies and forces NaN,
-    LAMMPS raises, and the returned object keeps the error.
+    to let go. If an evaluation fails, LAMMPS ends the run with energies and forces NaN;
+    what is returned keeps the error: call its ``check()`` behind each run.
 
     Args:
         lmp: A ``lammps.lammps``.

@@ -157,17 +157,18 @@ class Attached:
 
     def _fail(self, error: BaseException, f: Any) -> None:
         """End the run: nothing that LAMMPS writes from now on may look right."""
-        first = self.error is None
         self.error = self.error or error
         if self.stops:
             stop(error)
         f[:] = np.nan
         self._tell(float("nan"), np.full((3, 3), np.nan))
-        if first:
-            self._lmp.force_timeout()
-            # By the library itself: the method would raise here, where none hears it.
-            text = f"fix {self._fix} external: {one_line(error)}".encode()
-            self._lmp.lib.lammps_error(self._lmp.lmp, 0, text)
+        # LAMMPS' own errors, from within a callback, would end the process.
+        self._lmp.force_timeout()
+
+    def check(self) -> None:
+        """Raise what failed during a run, if anything did."""
+        if self.error is not None:
+            raise self.error
 
 
 def one_line(error: BaseException) -> str:
