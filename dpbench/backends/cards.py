@@ -78,7 +78,8 @@ class Card:
     """Versions of Python that it runs on, e.g. ``>=3.10,<3.14``."""
     requirements: tuple[str, ...] = ()
     """What pip installs, the backend itself first, with versions. Empty where no
-    package index has it: then ``dpbench backends add`` alone brings it."""
+    package index has it: then ``dpbench backends add`` alone brings it. No indices:
+    those of the user's configuration serve."""
     without_dependencies: tuple[str, ...] = ()
     """Installed after the others and without what they ask for: packages whose pins
     are tighter than their needs, the backend itself first. Say why in ``notes``."""

@@ -23,6 +23,11 @@ WHERE = (
 )
 """Asks an interpreter where its packages are."""
 
+IMPORT_ADVICE = (
+    "Mend that environment, or name another: 'dpbench backends add', or 'install'."
+)
+"""What to do about a module that does not import."""
+
 TIMEOUT = 300.0
 """Seconds for one description; the first import of TensorFlow takes a while."""
 
@@ -93,8 +98,7 @@ def describe(
     problem = found.pop("import_error", None)
     if problem is not None:
         raise BackendError(
-            f"{name}: {python} does not import '{module}': {problem}. Install the "
-            "package there, or name another interpreter."
+            f"{name}: {python} does not import '{module}': {problem}. {IMPORT_ADVICE}"
         )
     try:
         return from_mapping(Fingerprint, found, where=f"{name}: its environment")

@@ -177,7 +177,10 @@ def _make(
         ) from error
     except BackendError as error:
         remove_tree(target)
-        raise BackendError(f"{card.name}: {error}") from error
+        words = str(error).removeprefix(f"{card.name}: ")
+        raise BackendError(
+            f"{card.name}: {words} Nothing of this attempt is left."
+        ) from error
     except BaseException:
         remove_tree(target)
         raise

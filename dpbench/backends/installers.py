@@ -192,7 +192,7 @@ def run_installer(
     if process.returncode != 0:
         raise BackendError(
             f"{what}: failed with exit code {process.returncode}; it said: "
-            f"{' | '.join(last) or 'nothing'}"
+            f"{' | '.join(last) or 'nothing'}."
         )
 
 
