@@ -18,7 +18,13 @@ from dpbench.models.config import (
     SeE2AConfig,
     SeE2RConfig,
 )
-from dpbench.models.deepmd_nets import as_array, collection_dict, net_dict, read_nets
+from dpbench.models.deepmd_nets import (
+    as_array,
+    collection_dict,
+    net_dict,
+    plain_precision,
+    read_nets,
+)
 from dpbench.models.parameters import embedding_nets, type_nets
 
 SHARED_KEYS = (
@@ -195,7 +201,10 @@ def precision_of(data: Mapping[str, Any]) -> str:
         ConfigError: If its parts differ.
     """
     parts = data["list"] if data["type"] == "hybrid" else [data]
-    found = {part["precision"] for part in parts}
+    found = {
+        plain_precision(part["precision"], part["embeddings"]["networks"])
+        for part in parts
+    }
     if len(found) != 1:
         raise ConfigError(f"descriptors differ in precision: {sorted(found)}")
     (precision,) = found

@@ -23,7 +23,13 @@ from dpbench.models.deepmd_descriptor import (
     read_descriptor,
     script_of,
 )
-from dpbench.models.deepmd_nets import as_array, collection_dict, net_dict, read_nets
+from dpbench.models.deepmd_nets import (
+    as_array,
+    collection_dict,
+    net_dict,
+    plain_precision,
+    read_nets,
+)
 from dpbench.models.deepmd_table import MIX_KEYS, mixed_dict, split_mixed
 from dpbench.models.parameters import (
     FlatParameters,
@@ -296,7 +302,7 @@ def _config(
     descriptor, fitting = model["descriptor"], model["fitting"]
     found = read_descriptor(descriptor, where)
     precision: Any = precision_of(descriptor)
-    if fitting["precision"] != precision:
+    if plain_precision(fitting["precision"], fitting["nets"]["networks"]) != precision:
         raise ConfigError("descriptor and fitting differ in precision")
     if bool(fitting.get("mixed_types", False)) != found.mixed_types:
         raise ConfigError("the fitting nets are not those of the descriptor")

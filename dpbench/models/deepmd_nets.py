@@ -78,6 +78,18 @@ def read_nets(
     return found
 
 
+def plain_precision(name: str, networks: Sequence[Mapping[str, Any]]) -> str:
+    """Return a precision by its plain name.
+
+    Args:
+        name: As DeePMD-kit has it; ``default`` is what it was built or set for.
+        networks: Nets of that precision, whose arrays tell the default.
+    """
+    if name in ("default", "global"):
+        name = str(np.asarray(networks[0]["layers"][0]["@variables"]["w"]).dtype)
+    return {"double": "float64", "single": "float32"}.get(name, name)
+
+
 def as_array(value: Any) -> NDArray[np.float64]:
     """Return an array of the file in float64."""
     return np.asarray(value, dtype=np.float64)

@@ -49,6 +49,17 @@ def test_bias_of_the_fitting_net_is_added():
     assert loaded.statistics.energy_bias.tolist() == [-2.5, -0.75]
 
 
+@pytest.mark.parametrize("precision", ["float64", "float32"])
+def test_default_precision_is_that_of_the_arrays(precision):
+    """An input.json that names none leaves 'default' in the file of DeePMD-kit."""
+    potential = structures.model(precision=precision)
+    data = model_to_dict(potential)
+    data["model"]["fitting"]["precision"] = "default"
+    assert model_from_dict(data, where="m.dp").config == potential.config
+    data["model"]["descriptor"]["precision"] = "default"
+    assert model_from_dict(data, where="m.dp").config == potential.config
+
+
 @pytest.mark.parametrize(
     ("part", "key", "value", "message"),
     [
