@@ -112,6 +112,8 @@ def convert(
         raise ConfigError(
             f"{source}: is {found.description} already; expected another format."
         )
+    if not found.kind.startswith(("dpbench", "deepmd-")):
+        raise not_ours(source, found)
     trusted = trust_of(workspace, trust)
     if wanted.is_native:
         loaded = load_any(source, trust=trusted, workspace=workspace)
@@ -247,7 +249,10 @@ def _by_deepmd(
     # Only here, so that native conversion needs no backend at all.
     from dpbench.backends.deepmd_convert import convert_by_deepmd
     from dpbench.backends.environments import launch_of
+    from dpbench.backends.sandbox import sandbox_kind
 
+    # Said before an environment is missed.
+    trust.check(source, is_confined=not sandbox_kind().startswith("none"))
     is_paddle = "deepmd-paddle" in (recognise(source).kind, _kind_meant(target))
     own = None if workspace is None else workspace / "backends"
     launch = launch_of("deepmd-paddle" if is_paddle else "deepmd", own_cards=own)
