@@ -141,6 +141,9 @@ def install_packages(
     """
     if installer.kind == "uv":
         command = [str(installer.program), "pip", "install", "--python", str(python)]
+        # As pip does: a worker's file system is read-only, so that each start would
+        # compile all it imports (9 s for TensorFlow and DeePMD-kit).
+        command += ["--compile-bytecode"]
     else:
         command = [str(python), "-m", "pip", "--disable-pip-version-check", "install"]
         command += ["--no-input", "--progress-bar", "off"]
