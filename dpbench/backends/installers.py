@@ -1,11 +1,14 @@
 """Making virtual environments: uv where it is present, else venv and pip."""
 
+import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -178,6 +181,7 @@ def run_installer(
             text=True,
             errors="replace",
             pass_fds=() if lock is None else (lock,),
+            start_new_session=True,  # what it starts ends with it
         )
     except OSError as error:
         raise BackendError(
@@ -190,7 +194,8 @@ def run_installer(
                     last.append(line.strip())
                     say(line.rstrip())
         except BaseException:  # Ctrl-C: no installer goes on behind our back
-            process.kill()
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
             raise
     if process.returncode != 0:
         raise BackendError(

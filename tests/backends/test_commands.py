@@ -96,6 +96,20 @@ def test_check_calculates_in_the_worker(call):
     assert f"expected {ENERGY + 1e-5:.8f} eV" in wrong
 
 
+def test_check_tells_what_changed_and_what_the_card_lacks(call):
+    with_check(ENERGY, imports="numpy")
+    call("add", "tinypot", "--python", sys.executable)
+    manifest = Path("envs/tinypot/dpbench-backend.json")
+    data = json.loads(manifest.read_text())
+    data["fingerprint"]["packages"]["numpy"] = "0.1"
+    manifest.write_text(json.dumps(data))
+    line = row(call("check", "tinypot"), "tinypot")
+    assert "; changed since it was adopted: numpy 0.1 -> " in line
+    Path("ws/backends/check/argon.tiny").unlink()
+    text = call("check", "tinypot", code=1)
+    assert "argon.tiny: is missing; the card's check needs it" in text
+
+
 def test_check_of_a_worker_that_dies_is_one_line_and_the_rest_goes_on(call):
     with_check(ENERGY, imports="numpy")
     Path("ws/backends/tiny_adapter.py").write_text("import os\nos._exit(3)\n")

@@ -1,5 +1,6 @@
 """Environments: whole or not at all, remade when the card changes, one at a time."""
 
+import errno
 import json
 import os
 import shutil
@@ -13,6 +14,7 @@ import pytest
 
 from dpbench.backends import adopt as adopting
 from dpbench.backends import environments, installers
+from dpbench.backends import install as installing
 from dpbench.backends.environments import MANIFEST, launch_of, read_environment
 from dpbench.backends.evidence import evidence_of
 from dpbench.backends.install import Wishes, install
@@ -327,6 +329,36 @@ def test_folder_that_cannot_be_written_is_named(place):
     (place / "envs").write_text("a file")
     with pytest.raises(BackendError, match=r"cannot be written.*DPBENCH_BACKENDS"):
         made(place)
+
+
+def test_lock_that_is_held_is_told_and_not_waited_for_without_end(place, monkeypatch):
+    monkeypatch.setattr(environments, "LONGEST_WAIT", 0.1)
+    monkeypatch.setattr(environments, "LOOK", 0.02)
+    said = []
+    with (
+        environments.locked("tinypot", place / "envs"),
+        pytest.raises(BackendError, match=r"\.tinypot\.lock: has been held for 0\.1 s"),
+        environments.locked("tinypot", place / "envs", say=said.append),
+    ):
+        pass
+    assert said == ["tinypot: another install of it is under way; waiting for it"]
+
+
+def test_environment_that_cannot_be_removed_says_so(place, monkeypatch):
+    (place / "envs" / "tinypot").mkdir(parents=True)
+    monkeypatch.setattr(environments, "remove_tree", lambda _: None)
+    with pytest.raises(BackendError, match="cannot be removed whole"):
+        environments.remove_environment("tinypot", place / "envs")
+
+
+def test_full_disk_is_one_line_and_leaves_nothing(place, monkeypatch):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device", "/envs/x")
+
+    monkeypatch.setattr(installing, "write_environment", full)
+    with pytest.raises(BackendError, match=r"/envs/x: No space left.*Free the disk"):
+        made(place)
+    assert inner(place) == []
 
 
 def test_nothing_is_removed_where_nothing_is(place):
