@@ -6,6 +6,7 @@ matrix of a release of DeePMD-kit is kept in ``registry/consistency``.
 """
 
 import json
+import os
 import re
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -41,8 +42,10 @@ BACKENDS: Mapping[str, str] = {
     ".savedmodeltf": "TensorFlow 2",
     ".pd": "Paddle",
     ".json": "Paddle, frozen",
+    "lammps.pb": "LAMMPS, TensorFlow",
+    "lammps.pth": "LAMMPS, PyTorch",
 }
-"""Suffixes of model files, and what evaluates them."""
+"""Suffixes of model files, behind the engine where it is another; what evaluates."""
 
 WRONG_THERE: Mapping[tuple[str, str], str] = {
     ("se_e2_a, widening fitting net, float64", ".pb"): (
@@ -57,7 +60,7 @@ WRONG_THERE: Mapping[tuple[str, str], str] = {
         "(`deepmd/pt/model/descriptor/se_r.py`)."
     ),
 }
-"""Cells that differ by a fault of DeePMD-kit, by model and suffix, and what it is."""
+"""Where cells differ by a fault of DeePMD-kit, by model and suffix of the file."""
 
 ENERGY_RELATIVE, ENERGY, FORCE, VIRIAL = 1e-12, 1e-10, 1e-10, 1e-10
 """Largest differences in float64: energy 1e-12 |E| + 1e-10 eV, force 1e-10 eV/Å,
@@ -70,7 +73,7 @@ and of the largest |virial| + 1, in the units of the above."""
 CLOSEST = 0.5
 """Å, the shortest distance that the model files name; ``dp compress`` needs one."""
 
-WORKER = Path(__file__).resolve().parent / "workers" / "deepmd_kit.py"
+WORKER = Path(__file__).resolve().parent / "workers" / "deepmd_survey.py"
 
 ONE_THREAD: Mapping[str, str] = {
     "OMP_NUM_THREADS": "1",
@@ -87,9 +90,9 @@ ONE_THREAD: Mapping[str, str] = {
 }
 """Environment of a survey: small models lose time on more threads."""
 
-Ask = Callable[[dict[str, Any], Path], dict[str, Any]]
-"""Sends the arguments of a survey, and the folder that the worker may write, to a
-worker and returns its reply."""
+Ask = Callable[[str, dict[str, Any], Path], dict[str, Any]]
+"""Sends a task, its arguments and the folder that the worker may write to a worker;
+returns its reply."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -123,12 +126,12 @@ def worker_of(python: Path, *, timeout_s: float) -> Ask:
         python: Interpreter of its environment.
         timeout_s: How long a survey may take, s.
     """
-    launch = Launch(name="deepmd", python=python, adapter=WORKER, env=ONE_THREAD)
+    env = {**ONE_THREAD, **_plugin_variables(python)}
 
-    def ask(arguments: dict[str, Any], folder: Path) -> dict[str, Any]:
-        return run_task(
-            launch, "survey", arguments, scratch=folder, timeout_s=timeout_s
-        )
+    def ask(task: str, arguments: dict[str, Any], folder: Path) -> dict[str, Any]:
+        needs = env if task == "survey_lammps" else ONE_THREAD
+        launch = Launch(name="deepmd", python=python, adapter=WORKER, env=needs)
+        return run_task(launch, task, arguments, scratch=folder, timeout_s=timeout_s)
 
     return ask
 
@@ -142,7 +145,7 @@ def survey(
     """Compare dpbench with one backend.
 
     Args:
-        suffix: That of the backend's files, a key of BACKENDS.
+        suffix: A key of BACKENDS.
         cases: The models.
         structures: Name to frames; the frames of one share their atoms' types.
         ask: What asks a worker, see ``worker_of``.
@@ -156,16 +159,16 @@ def survey(
         for case in cases:
             write_deepmd(models[case.name], case.model, min_distance=CLOSEST)
         _write_structures(where / "structures.npz", structures)
-        results = where / f"results{suffix}.npz"
-        reply = ask(
-            {
-                "models": {name: str(path) for name, path in models.items()},
-                "structures": str(where / "structures.npz"),
-                "suffix": suffix,
-                "results": str(results),
-            },
-            where,
-        )
+        results = where / "results.npz"
+        arguments = {
+            "models": {name: str(path) for name, path in models.items()},
+            "structures": str(where / "structures.npz"),
+            "results": str(results),
+        }
+        if suffix.startswith("lammps"):
+            reply = _through_lammps(suffix, arguments, ask, where)
+        else:
+            reply = ask("survey", arguments | {"suffix": suffix}, where)
         with np.load(results, allow_pickle=False) as arrays:
             cells = {
                 case.name: _judged(case, structures, reply["refused"], arrays)
@@ -246,6 +249,11 @@ def outcome(cell: str) -> str:
     return cell if cell.startswith("refused") else cell.partition(":")[0]
 
 
+def wrong_there(model: str, suffix: str) -> str | None:
+    """Say what is wrong in DeePMD-kit with a model in a backend; None = nothing."""
+    return WRONG_THERE.get((model, f".{suffix.rpartition('.')[2]}"))
+
+
 def matrix_file(release: str = RELEASE) -> Path:
     """Return where the matrix of a release of DeePMD-kit is kept."""
     return registry_folder() / "consistency" / f"deepmd-kit-{release}.json"
@@ -286,6 +294,36 @@ def write_matrix(path: Path, surveys: Mapping[str, Survey]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps(whole, indent=1, ensure_ascii=False)
     path.write_text(text + "\n", encoding="utf-8")
+
+
+def _through_lammps(
+    suffix: str, arguments: Mapping[str, Any], ask: Ask, where: Path
+) -> dict[str, Any]:
+    """Have one worker convert the models, and another run LAMMPS with its plugin."""
+    models = arguments["models"]
+    ending = suffix.removeprefix("lammps")
+    targets = {name: path.removesuffix(".dp") + ending for name, path in models.items()}
+    made = ask("write", {"models": models, "targets": targets}, where)
+    kept = {name: targets[name] for name in models if name not in made["refused"]}
+    asked = {**arguments, "models": kept, "type_map": list(TYPE_MAP)}
+    reply = ask("survey_lammps", asked, where)
+    return {
+        "refused": made["refused"] | reply["refused"],
+        "seconds": reply["seconds"],
+        "versions": made["versions"] | reply["versions"],
+    }
+
+
+def _plugin_variables(python: Path) -> dict[str, str]:
+    """Return what lets LAMMPS find DeePMD-kit's plugin and the libraries it needs."""
+    own = python.parent.parent
+    site = next(iter(own.glob("lib/python3*/site-packages")), own)
+    parts = ("tensorflow", "torch/lib", "deepmd/lib", "nvidia/cuda_runtime/lib")
+    libraries = [*(str(site / part) for part in parts), str(own / "lib")]
+    return {
+        "LD_LIBRARY_PATH": os.pathsep.join(libraries),
+        "LAMMPS_PLUGIN_PATH": str(site / "deepmd" / "lib"),
+    }
 
 
 def _write_structures(path: Path, structures: Mapping[str, Frames]) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dpbench.backends import consistency
 from dpbench.backends.client import open_backend
 from dpbench.backends.consistency import (
     ENERGY,
@@ -13,7 +14,6 @@ from dpbench.backends.consistency import (
     FORCE,
     ONE_THREAD,
     VIRIAL,
-    WORKER,
     native_answers,
 )
 from dpbench.backends.deepmd_convert import convert_by_deepmd
@@ -22,6 +22,8 @@ from dpbench.backends.trust import Trust, digest_of
 from dpbench.frames import Frames, uniform
 from dpbench.models.deepmd_file import read_deepmd
 from tests.backends.test_dp_test import dp
+
+WORKER = consistency.WORKER.with_name("deepmd_kit.py")
 
 pytestmark = [pytest.mark.deepmd, pytest.mark.slow]
 

@@ -10,7 +10,6 @@ import importlib.util
 import os
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
@@ -170,71 +169,14 @@ def task(name: str, arguments: dict[str, Any]) -> dict[str, Any]:
 
     ``convert``: ``source``, ``target``, and ``atomic_virial``, ``head``, ``suffix`` of
     the source; ``compress``: ``source``, ``target``, ``step``, ``extrapolate``;
-    ``survey``: see ``survey``; ``versions``: nothing.
+    ``versions``: nothing.
     """
-    jobs = {"convert": files.convert, "compress": files.compress, "survey": survey}
+    jobs = {"convert": files.convert, "compress": files.compress}
     if name == "versions":
         return {"versions": files.versions()}
     if name not in jobs:
         raise Refused(f"unknown task {name!r}; expected one of {sorted(jobs)}")
     return jobs[name](**arguments)
-
-
-def survey(
-    models: dict[str, str], structures: str, suffix: str, results: str
-) -> dict[str, Any]:
-    """Convert models to a backend and evaluate each on every structure.
-
-    Args:
-        models: Name: a portable ``.dp`` file.
-        structures: An ``.npz`` file: for each structure NAME the arrays NAME.coord
-            (frame, atom, 3), NAME.box (frame, 3, 3) or of no rows, NAME.atype (atom).
-        suffix: That of the backend's files, such as ``.pb``.
-        results: File of the arrays MODEL.STRUCTURE.{energy,force,virial} to write.
-
-    Returns:
-        ``refused``: MODEL or MODEL.STRUCTURE to the message; ``seconds``: MODEL to
-        those of conversion and of evaluation; ``versions``.
-    """
-    given = np.load(structures)
-    names = sorted({key.rpartition(".")[0] for key in given})
-    refused: dict[str, str] = {}
-    seconds: dict[str, list[float]] = {}
-    arrays: dict[str, np.ndarray] = {}
-    for name, path in models.items():
-        with tempfile.TemporaryDirectory(prefix="deepmd-") as scratch:
-            target = Path(scratch) / f"model{suffix}"
-            began = time.perf_counter()
-            try:
-                files.convert(path, str(target))
-                converted = time.perf_counter()
-                model = open_model(str(target), {})
-            except Refused as refusal:
-                refused[name] = str(refusal)
-                continue
-            for structure in names:
-                key = f"{name}.{structure}"
-                try:
-                    found = _evaluate_named(model, given, structure)
-                except Refused as refusal:
-                    refused[key] = str(refusal)
-                    continue
-                arrays |= {f"{key}.{part}": found[part] for part in found}
-            seconds[name] = [converted - began, time.perf_counter() - converted]
-    np.savez(results, **arrays)
-    return {"refused": refused, "seconds": seconds, "versions": files.versions()}
-
-
-def _evaluate_named(model: Model, given: Any, name: str) -> dict[str, Any]:
-    box = given[f"{name}.box"]
-    is_periodic = len(box) > 0
-    return model.evaluate(
-        given[f"{name}.coord"],
-        box if is_periodic else None,
-        np.full(3, is_periodic),
-        given[f"{name}.atype"],
-        {},
-    )
 
 
 def _precision(model: Any) -> Any:
