@@ -145,7 +145,7 @@ def test_the_page_tells_of_agreement_refusal_and_fault():
 @pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".pb", ".pth", ".hlo", "lammps.pb"])
 def test_backends_say_what_the_matrix_says(deepmd_python, suffix, figures):
-    """TensorFlow, PyTorch, LAMMPS and JAX, which compiles each structure for seconds."""
+    """TensorFlow, PyTorch, LAMMPS; and JAX, which compiles every structure anew."""
     assert suffix in BACKENDS
     chosen = dict.fromkeys(FEW[:3] if suffix == ".hlo" else STRUCTURES)
     asked = {name: STRUCTURES[name] for name in chosen}
