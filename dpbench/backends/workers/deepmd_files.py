@@ -121,8 +121,9 @@ def of_backend(path: Path, backend: Any, scratch: Path) -> Path:
     """Return a file that the wanted backend reads, converted where it is another's."""
     has = backend_of(path)
     if backend is None:
-        # Energies alone is no answer: a portable file goes to a backend with forces.
-        backend = "pytorch" if has == "DPModel" else None
+        # Energies alone are no answer: a portable file goes to a backend with forces.
+        backend = {"DPModel": "pytorch", "JAX": "jax"}.get(has)
+    # DeepPot reads no .jax.
     if backend is None or (BACKENDS[backend][0] == has and path.suffix != ".jax"):
         return path
     target = scratch / f"converted{BACKENDS[backend][1]}"
