@@ -91,8 +91,15 @@ def plain_precision(name: str, networks: Sequence[Mapping[str, Any]]) -> str:
 
 
 def as_array(value: Any) -> NDArray[np.float64]:
-    """Return an array of the file in float64."""
-    return np.asarray(value, dtype=np.float64)
+    """Return an array of the file in float64.
+
+    Raises:
+        ValueError: If it holds what is no finite number.
+    """
+    array = np.asarray(value, dtype=np.float64)
+    if not np.isfinite(array).all():
+        raise ValueError("an array holds what is no finite number")
+    return array
 
 
 def _layer_dict(

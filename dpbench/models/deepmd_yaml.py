@@ -161,7 +161,8 @@ def _as_array(plain: dict[str, Any]) -> Any:
 
 def _write_mapping(data: Mapping[str, Any], indent: str, lines: list[str]) -> None:
     for key, value in data.items():
-        name = key if _PLAIN_KEY.fullmatch(key) else _words(key)
+        is_plain = _PLAIN_KEY.fullmatch(key) and _scalar(key) == key
+        name = key if is_plain else _words(key)
         if isinstance(value, np.ndarray):
             value = {
                 "@class": "np.ndarray",
