@@ -1,4 +1,4 @@
-"""Write the generated pages of docs/: commands, training options, metrics.
+"""Write the generated pages of docs/: commands, options, metrics, consistency.
 
 ``python tools/make_references.py`` renews them, ``--check`` exits 1 if one is stale.
 """
@@ -19,6 +19,7 @@ os.environ["COLUMNS"] = "88"  # help texts wrap alike on every terminal
 
 import click
 
+from dpbench.backends.consistency_page import consistency_page
 from dpbench.cli.main import cli
 from dpbench.metrics.definitions import METRICS
 from dpbench.train.config import TrainConfig
@@ -169,8 +170,14 @@ def field_docs(cls: type) -> dict[str, str]:
     return docs
 
 
+def consistency() -> str:
+    """Show the matrix of backends that registry/consistency keeps."""
+    return f"# Consistency with DeePMD-kit\n\n{NOTE}\n\n{consistency_page()}"
+
+
 PAGES = {
     "cli-reference.md": cli_reference,
+    "consistency.md": consistency,
     "metrics-reference.md": metrics_reference,
     "training-options.md": config_reference,
 }
