@@ -5,10 +5,12 @@ with the *thread* that started it (PR_SET_PDEATHSIG), so a worker must not be st
 a thread that may end before.
 """
 
+import fcntl
 import os
 import select
 import signal
 import subprocess
+import termios
 import threading
 import time
 from collections import deque
@@ -68,6 +70,8 @@ class Keeper:
         self.peak = 0
         self._process: subprocess.Popen[bytes] | None = None
         self._failure: OSError | None = None
+        self._output: int | None = None
+        self._is_reading = False
         self._started = threading.Event()
         self._ended = threading.Event()
 
@@ -96,6 +100,12 @@ class Keeper:
             with suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
             self._ended.wait(GRACE_SECONDS)
+
+    def catch_up(self) -> None:
+        """Wait until what was printed so far has been read, a second at most."""
+        until = time.monotonic() + 1.0
+        while self._is_behind() and time.monotonic() < until:
+            time.sleep(0.002)
 
     def last_words(self) -> str:
         """Return the end of what it printed: printable, one line, bounded."""
@@ -147,7 +157,7 @@ class Keeper:
         """Read and watch until the process has ended."""
         if process.stdout is None:  # it is a pipe
             return
-        fd = process.stdout.fileno()
+        fd = self._output = process.stdout.fileno()
         os.set_blocking(fd, False)
         poll = select.poll()
         poll.register(fd, select.POLLIN)
@@ -167,15 +177,35 @@ class Keeper:
                     os.killpg(process.pid, signal.SIGKILL)
         while is_open and self._read(fd):
             pass
+        self._output = None
         if self._line:
             self._end_line()
 
+    def _is_behind(self) -> bool:
+        """Tell whether there is output that has not been taken in."""
+        output, waiting = self._output, bytearray(4)
+        if output is None:
+            return False
+        try:
+            fcntl.ioctl(output, termios.FIONREAD, waiting)
+        except OSError:  # it has just ended
+            return False
+        # In this order: what is no longer in the pipe has set the flag before.
+        return any(waiting) or self._is_reading
+
     def _read(self, fd: int) -> bool:
         """Take what was printed; False at its end, or when there is nothing now."""
+        self._is_reading = True
         try:
             data = os.read(fd, 65_536)
+            self._take(data)
         except BlockingIOError:
             return False
+        finally:
+            self._is_reading = False
+        return bool(data)
+
+    def _take(self, data: bytes) -> None:
         self._tail += data
         del self._tail[:-TAIL]
         *whole, rest = data.replace(b"\r", b"\n").split(b"\n")
@@ -183,7 +213,6 @@ class Keeper:
             self._line += part[:LINE]
             self._end_line()
         self._line += rest[: LINE - min(LINE, len(self._line))]
-        return bool(data)
 
     def _end_line(self) -> None:
         text = printable(bytes(self._line[:LINE]).decode(errors="replace"))

@@ -1,5 +1,6 @@
 """Jobs of foreign backends that need no open model: conversion, training, surveys."""
 
+import logging
 import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -13,6 +14,8 @@ from dpbench.backends.worker_process import Say, WorkerProcess
 START_SECONDS = 300.0
 """How long a worker may take to start, and again to open a model: TensorFlow from a
 cold disk takes a minute."""
+
+logger = logging.getLogger(__name__)
 
 TASK_SECONDS = 600.0
 """How long a job may take, unless the caller says otherwise."""
@@ -69,6 +72,38 @@ def run_task(
             return _done(worker, name, arguments, timeout_s=timeout_s, say=say)
         finally:
             worker.close()
+            if scratch is not None:
+                sweep(scratch)
+
+
+def sweep(folder: Path) -> list[Path]:
+    """Remove what a program may have left to lead its reader astray.
+
+    A link that points out of the folder would have dpbench read or write elsewhere, a
+    named pipe would have it wait for ever. Call it when the program has ended.
+
+    Args:
+        folder: That the program could write.
+
+    Returns:
+        What was removed.
+    """
+    removed = []
+    root = folder.resolve()
+    for path in sorted(root.rglob("*")):
+        if path.is_symlink():
+            is_fine = path.resolve().is_relative_to(root)
+        else:
+            is_fine = path.is_file() or path.is_dir()
+        if not is_fine:
+            path.unlink(missing_ok=True)
+            removed.append(path)
+            logger.warning(
+                "%s: was removed; a foreign program left a link that leads out of its "
+                "folder, or no regular file",
+                path,
+            )
+    return removed
 
 
 def _done(

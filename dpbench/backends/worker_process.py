@@ -257,10 +257,14 @@ class WorkerProcess:
         is_ready = False
         while not is_ready and time.monotonic() < until:
             is_ready = wait_readable(self._control, 0.1)
+            if is_ready:
+                self._keeper.catch_up()
             while self._keeper.lines:
                 say(self._keeper.lines.popleft())
 
     def _liar(self, found: str) -> BackendError:
+        if self._keeper is not None:
+            self._keeper.catch_up()
         self.stop()
         self._end = "was stopped: it broke the protocol"
         return BackendError(

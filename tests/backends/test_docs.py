@@ -15,8 +15,9 @@ from tests.backends.small_workers import argon, dimer
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "backend-protocol.md"
 
 
-@pytest.fixture
-def model(tmp_path):
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    tmp_path = tmp_path_factory.mktemp("repulsion")
     block = re.search(r"test_docs.py -->\n```python\n(.*?)```", PAGE.read_text(), re.S)
     adapter = tmp_path / "repulsion.py"
     adapter.write_text(block[1])

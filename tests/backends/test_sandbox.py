@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from dpbench.backends import sandbox
+from dpbench.backends.tasks import sweep
 from dpbench.errors import BackendError
 
 KINDS = ("bubblewrap", "namespaces", "namespaces, kernel before 5.12")
@@ -193,3 +194,21 @@ def test_model_right_in_tmp_shows_its_own_files_alone(monkeypatch, tmp_path):
     (tmp_path / "m.folder").mkdir()
     shown = {path.name for path in sandbox.companions(tmp_path / "m.json")}
     assert shown == {"m.json", "m.pdiparams"}
+
+
+def test_links_and_pipes_that_lead_astray_are_removed(tmp_path, caplog):
+    folder, secret = tmp_path / "scratch", tmp_path / "secret"
+    (folder / "sub").mkdir(parents=True)
+    secret.write_text("key")
+    (folder / "model.ckpt").write_text("weights")
+    (folder / "latest").symlink_to("model.ckpt")
+    (folder / "sub" / "up").symlink_to("../model.ckpt")
+    (folder / "result").symlink_to(secret)
+    (folder / "sub" / "all").symlink_to(tmp_path)
+    (folder / "loop").symlink_to("/loop")
+    os.mkfifo(folder / "pipe")
+    removed = {path.name for path in sweep(folder)}
+    assert removed == {"result", "all", "loop", "pipe"}
+    assert secret.read_text() == "key"
+    assert (folder / "sub" / "up").read_text() == "weights"
+    assert "leads out of its folder" in caplog.text
