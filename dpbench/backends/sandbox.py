@@ -41,6 +41,10 @@ SECRETS = (
 COVERED = ("/tmp", "/var/tmp", "/run")
 """Folders with sockets and files of other programs: empty but for what is named."""
 
+TEMPORARY = "/tmp"
+"""Of these, the one that may be written: libraries have it built in (torch unpacks a
+.pt2 there, whatever TMPDIR says). It is memory, and goes with the sandbox."""
+
 logger = logging.getLogger(__name__)
 
 PROBE_SECONDS = 20.0
@@ -175,7 +179,7 @@ def _bubblewrap(readable: Sequence[str], scratch: str) -> list[str]:
         words += [*empty, secret]
     words += ["--bind", scratch, scratch]
     for folder in (*COVERED, "/proc"):
-        if folder in words:
+        if folder in words and folder != TEMPORARY:
             words += ["--remount-ro", folder]
     return [*words, "--chdir", scratch, "--"]
 

@@ -49,6 +49,10 @@ but for what is named."""
 DEVICES = ("null", "zero", "full", "random", "urandom")
 """Devices that stay, besides those of graphics cards."""
 
+TEMPORARY = "/tmp"
+"""Of the covered, the one that may be written: libraries have it built in (torch
+unpacks a .pt2 there, whatever TMPDIR says). It is memory, and goes with the sandbox."""
+
 GRAPHICS = ("nvidia", "dri", "kfd")
 
 libc = ctypes.CDLL(None, use_errno=True)
@@ -173,7 +177,8 @@ def close_file_systems(spec: dict[str, Any]) -> None:
     read_only("/")
     for folder in COVERED:
         if Path(folder).is_dir() and not Path(folder).is_symlink():
-            mount("tmpfs", folder, "tmpfs", NOSUID | NODEV, "mode=755,size=1m")
+            how = "mode=1777,size=1g" if folder == TEMPORARY else "mode=755,size=1m"
+            mount("tmpfs", folder, "tmpfs", NOSUID | NODEV, how)
     for path, source in devices.items():
         bring_back(Path(path), source)
     furnish_dev()
@@ -189,7 +194,7 @@ def close_file_systems(spec: dict[str, Any]) -> None:
         elif Path(path).exists():
             mount("/dev/null", path, None, BIND)
     for folder in COVERED:
-        if os.path.ismount(folder):
+        if folder != TEMPORARY and os.path.ismount(folder):
             mount(None, folder, None, BIND | REMOUNT | RDONLY | NOSUID | NODEV)
     new_proc()
     for source in [*kept.values(), *devices.values()]:
