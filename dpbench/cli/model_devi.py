@@ -10,7 +10,6 @@ import click
 from dpbench.cli.context import Context, pass_context
 
 if TYPE_CHECKING:
-    from dpbench.eval.evaluator import AbstractEvaluator
     from dpbench.eval.model_deviation import Material
 
 
@@ -31,6 +30,18 @@ if TYPE_CHECKING:
     "--frames",
     type=click.Path(dir_okay=False, path_type=Path),
     help="Frames of an extended XYZ file instead, e.g. a trajectory.",
+)
+@click.option(
+    "--backend",
+    metavar="NAME",
+    help="Who evaluates all models. Default: dpbench's own kernels where they serve, "
+    "else the backend that a file is of.",
+)
+@click.option(
+    "--trust",
+    multiple=True,
+    metavar="SHA256",
+    help="Open this foreign program (a pickle, TorchScript ...) in a sandbox.",
 )
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:N.")
 @click.option(
@@ -74,7 +85,9 @@ def model_devi_command(context: Context, /, **options: Any) -> None:
     Example:
         dpbench model-devi --model a.pth --model b.pth --dataset water-v2:test
         dpbench model-devi --model a.pth --model b.pth --frames traj.extxyz --atomic
+        dpbench model-devi --model a.pb --model b.pb --backend deepmd-tf --dataset water
     """
+    from dpbench.eval.ensemble import open_ensemble
     from dpbench.eval.model_deviation import (
         Request,
         measure_deviation,
@@ -91,7 +104,14 @@ def model_devi_command(context: Context, /, **options: Any) -> None:
     material = _material(context, options)
     with ExitStack() as stack:
         report = measure_deviation(
-            _open_all(stack, options),
+            open_ensemble(
+                stack,
+                options["models"],
+                workspace=context.workspace,
+                backend=options["backend"],
+                trust=options["trust"],
+                device=options["device"],
+            ),
             material,
             names=[str(path) for path in options["models"]],
             request=request,
@@ -117,13 +137,6 @@ def _material(context: Context, options: dict[str, Any]) -> "Material":
     return material_of_dataset(
         context.workspace(), options["dataset"], split=options["split"]
     )
-
-
-def _open_all(stack: ExitStack, options: dict[str, Any]) -> "list[AbstractEvaluator]":
-    """Open the models; the stack closes what must be closed."""
-    from dpbench.eval.model_deviation import native_evaluator
-
-    return [native_evaluator(p, device=options["device"]) for p in options["models"]]
 
 
 def _say(words: str) -> None:

@@ -9,7 +9,7 @@ import click
 
 from dpbench.cli.context import Context
 
-NAMES = ("deepmd", "deepmd-tf", "mace")
+NAMES = ("deepmd", "deepmd-tf", "mace", "nequip")
 """``trainers.table.TRAINERS``, known here without importing anything."""
 
 TAKEN = ("steps", "seed", "split")

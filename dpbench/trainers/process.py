@@ -36,6 +36,9 @@ TAIL = 8192
 WORDS = 300
 """Most characters of last words."""
 
+FOLDER = "{folder}"
+"""Stands for the run's folder in the arguments of a stage."""
+
 HOME = ".home"
 """Folder in the run's for caches and temporary files, removed when a program ends."""
 
@@ -146,7 +149,8 @@ def command_of(launch: Launch, stage: Stage, folder: Path) -> list[str]:
     """Return the command line of a stage, in the sandbox where there is one."""
     python = launch.python.parent.resolve() / launch.python.name
     module = ["-m", stage.module] if stage.module else []
-    command = [str(python), "-u", *module, *stage.arguments]
+    words = [word.replace(FOLDER, str(folder)) for word in stage.arguments]
+    command = [str(python), "-u", *module, *words]
     if sandbox_kind().startswith("none"):
         return unconfined(command, scratch=folder)
     named = (word for value in launch.env.values() for word in value.split(os.pathsep))

@@ -4,6 +4,7 @@ from dpbench.errors import ConfigError
 from dpbench.trainers.deepmd import DeepmdTrainer
 from dpbench.trainers.foreign import AbstractTrainer
 from dpbench.trainers.mace import MaceTrainer
+from dpbench.trainers.nequip import NequipTrainer
 
 TRAINERS: dict[str, AbstractTrainer] = {
     trainer.name: trainer
@@ -11,6 +12,7 @@ TRAINERS: dict[str, AbstractTrainer] = {
         DeepmdTrainer("pytorch"),
         DeepmdTrainer("tensorflow"),
         MaceTrainer(),
+        NequipTrainer(),
     )
 }
 """As ``--trainer`` names them."""

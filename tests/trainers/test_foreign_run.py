@@ -265,5 +265,7 @@ def test_a_configuration_that_cannot_be_used_leaves_no_run(workspace, fake, tmp_
 
 
 def test_an_unknown_trainer_is_named():
-    with pytest.raises(ConfigError, match="expected one of deepmd, deepmd-tf, mace"):
+    with pytest.raises(
+        ConfigError, match="expected one of deepmd, deepmd-tf, mace, nequip"
+    ):
         trainer_of("mtp")
