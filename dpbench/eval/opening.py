@@ -158,10 +158,10 @@ def opened(workspace: Workspace, plan: Plan, options: Options) -> Iterator[Opene
         if plan.suffix is not None:
             target = _converted(workspace, plan, options, Path(folder), native)
         with open_backend(
-            plan.launch,
+            _on_device(plan.launch, options.device),
             target,
+            # Anew: what was converted just now is noted in the workspace.
             trust=trust_of(workspace.root, options.trust),
-            options={"device": options.device},
         ) as model:
             yield _opened_foreign(
                 workspace, plan, options, model=model, native=native, file=target
@@ -279,6 +279,13 @@ def _native_of(workspace: Workspace, plan: Plan, options: Options) -> Loaded | N
         dtype = getattr(torch, options.precision)
         loaded = replace(loaded, model=loaded.model.to("cpu", dtype))
     return loaded
+
+
+def _on_device(launch: Launch, device: str) -> Launch:
+    """Let the worker see the device that was asked for, and no other."""
+    kind, _, number = device.partition(":")
+    shown = "" if kind == "cpu" else number or "0"
+    return replace(launch, env={**launch.env, "CUDA_VISIBLE_DEVICES": shown})
 
 
 def _converted(

@@ -110,7 +110,7 @@ def evaluate(
         except BackendError as error:
             if len(plans) == 1:
                 raise
-            logger.error("%s: %s The other backends go on.", plan.backend, error)
+            logger.error("%s The other backends go on.", error)
             filed.append(_failed(workspace, plan, options, dataset, error))
     return filed
 

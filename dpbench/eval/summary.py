@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from dpbench.eval.leaderboard.columns import with_spread
 from dpbench.eval.leakage import leakage_line
-from dpbench.eval.record import Record
+from dpbench.eval.record import BackendFacts, Record
 from dpbench.eval.task_results import Accuracy, Stability, Throughput
 from dpbench.eval.web.numbers import number
 from dpbench.metrics.definitions import METRICS, MetricValue
@@ -26,6 +26,10 @@ def record_text(record: Record, digest: str) -> str:
     if record.leakage is not None:
         lines.append(f"  {leakage_line(record.leakage)}")
     lines += [f"  takes no rank: {mark}" for mark in record.marks]
+    if record.failure is not None:
+        lines.append(f"  {record.failure}")
+    if record.foreign is not None:
+        lines.append(f"  {_program_line(record.foreign)}")
     if record.accuracy is not None:
         lines += _accuracy_lines(record.accuracy)
     if record.stability is not None:
@@ -34,6 +38,17 @@ def record_text(record: Record, digest: str) -> str:
         lines += _throughput_lines(record.throughput)
     lines.append(f"  record {digest}")
     return "\n".join(lines)
+
+
+def _program_line(program: BackendFacts) -> str:
+    """Say what the foreign program was, and what asking it took."""
+    versions = ", ".join(f"{k} {v}" for k, v in sorted(program.versions.items()))
+    per_call = 1e3 / max(program.calls, 1)
+    inside, beside = program.worker_s * per_call, program.overhead_s * per_call
+    return (
+        f"{versions}; {program.calls} calls of {number(inside)} ms in the worker, "
+        f"{number(beside)} ms beside it"
+    )
 
 
 def table_lines(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
