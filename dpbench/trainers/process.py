@@ -18,6 +18,7 @@ from resource import struct_rusage
 from dpbench.backends.launch import Launch
 from dpbench.backends.process_environment import OWN_PATHS
 from dpbench.backends.sandbox import sandbox_kind, sandboxed, unconfined
+from dpbench.backends.tasks import sweep
 from dpbench.backends.worker_process import worker_variables
 from dpbench.errors import TrainingError
 from dpbench.store.files import remove_tree
@@ -131,7 +132,7 @@ def run_stage(
             was_stopped = _wait(child, log, watch, say)
         finally:
             status, usage = _end(child)
-            remove_tree(home)
+            _tidy(folder, home)
     cost = Cost(
         wall_s=round(time.monotonic() - began, 3),
         cpu_s=round(usage.ru_utime + usage.ru_stime, 3),
@@ -143,6 +144,12 @@ def run_stage(
         cost=cost,
         last_words=last_words(log, start),
     )
+
+
+def _tidy(folder: Path, home: Path) -> None:
+    """Remove caches, and links by which a program could have this one write elsewhere."""
+    remove_tree(home)
+    sweep(folder)
 
 
 def command_of(launch: Launch, stage: Stage, folder: Path) -> list[str]:
