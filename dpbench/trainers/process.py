@@ -147,7 +147,7 @@ def run_stage(
 
 
 def _tidy(folder: Path, home: Path) -> None:
-    """Remove caches, and links by which a program could have this one write elsewhere."""
+    """Remove caches, and links by which a program could lead this one elsewhere."""
     remove_tree(home)
     sweep(folder)
 
