@@ -13,7 +13,7 @@ from dpbench.cli.context import Context, pass_context
 @click.option(
     "--out",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="File to write  [default: MODEL with -compressed added to its name].",
+    help="File to write  [default: MODEL with -compressed.pth for its suffix].",
 )
 @click.option(
     "--intervals",
@@ -81,7 +81,7 @@ def compress_command(
         workspace = None
     report = compress_file(
         model,
-        out or model.with_stem(f"{model.stem}-compressed"),
+        out or model.with_name(f"{model.stem}-compressed.pth"),
         settings=settings,
         tolerance=tolerance,
         workspace=workspace,

@@ -217,7 +217,7 @@ HEADS = [
 ]
 HEADS += [b"cos\nsystem\n(", b"\n\x05\n\x01x\x12", b"{", b"model:\n", b"nep4 2 Te\n"]
 FUZZ = settings(
-    max_examples=400,
+    max_examples=150,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
