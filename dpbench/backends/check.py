@@ -24,8 +24,9 @@ from dpbench.frames import Frames
 CHECK_FOLDER = "check"
 """Folder beside the cards that holds the small models."""
 
-TIMEOUT = 600.0
-"""Seconds for one calculation: the first import of a backend is slow."""
+TIMEOUT = 900.0
+"""Seconds for opening the model, and again for the calculation: some backends compile
+it first, and a busy machine takes minutes for that."""
 
 TOLERANCE = 1e-6
 """eV, between the energy that a card names and the one that came."""
@@ -142,7 +143,12 @@ def _calculate(card: Card, check: Check, *, folder: Path, own: Path | None) -> s
         # Whoever trusts a card's adapter, which runs, trusts the model beside it.
         trust = Trust(named=frozenset({digest_of(model)}))
     with open_backend(
-        launch, model, trust=trust, options=check.options, timeout_s=TIMEOUT
+        launch,
+        model,
+        trust=trust,
+        options=check.options,
+        timeout_s=TIMEOUT,
+        start_timeout_s=TIMEOUT,
     ) as opened:
         answer = opened.evaluate(line_of_atoms(check))
     energy = float(answer.predictions.energy[0])
