@@ -83,6 +83,8 @@ class Model:
         if not isinstance(self._model, DeepPot):
             kind = type(self._model).__name__
             raise Refused(f"the model is a {kind}, which gives no energies and forces")
+        if self._model.has_spin:
+            raise Refused("the model has spins, which frames here do not tell")
         if name == "DPModel":
             raise Refused(
                 "the NumPy backend of DeePMD-kit gives energies alone, no forces; name "
