@@ -95,7 +95,7 @@ class Keeper:
         if self._process is None or self._ended.is_set():
             return
         with suppress(ProcessLookupError):
-            self._process.send_signal(signal.SIGTERM)  # it takes its children along
+            self._process.send_signal(signal.SIGUSR1)  # it takes its children along
         if not self._ended.wait(GRACE_SECONDS):
             with suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)

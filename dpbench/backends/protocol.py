@@ -41,6 +41,9 @@ REPLIES = ("ok", "refused", "failed")
 
 HEADER = struct.Struct("!I")
 
+LONGEST_WAIT = 1e6
+"""Seconds that a socket can be told to wait at once; a caller may say infinity."""
+
 CHUNK = 1 << 16
 """Bytes that are received at once."""
 
@@ -308,7 +311,7 @@ def _left(until: float) -> float:
     left = until - time.monotonic()
     if left <= 0:
         raise TimeoutError
-    return left
+    return min(left, LONGEST_WAIT)
 
 
 def _names(message: Mapping[str, Any]) -> str:

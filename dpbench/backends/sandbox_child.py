@@ -7,6 +7,9 @@ when this process ends, or the one that started it, all that the command started
 
 Whatever cannot be set up ends in exit status 125 and one line: the command never runs
 with less than was asked for. Standard library alone; dpbench is not imported.
+
+SIGUSR1 ends all at once; SIGTERM, which a terminal or a shell sends to the command as
+well, leaves it a few seconds to end by itself.
 """
 
 import ctypes
@@ -19,11 +22,15 @@ import signal
 import socket
 import struct
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
 FAILED = 125
 """Exit status when the sandbox cannot be made."""
+
+GRACE_SECONDS = 4
+"""How long the command may take to end by itself."""
 
 NAMESPACES = 0x00020000 | 0x04000000 | 0x08000000 | 0x20000000 | 0x40000000
 """Mounts, host name, System V memory, processes, network."""
@@ -62,30 +69,36 @@ def main(argv: list[str]) -> int:
     """Run the command; return its exit status, 128 + signal if one ended it."""
     spec, command = json.loads(argv[0]), argv[1:]
     parent = os.getppid()
-    prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    prctl(PR_SET_PDEATHSIG, signal.SIGUSR1)
     if os.getppid() != parent:
         return FAILED
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if spec["kind"] == "none":
         prctl(PR_SET_CHILD_SUBREAPER, 1)
         child = run(command, spec)
-        signal.signal(signal.SIGTERM, lambda *_: end_all(child))
+        on_signals(end_all)
         close_all()
         status = wait_for(child)
-        end_all(None)
+        end_all()
         return status
     unshare()
     inner = os.fork()
     if inner == 0:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         confine(spec)
         child = run(command, spec)
         close_all()
         os._exit(wait_for(child))  # the first process of its kind: all others end
-    signal.signal(signal.SIGTERM, lambda *_: os.kill(inner, signal.SIGKILL))
+    on_signals(lambda: os.kill(inner, signal.SIGKILL))
     close_all()
     return wait_for(inner)
+
+
+def on_signals(end: Callable[[], None]) -> None:
+    """End at once by SIGUSR1, and some seconds after SIGTERM."""
+    signal.signal(signal.SIGUSR1, lambda *_: end())
+    signal.signal(signal.SIGALRM, lambda *_: end())
+    signal.signal(signal.SIGTERM, lambda *_: signal.alarm(GRACE_SECONDS))
 
 
 def run(command: list[str], spec: dict[str, Any]) -> int:
@@ -95,7 +108,6 @@ def run(command: list[str], spec: dict[str, Any]) -> int:
         return child
     try:
         prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         os.chdir(spec["scratch"])
         os.execv(command[0], command)
     except OSError as error:
@@ -114,7 +126,7 @@ def wait_for(child: int) -> int:
             return code if code >= 0 else 128 - code
 
 
-def end_all(_: int | None) -> None:
+def end_all() -> None:
     """Kill what descends from this process; orphans have become its children."""
     me = os.getpid()
     while True:

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -215,3 +216,20 @@ def test_links_and_pipes_that_lead_astray_are_removed(tmp_path, caplog):
     assert secret.read_text() == "key"
     assert (folder / "sub" / "up").read_text() == "weights"
     assert "leads out of its folder" in caplog.text
+
+
+@pytest.mark.parametrize("kind", ["namespaces", "none"])
+def test_command_may_end_by_itself_when_it_is_asked_to(kind, tmp_path):
+    if kind == "namespaces" and sandbox.sandbox_kind().startswith("none"):
+        pytest.skip(sandbox.sandbox_kind())
+    script = "trap 'sleep 0.2; echo saved; exit 3' TERM; echo ready; sleep 60 & wait"
+    command = sandbox._through_child(
+        kind, ["/bin/bash", "-c", script], readable=[], scratch=tmp_path
+    )
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, start_new_session=True
+    ) as process:
+        assert process.stdout.readline() == b"ready\n"
+        os.killpg(process.pid, signal.SIGTERM)
+        assert process.stdout.read() == b"saved\n"
+    assert process.returncode == 3
