@@ -272,8 +272,8 @@ def read_arrays(
         nbytes = 8 * math.prod(shapes[name])
         if offset + nbytes > memory.size:
             raise ProtocolError(
-                f"{name} at bytes {offset} to {offset + nbytes} of a shared memory of "
-                f"{memory.size}"
+                f"{name} at bytes {_short(offset)}, {nbytes} long, of a shared memory "
+                f"of {memory.size}"
             )
         arrays[name] = memory.copy(shape=shapes[name], offset=offset)
     missing = [name for name in required if name not in arrays]
@@ -303,7 +303,9 @@ def _checked_entry(
     if not isinstance(offset, int) or isinstance(offset, bool):
         raise ProtocolError(f"{name} at offset {_short(repr(offset))}")
     if offset < 0 or offset % 8:
-        raise ProtocolError(f"{name} at offset {offset}; expected a multiple of 8")
+        raise ProtocolError(
+            f"{name} at offset {_short(offset)}; expected a multiple of 8"
+        )
     return name, offset
 
 

@@ -7,11 +7,14 @@ import socket
 import struct
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dpbench.backends import protocol, worker_process
 from dpbench.backends.client import run_task
@@ -37,6 +40,8 @@ from tests.backends.small_workers import (
     mixed,
     opened,
 )
+
+FACTS = ["type_map", "rcut", "precision", "versions", "device"]
 
 WORKERS = sorted(worker_process.SERVER.parent.glob("*.py"))
 
@@ -291,8 +296,9 @@ class TestArrays:
             ({"shape": "2"}, "shape"),
             ({"shape": None}, "shape"),
             ({"offset": 65536}, "energy at bytes 65536"),
-            ({"offset": 65528}, "65544"),
+            ({"offset": 65528}, "65528, 16 long, of a shared memory of 65536"),
             ({"offset": 2**62}, "energy at bytes"),
+            ({"offset": 10**4000}, "energy at bytes 1000"),
             ({"offset": -8}, "offset -8"),
             ({"offset": 4}, "multiple of 8"),
             ({"offset": True}, "offset"),
@@ -379,6 +385,73 @@ class TestFacts:
     def test_lying_facts_end_the_worker(self, tmp_path):
         with pytest.raises(BackendError, match=r"lj: the worker sent rcut = -4"):
             opened(tmp_path, options={"facts": {"rcut": -4}})
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(st.text(max_size=8), inner, max_size=4)
+    ),
+    max_leaves=12,
+)
+KEYS = st.sampled_from(
+    ["name", "dtype", "shape", "offset", "energy", "<f8", "id", "ok"]
+)
+ENTRY = st.fixed_dictionaries(
+    {
+        "name": st.sampled_from(["energy", "virial"]) | JSON,
+        "dtype": st.just("<f8") | JSON,
+        "shape": st.just([2]) | st.lists(st.integers(), max_size=3) | JSON,
+        "offset": st.integers(-100, 70_000) | JSON,
+    }
+)
+
+
+class TestFuzz:
+    """Whatever arrives is taken whole or is a ProtocolError, and nothing else."""
+
+    @given(entries=st.lists(ENTRY, max_size=3) | JSON)
+    def test_any_description_of_arrays(self, entries):
+        memory = SharedMemory()
+        said = ""
+        try:
+            found = read_arrays(
+                entries,
+                memory,
+                required={"energy": (2,)},
+                optional={"virial": (2, 3, 3)},
+            )
+            assert found["energy"].shape == (2,)
+        except ProtocolError as error:
+            said = str(error)
+        finally:
+            memory.close()
+        assert said.isprintable()
+        assert len(said) < 500
+
+    @given(message=st.dictionaries(KEYS | st.text(max_size=4), JSON, max_size=4))
+    def test_any_reply(self, message):
+        with suppress(ProtocolError):
+            kind, content = reply_of(message, 7)
+            assert message["id"] == 7
+            assert isinstance(content, dict if kind == "ok" else str)
+
+    @given(facts=JSON | st.dictionaries(st.sampled_from(FACTS), JSON, max_size=4))
+    def test_any_facts(self, facts):
+        with suppress(ProtocolError):
+            found = checked_facts(facts, {})
+            assert all(name.isprintable() for name in found["type_map"])
+            assert found["rcut"] is None or found["rcut"] > 0
+
+    @given(data=st.binary(max_size=200))
+    def test_any_bytes(self, data):
+        here, there = socket.socketpair()
+        with here, there:
+            here.sendall(data)
+            here.close()
+            with suppress(ProtocolError, GoneError):
+                assert isinstance(receive(there, until=soon()), dict)
 
 
 @pytest.mark.parametrize("path", WORKERS, ids=lambda path: path.name)
