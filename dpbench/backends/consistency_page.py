@@ -31,6 +31,23 @@ python tools/consistency.py --python PADDLE/bin/python .pd .json
 ```"""
 
 
+_FINDINGS = """\
+- Paddle (paddlepaddle 3.3.1 of PyPI, on CPU): imports `setuptools` without declaring
+  it. Of DeePMD-kit's own conversion to `.json` its `DeepPot` says `'PirTranslatedLayer'
+  object has no attribute 'get_buffer_rcut'`: cutoff and type map are not in the file.
+  dpbench's worker writes a checkpoint, `.pd`, and freezes that. Paddle's files cannot
+  be converted back (`Paddle do not support jit.export yet.`), and paddlepaddle 3.1.1
+  does not work at all (`module 'paddle.device' has no attribute 'device_count'`).
+- JAX: `.jax` is written and read, but not evaluated (`Unsupported file extension`);
+  dpbench's worker goes by `.hlo`, which JAX compiles anew, for some seconds of a core,
+  for every number of atoms and images. Such backends are asked for four structures.
+- `dp compress` of a `.pb` that was converted wants a whole input.json; dpbench goes
+  through `.pth`.
+- Models that `dp train` made with the TensorFlow and the PyTorch backend are converted
+  to `.dp` and evaluated here within the same tolerances (`tests/backends`), and
+  `dp test` and `dpbench evaluate` print the same numbers to 1e-6."""
+
+
 def consistency_page(matrix: Mapping[str, Any] | None = None) -> str:
     """Return the page in Markdown, without its title.
 
@@ -75,6 +92,10 @@ def consistency_page(matrix: Mapping[str, Any] | None = None) -> str:
             "",
             "`dpbench convert` compares energies and forces after every conversion and "
             "keeps no file that differs.",
+            "",
+            "## What else was found",
+            "",
+            _FINDINGS,
             "",
             "## Versions",
             "",
