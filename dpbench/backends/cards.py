@@ -112,6 +112,8 @@ class Card:
                 f"name = {self.name!r}; expected lower-case letters, digits and '-', "
                 f"and not '{NATIVE}', which means its own kernels."
             )
+        if not NAME.fullmatch(self.environment):
+            raise ConfigError(f"environment = {self.environment!r}; is no such name.")
         check_bound(self.python, where="python")
         for suffix in self.suffixes:
             if not suffix.startswith("."):

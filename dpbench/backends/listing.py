@@ -4,9 +4,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from dpbench.backends.cards import Card, card_files, load_card
+from dpbench.backends.cards import NAME, Card, card_files, load_card
 from dpbench.backends.check import version_of
 from dpbench.backends.environments import (
+    MANIFEST,
     Environment,
     backends_folder,
     is_outdated,
@@ -80,7 +81,8 @@ def environment_of(name: str, own_cards: Path | None = None) -> str:
     Raises:
         BackendError: If there is neither a card nor an environment of that name.
     """
-    if name not in card_files(own_cards) and (backends_folder() / name).is_dir():
+    may_be_left = name not in card_files(own_cards) and NAME.fullmatch(name)
+    if may_be_left and (backends_folder() / name / MANIFEST).is_file():
         return name
     return load_card(name, own_cards=own_cards).environment
 

@@ -144,6 +144,14 @@ def test_environment_whose_card_is_gone_can_be_removed(call):
     assert "removed" in call("remove", "tinypot")
 
 
+@pytest.mark.parametrize("name", ["..", "../wheels", "wheels", "/", ""])
+def test_remove_takes_environments_alone(call, tmp_path, name):
+    (tmp_path / "envs" / "wheels").mkdir(parents=True)
+    assert "is no backend; known:" in call("remove", "--", name, code=1)
+    assert (tmp_path / "wheels").is_dir()
+    assert (tmp_path / "envs" / "wheels").is_dir()
+
+
 def test_backends_are_listed_without_a_workspace(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DPBENCH_BACKENDS", str(tmp_path / "envs"))
