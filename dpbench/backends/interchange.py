@@ -4,6 +4,7 @@ Between dpbench's ``.pth`` and DeePMD-kit's ``.dp`` and ``.yaml`` dpbench conver
 itself; all else goes through DeePMD-kit in its own environment, by way of ``.dp``.
 """
 
+import glob
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
@@ -224,7 +225,7 @@ def _write_foreign(
     with _beside(target) as part:
         start, native = source, None
         if found.kind in ("dpbench", "dpbench-compressed", "deepmd-dp", "deepmd-yaml"):
-            start = part.with_name("m.dp")
+            start = part.parent / "from" / "m.dp"
             native = load_any(source)
             write_native(start, native.model, native.provenance)
         compared = _by_deepmd(start, part, trust=trust, workspace=workspace)
@@ -299,12 +300,14 @@ def _beside(target: Path) -> Iterator[Path]:
 
 
 def _put(part: Path, target: Path) -> None:
-    """Put what was written in its place, with the weights that lie beside it."""
+    """Put what was written in its place, after the files that lie beside it."""
     old = part.with_name(f".{target.name}.old")
+    stem = target.name.removesuffix(target.suffix)
     try:
-        weights = part.with_suffix(".pdiparams")
-        if weights.exists():
-            weights.replace(target.with_suffix(".pdiparams"))
+        # Paddle's weights and further programs are told apart behind the first dot.
+        for more in part.parent.glob(f"{glob.escape(stem)}.*"):
+            if more != part:
+                more.replace(target.with_name(more.name))
         if target.is_dir() or (part.is_dir() and target.exists()):
             target.replace(old)  # a folder cannot be replaced, only moved away
         part.replace(target)

@@ -88,6 +88,7 @@ _TAGS = (b"!!python", b"!<", b"%TAG", b"yaml.org,2002:python")
 _YAML_MODEL = re.compile(r"""^["']?model["']?\s*:""", re.MULTILINE)
 _YAML_CLASS = re.compile(r"""["']?@class["']?\s*:""")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eEdD][+-]?\d+)?")
+_BETWEEN = re.compile(r"[\s=,()']+")
 _NEP = re.compile(r"nep\d+\w*\s+\d+")
 
 
@@ -282,9 +283,9 @@ def _text_kind(text: str) -> tuple[str, str]:
         return "unknown", "text that is no model"
     if _NEP.match(start):
         return "text-potential", "neuroevolution potential of GPUMD"
-    lines = [line.partition("#")[0].split() for line in text.splitlines()]
-    words = [word for line in lines for word in line]
+    lines = [line.partition("#")[0] for line in text.splitlines()]
+    words = [word for line in lines for word in _BETWEEN.split(line) if word]
     numbers = sum(_NUMBER.fullmatch(word) is not None for word in words)
-    if numbers >= 3 and 2 * numbers >= len(words):
+    if numbers >= 3 and 5 * numbers >= 2 * len(words):
         return "text-potential", "table of coefficients, such as LAMMPS reads"
     return "unknown", "text that is no model"
