@@ -20,6 +20,7 @@ from dpbench.errors import BackendError, EvaluationError, ModelError
 from dpbench.eval.evaluator import AbstractEvaluator
 from dpbench.eval.facts import foreign_model_facts, model_facts
 from dpbench.eval.foreign import NOT_TOLD, ForeignEvaluator
+from dpbench.eval.known import known_provenance
 from dpbench.eval.native import NativeEvaluator
 from dpbench.eval.options import Options
 from dpbench.eval.record import BackendFacts, ModelFacts
@@ -29,13 +30,15 @@ from dpbench.models.formats import FORMATS
 from dpbench.models.potential import DeepPotential
 from dpbench.models.recognise import recognise
 from dpbench.models.sel import trained_overflow
-from dpbench.store import catalog
 from dpbench.store.workspace import Workspace
 
 logger = logging.getLogger(__name__)
 
 OWN_KINDS = ("dpbench", "dpbench-compressed", "deepmd-dp", "deepmd-yaml")
 """Kinds of files that dpbench's kernels read."""
+
+PORTABLE = ("deepmd-dp", "deepmd-yaml")
+"""Kinds that may hold a model of a type that dpbench has no kernels for."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -127,12 +130,16 @@ def plan_backends(
 
 def unopened(workspace: Workspace, plan: Plan, options: Options) -> Subject:
     """Describe a model that a backend could not evaluate."""
+    provenance = known_provenance(workspace, plan.path)
+    facts = foreign_model_facts(plan.path, None, provenance, name=options.name)
     if plan.kind in OWN_KINDS:
-        model, provenance = load_potential(plan.path)
-        facts = model_facts(model, plan.path, provenance, name=options.name)
-    else:
-        provenance = dict(_filed_provenance(workspace, plan.path))
-        facts = foreign_model_facts(plan.path, None, provenance, name=options.name)
+        try:
+            model, told = load_potential(plan.path)
+        except ModelError as error:
+            logger.info("%s The record names its file alone.", error)
+        else:
+            provenance = known_provenance(workspace, plan.path, told)
+            facts = model_facts(model, plan.path, provenance, name=options.name)
     return Subject(
         backend=plan.backend,
         model=facts,
@@ -154,11 +161,14 @@ def opened(workspace: Workspace, plan: Plan, options: Options) -> Iterator[Opene
         return
     with tempfile.TemporaryDirectory(prefix="dpbench-evaluate-") as folder:
         native = _native_of(workspace, plan, options)
+        launch = _on_device(plan.launch, options.device)
+        if native is None and plan.kind in PORTABLE:
+            plan = replace(plan, suffix=None)  # its own program converts it
         target = plan.path
         if plan.suffix is not None:
             target = _converted(workspace, plan, options, Path(folder), native)
         with open_backend(
-            _on_device(plan.launch, options.device),
+            launch,
             target,
             # Anew: what was converted just now is noted in the workspace.
             trust=trust_of(workspace.root, options.trust),
@@ -170,6 +180,8 @@ def opened(workspace: Workspace, plan: Plan, options: Options) -> Iterator[Opene
 
 def _default_plan(workspace: Workspace, path: Path, kind: str, trust: Trust) -> Plan:
     """Take dpbench's kernels where they serve, else the file's own backend."""
+    if kind in PORTABLE:
+        return _portable_plan(workspace, path, kind, trust)
     if kind in OWN_KINDS or kind == "unknown":  # its reader says what is wrong
         return _plan(workspace, path, kind, NATIVE, trust)
     owner = next((known.backend for known in FORMATS if known.kind == kind), None)
@@ -187,6 +199,19 @@ def _default_plan(workspace: Workspace, path: Path, kind: str, trust: Trust) -> 
         logger.info("%s Backend %s evaluates it.", error, owner)
         return _plan(workspace, path, kind, owner, trust)
     return replace(_plan(workspace, path, kind, NATIVE, trust), loaded=loaded)
+
+
+def _portable_plan(workspace: Workspace, path: Path, kind: str, trust: Trust) -> Plan:
+    """Take DeePMD-kit where dpbench has no kernels for what the file holds."""
+    try:
+        load_potential(path)
+    except ModelError as error:
+        logger.info("%s Backend deepmd-pt evaluates it.", error)
+        try:
+            return _plan(workspace, path, kind, "deepmd-pt", trust)
+        except BackendError as missing:
+            raise ModelError(f"{error} {missing}") from missing
+    return _plan(workspace, path, kind, NATIVE, trust)
 
 
 def _plan(
@@ -263,18 +288,25 @@ def exact_evaluator(
 def _read(workspace: Workspace, plan: Plan) -> tuple[Potential, Mapping[str, Any]]:
     """Read a model for dpbench's own kernels."""
     if plan.kind in (*OWN_KINDS, "unknown"):
-        return load_potential(plan.path)
+        model, told = load_potential(plan.path)
+        return model, known_provenance(workspace, plan.path, told)
     loaded = plan.loaded or load_any(
         plan.path, trust=plan.trust, workspace=workspace.root
     )
-    return loaded.model, loaded.provenance
+    return loaded.model, known_provenance(workspace, plan.path, loaded.provenance)
 
 
 def _native_of(workspace: Workspace, plan: Plan, options: Options) -> Loaded | None:
     """Read the weights of a file that dpbench reads itself; None of any other."""
     if plan.kind not in OWN_KINDS:
         return None
-    loaded = load_any(plan.path, trust=plan.trust, workspace=workspace.root)
+    try:
+        loaded = load_any(plan.path, trust=plan.trust, workspace=workspace.root)
+    except ModelError as error:
+        if plan.kind not in PORTABLE:
+            raise
+        logger.info("%s Backend %s reads it itself.", error, plan.backend)
+        return None
     if options.precision is not None:
         dtype = getattr(torch, options.precision)
         loaded = replace(loaded, model=loaded.model.to("cpu", dtype))
@@ -328,11 +360,11 @@ def _opened_foreign(
             f"expected {wanted}, as --precision says. Leave that out, or name a model "
             "of that precision."
         )
-    reference, provenance = None, _filed_provenance(workspace, plan.path)
+    reference, provenance = None, known_provenance(workspace, plan.path)
     if native is None:
         facts = foreign_model_facts(plan.path, model, provenance, name=options.name)
     else:
-        provenance = native.provenance
+        provenance = known_provenance(workspace, plan.path, native.provenance)
         facts = model_facts(native.model, plan.path, provenance, name=options.name)
         reference = exact_evaluator(
             native.model, options, overflow=trained_overflow(provenance)
@@ -365,13 +397,3 @@ def _program(plan: Plan, model: BackendModel, file: Path) -> BackendFacts:
         else f"from {plan.path.name} to {plan.suffix} by DeePMD-kit",
         start_s=round(model.start_s, 3),
     )
-
-
-def _filed_provenance(workspace: Workspace, path: Path) -> Mapping[str, Any]:
-    """Return what the workspace knows of a foreign model that was trained here."""
-    digest = f"sha256:{digest_of(path)}"
-    for filed in catalog.models(workspace):
-        if filed.get("digest") == digest:
-            found: Mapping[str, Any] = filed.get("provenance") or {}
-            return found
-    return {}
