@@ -1,21 +1,15 @@
-"""``dp test`` and ``dpbench evaluate`` print the same numbers for the same model."""
+"""``dp test`` and ``dpbench evaluate`` say the same of a model trained here."""
 
 import json
 import os
 import re
 import subprocess
 
-import numpy as np
 import pytest
 from click.testing import CliRunner
 
 from dpbench.backends.consistency import ONE_THREAD
 from dpbench.cli.main import cli
-from dpbench.models.checkpoint import save_model
-from dpbench.models.config import EnergyFittingConfig, ModelConfig, SeE2AConfig
-from dpbench.models.deepmd_file import write_deepmd
-from dpbench.models.potential import DeepPotential
-from dpbench.models.statistics import ModelStatistics
 from dpbench.units import GPA
 
 pytestmark = [pytest.mark.deepmd, pytest.mark.slow]
@@ -43,25 +37,22 @@ AGREEMENT = 1e-6
 """Relative; dp test prints seven digits."""
 
 
-def small_model() -> DeepPotential:
-    ntypes = 3
-    config = ModelConfig(
-        type_map=("Al", "Mg", "Si"),
-        descriptor=SeE2AConfig(
-            rcut=5.0,
-            rcut_smth=1.0,
-            sel=(60,) * ntypes,
-            neuron=(4, 8, 16),
-            axis_neuron=3,
-        ),
-        fitting=EnergyFittingConfig(neuron=(10, 10, 10)),
-    )
-    statistics = ModelStatistics(
-        davg=np.tile([0.1, 0.0, 0.0, 0.0], (ntypes, 1)),
-        dstd=np.tile([0.12, 0.08, 0.08, 0.08], (ntypes, 1)),
-        energy_bias=np.array([-60.0, -28.0, -107.0]),
-    )
-    return DeepPotential.initialise(config, statistics, 3)
+CONFIG = """
+[model]
+type_map = ["Al", "Mg", "Si"]
+[model.descriptor]
+sel = [60, 60, 60]
+rcut = 5.0
+rcut_smth = 1.0
+neuron = [4, 8, 16]
+axis_neuron = 3
+[model.fitting]
+neuron = [10, 10, 10]
+[training]
+steps = 20
+batch_size = 4
+precision = "float64"
+"""
 
 
 def dp(python, folder, *words) -> str:
@@ -101,23 +92,26 @@ def their_numbers(said: str) -> dict[str, dict[str, float]]:
 def test_dp_test_and_evaluate_agree_on_every_metric_they_share(
     deepmd_python, shared_data, tmp_path
 ):
-    model, systems = small_model(), tmp_path / "systems"
-    save_model(tmp_path / "m.pth", model, {})
-    write_deepmd(tmp_path / "m.dp", model)
+    systems = tmp_path / "systems"
     systems.mkdir()
     for name in SYSTEMS:
         source = shared_data / "generated" / "npy" / name
         (systems / source.name).symlink_to(source)
+    workspace = ("--workspace", tmp_path / "ws", "-q")
+    folders = sorted(systems.iterdir())
+    type_in("ingest", "deepmd", *folders, "--dataset", "mix", *workspace)
+    (tmp_path / "small.toml").write_text(CONFIG)
+    options = ("--config", tmp_path / "small.toml", "--out", tmp_path, "--seed", 3)
+    type_in("train", "--dataset", "mix", *options, *workspace)
+    type_in("convert", tmp_path / "m.pth", tmp_path / "m.dp", *workspace)
+
     dp(deepmd_python, tmp_path, "convert-backend", "m.dp", "frozen.pth")
     said = dp(
         deepmd_python, tmp_path, "--pt", "test", "-m", "frozen.pth", "-s", systems
     )
     theirs = their_numbers(said)
 
-    workspace = ("--workspace", tmp_path / "ws", "-q")
-    folders = sorted(systems.iterdir())
-    type_in("ingest", "deepmd", *folders, "--dataset", "mix", *workspace)
-    options = ("--dataset", "mix", "--tasks", "accuracy", "--json")
+    options = ("--dataset", "mix:all", "--tasks", "accuracy", "--json")
     printed = type_in("evaluate", "--model", tmp_path / "m.pth", *options, *workspace)
     accuracy = json.loads(printed)[0]["record"]["accuracy"]
 
