@@ -61,7 +61,7 @@ class DPCalculator(Calculator):
 
         Args:
             model: The potential, plain or compressed, which keeps its device; or a
-                file of one: ``m.pth`` of dpbench, ``.dp`` of DeePMD-kit.
+                file of one: ``m.pth`` of dpbench, ``.dp`` or ``.yaml`` of DeePMD-kit.
             skin: Extra radius of the neighbour list, Å; zero searches at every call.
             is_exact: Evaluate the embedding nets of a plain model exactly.
             sel_overflow: What to do with more neighbours than the model's ``sel``;

@@ -6,11 +6,8 @@ from typing import Any, Literal
 
 import torch
 
-from dpbench.models.deepmd_file import read_deepmd
 from dpbench.models.files import Potential, load_potential
 from dpbench.models.parameters import DTYPES
-
-HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 
 Precision = Literal["float32", "float64"]
 
@@ -24,8 +21,9 @@ def open_model(
     """Return a model and its provenance; a file is known by its content.
 
     Args:
-        model: A model, which keeps device and precision unless others are asked for,
-            or an ``m.pth`` of dpbench, plain or compressed, or a ``.dp`` of DeePMD-kit.
+        model: A model, which keeps device and precision unless another is asked for,
+            or an ``m.pth`` of dpbench, plain or compressed, or a ``.dp`` or ``.yaml``
+            of DeePMD-kit.
         device: Where a model of a file shall lie.
         precision: Of the nets; None keeps the model's.
 
@@ -34,20 +32,6 @@ def open_model(
             evaluates.
     """
     dtype = None if precision is None else DTYPES[precision]
-    if not isinstance(model, str | PathLike):
-        return (model if dtype is None else model.to(model.device, dtype)), {}
-    path = Path(model)
-    if not _is_hdf5(path):
-        return load_potential(path, device=device, dtype=dtype)
-    found = read_deepmd(path)
-    if dtype is not None or torch.device(device).type != "cpu":
-        found = found.to(device, dtype)
-    return found, {}
-
-
-def _is_hdf5(path: Path) -> bool:
-    try:
-        with path.open("rb") as file:
-            return file.read(len(HDF5_MAGIC)) == HDF5_MAGIC
-    except OSError:
-        return False  # who reads the model words what is wrong
+    if isinstance(model, str | PathLike):
+        return load_potential(Path(model), device=device, dtype=dtype)
+    return (model if dtype is None else model.to(model.device, dtype)), {}

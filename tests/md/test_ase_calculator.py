@@ -205,11 +205,15 @@ def test_the_structure_at_fault_is_named_among_many():
         crowded.evaluate_many([atoms_of(water(1))])
 
 
-@pytest.mark.parametrize("suffix", ["pth", "dp"])
+@pytest.mark.parametrize("suffix", ["pth", "dp", "yaml"])
 def test_a_file_gives_the_calculator_of_its_model(tmp_path, suffix):
     """What a file is, its content tells; ``weights`` has no suffix at all."""
-    path = tmp_path / "weights"
-    write_deepmd(path, model()) if suffix == "dp" else save_model(path, model(), {})
+    written, path = tmp_path / f"m.{suffix}", tmp_path / "weights"
+    if suffix == "pth":
+        save_model(written, model(), {})
+    else:
+        write_deepmd(written, model())
+    written.rename(path)
     atoms = atoms_of(water())
     atoms.calc = DPCalculator(model())
     wanted = atoms.get_forces()
