@@ -131,7 +131,8 @@ def simulate(folder: Path, run: Run, driver=None) -> tuple[np.ndarray, list[str]
             clients.append(one)
         said = [one.communicate(timeout=500)[0] for one in clients]
         told = "".join(said) + (folder / "log").read_text()[-3000:]
-        assert all(one.returncode == 0 for one in clients), told
+        # dp_ipi takes EXIT for an error.
+        assert driver or all(one.returncode == 0 for one in clients), told
         server.wait(timeout=60)
     assert server.returncode == 0, told
     return np.loadtxt(folder / "run.out"), said
@@ -182,8 +183,8 @@ def test_beads_move_as_with_the_client_of_deepmd_kit(tmp_path, figures):
         tables.append(table)
     gap = np.abs(tables[0] - tables[1])[:, [1, 3, 4, 5]].max(axis=0)
     figures(f"dpbench ipi and dp_ipi, 5 steps, 8 beads: {gap} Hartree")
-    # i-PI writes nine digits of some -140 Hartree.
-    np.testing.assert_allclose(gap, 0, atol=2e-6)
+    # Conserved and potential are -1097 Hartree, written to nine digits.
+    assert (gap < [1e-5, 1e-8, 1e-5, 1e-9]).all()
 
 
 @pytest.mark.parametrize(
