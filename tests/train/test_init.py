@@ -1,6 +1,7 @@
 """Runs that start from a given model: ``dpbench train --init``."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from dpbench.errors import ConfigError, ModelError
 from dpbench.models.checkpoint import load_model, model_digest, save_model
 from dpbench.models.deepmd_file import write_deepmd
 from dpbench.models.potential import DeepPotential
+from dpbench.models.recognise import recognise
+from dpbench.store.workspace import Workspace
 from dpbench.train import run as front
 from dpbench.train.config import (
     DescriptorSettings,
@@ -37,20 +40,26 @@ def undrawn(monkeypatch) -> None:
     monkeypatch.setattr(front, "draw_curve", lambda *_, **__: None)
 
 
-@pytest.fixture
-def trained(workspace, tmp_path) -> Path:
+@pytest.fixture(scope="module")
+def learned(made, tmp_path_factory) -> Path:
     """A model that has learned something, its bias shifted as of another code."""
+    out = tmp_path_factory.mktemp("learned") / "first.pth"
     config = small_config(steps=60, validation_every=60)
-    report = train(workspace, config, dataset="pairs", out=tmp_path / "first.pth")
-    model, provenance = load_model(report.model_path)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(front, "draw_curve", lambda *_, **__: None)
+        train(Workspace.find(made / "workspace"), config, dataset="pairs", out=out)
+    model, provenance = load_model(out)
     bias = model.statistics.energy_bias + np.array([7.0, -3.0])
     shifted = replace(model.statistics, energy_bias=bias)
-    save_model(
-        report.model_path,
-        DeepPotential(model.config, model.parameters, shifted),
-        provenance,
-    )
-    return report.model_path
+    shifted_model = DeepPotential(model.config, model.parameters, shifted)
+    save_model(out, shifted_model, provenance)
+    return out
+
+
+@pytest.fixture
+def trained(learned, tmp_path) -> Path:
+    """A copy of it."""
+    return Path(shutil.copy(learned, tmp_path / "first.pth"))
 
 
 def of(path: Path, **options) -> Init:
@@ -118,6 +127,7 @@ def test_a_run_that_was_initialised_goes_on_bit_for_bit(workspace, trained, tmp_
     )
     trained.unlink()  # a run that goes on needs it no more
     half = whole.run_folder / "checkpoint-4.pth"
+    assert recognise(half).kind == "dpbench"
     again = train(workspace, None, dataset=None, out=tmp_path / "b.pth", resume=half)
     one, told = load_model(whole.model_path)
     two, told_again = load_model(again.model_path)
