@@ -59,6 +59,10 @@ WRONG_THERE: Mapping[tuple[str, str], str] = {
         "two-sided model it takes the first nets and says nothing "
         "(`deepmd/pt/model/descriptor/se_r.py`)."
     ),
+    ("se_e2_a two-sided, float64", ".pd"): (
+        "Paddle: energies of a two-sided `se_e2_a` are right, forces and virial are "
+        "NaN or numbers of the order of 1e302."
+    ),
 }
 """Where cells differ by a fault of DeePMD-kit, by model and suffix of the file."""
 
