@@ -31,7 +31,7 @@ def _sibling(name: str) -> Any:
 
 files = _sibling("deepmd_files")
 
-OPTIONS = {"backend", "suffix", "head", "atom_energy", "batch_atoms"}
+OPTIONS = {"backend", "suffix", "head", "atom_energy", "batch_atoms", "nlist_backend"}
 
 
 def open_model(path: str, options: dict[str, Any]) -> "Model":
@@ -42,7 +42,9 @@ def open_model(path: str, options: dict[str, Any]) -> "Model":
         options: ``backend`` (a key of BACKENDS: the file is converted to it where it is
             another's), ``suffix`` (what kind the file is, where its name does not say),
             ``head`` (branch of a multi-task model), ``atom_energy`` (whether to give
-            energies per atom too), ``batch_atoms`` (atoms of one pass).
+            energies per atom too), ``batch_atoms`` (atoms of one pass),
+            ``nlist_backend`` (who builds neighbour lists for PyTorch models: native,
+            vesin or nv).
 
     Raises:
         Refused: With DeePMD-kit's message, if it does not read the file.
@@ -78,6 +80,8 @@ class Model:
             more["head"] = options["head"]
         if options.get("batch_atoms") is not None:
             more["auto_batch_size"] = int(options["batch_atoms"])
+        if options.get("nlist_backend") is not None:
+            more["nlist_backend"] = str(options["nlist_backend"])
         self._model = files.asked(DeepPot, str(path), **more)
         name = files.backend_of(path)
         if not isinstance(self._model, DeepPot):
