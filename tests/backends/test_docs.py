@@ -1,6 +1,7 @@
 """The adapter of docs/backend-protocol.md works as it stands."""
 
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -39,3 +40,16 @@ def test_adapter_of_the_page_gives_energy_and_its_derivative(model):
 def test_adapter_of_the_page_refuses_periodic_frames(model):
     with pytest.raises(BackendRefused, match="give clusters"):
         model.evaluate(argon(1))
+
+
+def test_command_of_the_page_gives_the_digest_of_a_folder(tmp_path):
+    (line,) = re.findall(r"^cd model.savedmodel && .*$", PAGE.read_text(), re.M)
+    folder = tmp_path / "model.savedmodel"
+    for name in ("saved_model.pb", "variables/b", "variables/a b", "B", "ä"):
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(name.encode())
+    done = subprocess.run(
+        ["/bin/bash", "-c", line], cwd=tmp_path, capture_output=True, check=True
+    )
+    assert done.stdout.split()[0].decode() == digest_of(folder)
