@@ -4,7 +4,7 @@ OpenMM is imported when a force is made, so that this module needs it only then.
 """
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from os import PathLike
 from typing import Any
 
@@ -98,22 +98,28 @@ def make_force(
         is_exact=is_exact,
         sel_overflow=sel_overflow or trained_overflow(provenance),
     )
-    pbc = np.full(3, is_periodic)
-
-    # A closure, which cannot be pickled.
-    def compute(state: Any) -> tuple[float, NDArray[np.float64]]:
-        found = moving.evaluate(
-            Geometry(z=numbers, coord=_positions(state), box=_box(state, pbc), pbc=pbc)
-        )
-        force = found.force.cpu().numpy() * (EV / ANGSTROM)
-        return float(found.energy[0]) * EV, force
-
+    compute = _computation(moving, numbers, np.full(3, is_periodic))
     force = openmm.PythonForce(compute)
     force.setUsesPeriodicBoundaryConditions(bool(is_periodic))
     force.setName(NAME)
     if particles:
         force.setParticles(list(particles))
     return force
+
+
+def _computation(
+    moving: MovingStructure, z: NDArray[np.int64], pbc: NDArray[np.bool_]
+) -> Callable[[Any], tuple[float, NDArray[np.float64]]]:
+    """Return what OpenMM calls: a closure, which cannot be pickled."""
+
+    def compute(state: Any) -> tuple[float, NDArray[np.float64]]:
+        found = moving.evaluate(
+            Geometry(z=z, coord=_positions(state), box=_box(state, pbc), pbc=pbc)
+        )
+        force = found.force.cpu().numpy() * (EV / ANGSTROM)
+        return float(found.energy[0]) * EV, force
+
+    return compute
 
 
 def _positions(state: Any) -> NDArray[np.float64]:

@@ -4,12 +4,13 @@ torch-sim is imported when a model is made, so that this module needs it only th
 """
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from os import PathLike
 from typing import Any, final
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from dpbench.errors import SimulationError
@@ -119,20 +120,14 @@ class SystemForces:
                 neighbours than slots.
         """
         cells = row_vector_cell.detach().to("cpu", torch.float64).numpy()
-        coord = positions.detach().to("cpu", torch.float64).numpy()
-        numbers = atomic_numbers.detach().cpu().numpy()
-        counts = np.bincount(system_idx.detach().cpu().numpy(), minlength=len(cells))
-        ends = np.cumsum(counts)
         periodic = _periodic(pbc)
-        structures = [
-            Geometry(
-                z=numbers[end - count : end],
-                coord=coord[end - count : end],
-                box=cell,
-                pbc=periodic,
-            )
-            for end, count, cell in zip(ends, counts, cells, strict=True)
-        ]
+        structures = _structures(
+            positions.detach().to("cpu", torch.float64).numpy(),
+            atomic_numbers.detach().cpu().numpy(),
+            cells,
+            counts=torch.bincount(system_idx, minlength=len(cells)).tolist(),
+            pbc=periodic,
+        )
         found = list(
             evaluate_many(
                 self.model,
@@ -141,16 +136,11 @@ class SystemForces:
                 atoms_per_batch=self._atoms_per_batch,
             )
         )
-        volume = np.abs(np.linalg.det(cells))[:, None, None]
         virial = np.stack([one.virial for one in found])
-        if periodic.all():
-            stress = -(virial + virial.transpose(0, 2, 1)) / 2 / volume
-        else:
-            stress = np.zeros_like(virial)
         arrays = {
             "energy": np.array([one.energy for one in found]),
             "forces": np.concatenate([one.force for one in found]),
-            "stress": stress,
+            "stress": _stress(virial, cells) if periodic.all() else 0 * virial,
             "energies": np.concatenate([one.atom_energy for one in found]),
         }
         return {
@@ -159,7 +149,34 @@ class SystemForces:
         }
 
 
-def _periodic(pbc: Any) -> np.ndarray[Any, np.dtype[np.bool_]]:
+def _structures(
+    coord: NDArray[np.float64],
+    z: NDArray[np.integer],
+    box: NDArray[np.float64],
+    *,
+    counts: Sequence[int],
+    pbc: NDArray[np.bool_],
+) -> list[Geometry]:
+    """Cut what lies behind each other into systems."""
+    ends = np.cumsum(counts)
+    return [
+        Geometry(
+            z=z[end - count : end], coord=coord[end - count : end], box=cell, pbc=pbc
+        )
+        for end, count, cell in zip(ends, counts, box, strict=True)
+    ]
+
+
+def _stress(
+    virial: NDArray[np.float64], box: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return -virial / V, symmetric, (system, 3, 3), eV/Å^3."""
+    symmetric = (virial + virial.transpose(0, 2, 1)) / 2
+    stress: NDArray[np.float64] = -symmetric / np.abs(np.linalg.det(box))[:, None, None]
+    return stress
+
+
+def _periodic(pbc: Any) -> NDArray[np.bool_]:
     """Take one truth or three, as numbers, list or tensor."""
     plain = pbc.detach().cpu().numpy() if isinstance(pbc, Tensor) else np.asarray(pbc)
     return np.broadcast_to(plain.astype(np.bool_), 3).copy()
