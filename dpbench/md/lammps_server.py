@@ -6,6 +6,7 @@ forces of its own. So LAMMPS may have any number of ranks on this machine, in an
 environment that has numpy.
 """
 
+import contextlib
 import json
 import mmap
 import os
@@ -142,7 +143,9 @@ class ForceServer:
                 f"LAMMPS speaks protocol {hello.get('protocol')}; expected {PROTOCOL}."
             )
         self._types = list(hello["types"])
-        socket.send_fds(rank, [GROW.pack(b"G", len(self._records))], [self._fd])
+        greeting = GROW.pack(b"G", len(self._records))
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            socket.send_fds(rank, [greeting], [self._fd])
         return int(hello["ranks"])
 
     def _step_of(self, rank: socket.socket) -> "_Step | None":
@@ -155,7 +158,8 @@ class ForceServer:
             if word == b"G":
                 if number > len(self._records):
                     self._map(max(number, len(self._records) * 3 // 2))
-                rank.sendall(GROW.pack(b"G", len(self._records)))
+                with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                    rank.sendall(GROW.pack(b"G", len(self._records)))
                 continue
             rest = _receive(rank, STEP.size - GROW.size)
             if rest is None:
@@ -192,19 +196,18 @@ class ForceServer:
         self._records["energy"][where] = atoms
         # Before any rank writes the next step's; atoms may have gone by then.
         kind[where] = 0
-        reply = FORCES.pack(b"F", energy, *virial.ravel().tolist())
-        for rank in self._ranks:
-            rank.sendall(reply)
+        self._tell(FORCES.pack(b"F", energy, *virial.ravel().tolist()))
 
     def _refuse(self, message: str) -> None:
         """Tell all ranks why there are no forces."""
         text = " ".join(message.split()).encode()
-        reply = FORCES.pack(b"E", float(len(text)), *[0.0] * 9) + text
+        self._tell(FORCES.pack(b"E", float(len(text)), *[0.0] * 9) + text)
+
+    def _tell(self, reply: bytes) -> None:
+        """Answer all ranks; one that has gone is noticed when it should speak next."""
         for rank in self._ranks:
-            try:
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
                 rank.sendall(reply)
-            except OSError:
-                continue  # it has gone already
 
     def _map(self, count: int) -> None:
         """Let the shared memory reach so far; what is in it stays."""

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import dpbench.md.lammps
 from dpbench.errors import SimulationError
 from dpbench.md.lammps import LammpsRun, moving_structure, run_lammps
 from dpbench.models.checkpoint import save_model
@@ -287,16 +288,40 @@ def test_a_fault_ends_the_run_with_one_line(place, fault):
     assert "\n" not in str(caught.value)
 
 
-def test_a_python_without_lammps_is_named(place):
-    place.write("none", OURS, "fix 1 all nve", 1)
+class Killing:
+    """A model whose evaluation kills LAMMPS at the fifth step."""
+
+    def __init__(self, moving, process):
+        self.model, self.searches = moving.model, 0
+        self._moving, self._process, self._left = moving, process, 5
+
+    def evaluate(self, geometry):
+        self._left -= 1
+        if not self._left:
+            self._process[0].kill()
+            self._process[0].wait()
+        return self._moving.evaluate(geometry)
+
+
+def test_a_killed_lammps_is_told_of(place, monkeypatch):
+    started = []
+
+    class Noted(subprocess.Popen):
+        def __init__(self, *words, **options):
+            super().__init__(*words, **options)
+            started.append(self)
+
+    monkeypatch.setattr(dpbench.md.lammps.subprocess, "Popen", Noted)
+    place.write("killed", OURS, "fix 1 all nve", 50)
     moving = moving_structure(place.folder / "m.pth.ours", is_exact=True)
-    for python, says in (
-        (Path(sys.executable), "No module named 'lammps'"),
-        (place.folder / "nowhere", "does not start"),
-    ):
-        run = LammpsRun(input=place.folder / "none.lmp", python=python)
-        with pytest.raises(SimulationError, match=says):
-            run_lammps(run, moving)
+    run = LammpsRun(
+        input=place.folder / "killed.lmp",
+        python=place.python,
+        types=("O", "H"),
+        arguments=("-log", "none", "-screen", "none"),
+    )
+    with pytest.raises(SimulationError, match="ended with exit code -9"):
+        run_lammps(run, Killing(moving, started))
 
 
 IN_PROCESS = """

@@ -2,14 +2,16 @@
 
 import json
 import socket
+import sys
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from dpbench.elements import SYMBOLS
 from dpbench.errors import ConfigError, DpbenchError, SimulationError
-from dpbench.md.lammps import split_input
+from dpbench.md.lammps import LammpsRun, run_lammps, split_input
 from dpbench.md.lammps_guest import (
     LENGTH,
     PROTOCOL,
@@ -275,3 +277,14 @@ def test_an_input_is_split_behind_its_fix(tmp_path):
 def test_an_input_without_a_place_for_the_model_is_refused(tmp_path, text, says):
     with pytest.raises(ConfigError, match=says):
         split_input(written(tmp_path, text))
+
+
+def test_a_python_without_lammps_is_named(structure, tmp_path):
+    script = written(tmp_path, "units metal\nfix 1 all external pf/callback 1 1\n")
+    nowhere = tmp_path / "nowhere"
+    for python, says in (
+        (Path(sys.executable), "exit code 3: dpbench: No module named 'lammps'"),
+        (nowhere, "does not start: No such file or directory"),
+    ):
+        with pytest.raises(SimulationError, match=says):
+            run_lammps(LammpsRun(input=script, python=python), structure)
