@@ -7,8 +7,10 @@ is read but the last lines, when it fails.
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -31,17 +33,20 @@ POLL = 0.2
 GRACE = 5.0
 """Seconds that a program has to end by itself when it is asked to."""
 
-TAIL = 8192
+TAIL = 32_768
 """Bytes of the log that last words are sought in."""
 
 WORDS = 300
 """Most characters of last words."""
 
+ERROR = re.compile(r"[A-Za-z_][\w.]*(Error|Exception|Exit|Interrupt)(:|$)")
+"""Last line of a traceback."""
+
 FOLDER = "{folder}"
 """Stands for the run's folder in the arguments of a stage."""
 
 HOME = ".home"
-"""Folder in the run's for caches and temporary files, removed when a program ends."""
+"""Folder in the run's for caches, removed when a program ends."""
 
 QUIET = 600.0
 """Seconds without a word after which that is said."""
@@ -176,9 +181,15 @@ def variables_of(launch: Launch, stage: Stage, home: Path) -> dict[str, str]:
     Args:
         launch: The environment.
         stage: What runs.
-        home: Where its caches and temporary files go.
+        home: Where its caches go. Not its temporary files: the paths of sockets among
+            them must be short.
     """
-    own: Mapping[str, str] = {"PYTHONNOUSERSITE": "1", "PYTHONSAFEPATH": "1"}
+    is_confined = not sandbox_kind().startswith("none")
+    own: Mapping[str, str] = {
+        "PYTHONNOUSERSITE": "1",
+        "PYTHONSAFEPATH": "1",
+        "TMPDIR": "/tmp" if is_confined else tempfile.gettempdir(),
+    }
     found = worker_variables({**own, **launch.env, **stage.env}, home=home)
     if OWN_PATHS in found:
         found["PYTHONPATH"] = found[OWN_PATHS]
@@ -186,7 +197,10 @@ def variables_of(launch: Launch, stage: Stage, home: Path) -> dict[str, str]:
 
 
 def last_words(log: Path, start: int = 0) -> str:
-    """Return the end of a log in one line, the traceback's last line first of all."""
+    """Return the end of a log in one line: the last error that Python names, if any.
+
+    What comes behind that is noise of threads and libraries that come down.
+    """
     with log.open("rb") as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(max(start, size - TAIL))
@@ -197,7 +211,8 @@ def last_words(log: Path, start: int = 0) -> str:
     )
     lines = [" ".join(line.split()) for line in printable if line.strip()]
     lines = [line for line in lines if not line.startswith("--- ")]
-    words = lines[-1] if lines else "nothing"
+    named = [line for line in lines if ERROR.match(line)]
+    words = (named or lines or ["nothing"])[-1]
     return words if len(words) <= WORDS else "..." + words[3 - WORDS :]
 
 

@@ -104,7 +104,8 @@ def test_a_model_that_deepmd_kit_trained_here_is_evaluated_natively(
         check=False,
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    theirs = np.load(tmp_path / "out.npz")
+    with np.load(tmp_path / "out.npz") as arrays:
+        theirs = dict(arrays)
     allowed = 1e-12 * np.abs(ours.energy) + ENERGY
     assert (np.abs(ours.energy - theirs["energy"]) <= allowed).all()
     np.testing.assert_allclose(ours.force, theirs["force"], 0, FORCE)

@@ -11,6 +11,7 @@ import pytest
 
 from dpbench.backends.trust import digest_of, trust_of
 from dpbench.errors import ConfigError, TrainingError
+from dpbench.eval.known import known_provenance
 from dpbench.eval.parts import find_training, parts_to_evaluate
 from dpbench.store import catalog
 from dpbench.store.dataset import open_dataset
@@ -138,6 +139,15 @@ def test_every_format_of_the_model_was_made_here(workspace, well):
     made = trust_of(workspace.root).made_here
     assert {digest_of(model), digest_of(frozen)} <= made
     assert provenance_of(workspace, frozen)["run_id"] == report.run_id
+
+
+def test_evaluation_knows_the_making_unless_the_file_tells_it(workspace, well):
+    report, _, model = well
+    known = known_provenance(workspace, model, {"note": "of the file"})
+    assert known["run_id"] == report.run_id
+    assert known["note"] == "of the file"
+    told = {"dataset": {"name": "other"}}
+    assert known_provenance(workspace, model, told) == told
 
 
 def test_an_unknown_file_has_no_provenance(workspace, tmp_path):

@@ -12,6 +12,8 @@ from dpbench.trainers.deepmd import DeepmdTrainer, read_lcurve
 from dpbench.trainers.export import Exported
 from dpbench.trainers.foreign import Job
 from dpbench.trainers.mace import MaceTrainer
+from dpbench.trainers.nequip import NequipTrainer
+from dpbench.trainers.process import last_words
 
 DATA = Exported(
     label="almg-v1",
@@ -249,3 +251,92 @@ def test_the_results_of_mace_become_a_curve(tmp_path):
     (row,) = seen.rows
     assert (row.step, row.rmse_e_validation, row.rmse_f_validation) == (2, 0.02, 0.3)
     assert math.isnan(row.rmse_v_validation)
+
+
+def nequip(**data):
+    return {
+        "data": {
+            "_target_": "nequip.data.datamodule.ASEDataModule",
+            "train_dataloader": {"batch_size": 10},
+        }
+        | data,
+        "trainer": {"callbacks": [{"_target_": "theirs"}]},
+        "training_module": {"model": {"type_names": "${names}", "seed": "${seed}"}},
+    }
+
+
+def test_nequip_follows_its_own_references_between_keys():
+    made = plan(NequipTrainer(), nequip(), steps=20, seed=4)
+    assert made.used["names"] == ["Mg", "Al"]
+    assert made.used["training_module"]["model"] == {
+        "type_names": "${names}",
+        "seed": "${seed}",
+    }
+    assert made.used["seed"] == made.used["data"]["seed"] == 4
+    assert made.used["trainer"]["max_epochs"] == 3  # of seven batches each
+    assert made.steps == 21
+    first, second = made.used["trainer"]["callbacks"]
+    assert first == {"_target_": "theirs"}
+    assert second["dirpath"] == "checkpoints"
+    assert yaml.safe_load(made.files["nequip.yaml"]) == made.used
+
+
+def test_nequip_is_never_given_test_frames():
+    theirs = nequip(test_file_path="test.xyz", split_dataset={"train": 0.5})
+    theirs["run"] = ["train", "test"]
+    made = plan(NequipTrainer(), theirs, steps=5)
+    assert made.used["run"] == ["train"]
+    assert not {"test_file_path", "split_dataset"} & set(made.used["data"])
+    said = "\n".join(made.notes)
+    assert "data.test_file_path = " in said
+    assert "the test part is not handed out" in said
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"_target_": "nequip.data.datamodule.Other"}, "which reads the exported"),
+        ({"remote": "x"}, "is not known here"),
+        ({"train_dataloader": {"batch_size": "all"}}, "expected a number"),
+    ],
+)
+def test_nequip_refuses_other_sources_of_data(given, words):
+    with pytest.raises(ConfigError, match=words):
+        plan(NequipTrainer(), nequip(**given), steps=5)
+
+
+def test_nequip_needs_a_length():
+    with pytest.raises(ConfigError, match="Give --steps"):
+        plan(NequipTrainer(), nequip())
+
+
+def test_the_metrics_of_nequip_become_a_curve_of_whole_epochs(tmp_path):
+    path = tmp_path / "log" / "csv" / "metrics.csv"
+    path.parent.mkdir(parents=True)
+    val, train = "val0_epoch/forces_rmse", "train_metric_epoch/forces_rmse"
+    head = f"epoch,step,train_loss_epoch/weighted_sum,{train},{val}\n"
+    path.write_text(f"{head}0,64,,,0.4\n0,64,9.0,0.3,\n1,129,,,0.2\n1,129,8")
+    seen = NequipTrainer().look(tmp_path)
+    (row,) = seen.rows  # the second epoch is being written
+    assert (row.step, row.rmse_f_train, row.rmse_f_validation) == (65, 0.3, 0.4)
+    assert seen.steps == 130
+    assert not seen.is_nan
+    assert math.isnan(row.rmse_e_validation)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (
+            "step 1\nTraceback (most recent call last):\n  File x\n"
+            "a.b.DeepError: the well\nterminate called\n",
+            "a.b.DeepError: the well",
+        ),
+        ("one\n\x1b[31mtwo\t three\n\n", "[31mtwo three"),
+        ("--- train ---\n", "nothing"),
+        ("x" * 1000, "..." + "x" * 297),
+    ],
+)
+def test_last_words_are_one_bounded_line(tmp_path, text, words):
+    (tmp_path / "log.txt").write_text(text)
+    assert last_words(tmp_path / "log.txt") == words
