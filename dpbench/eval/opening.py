@@ -10,35 +10,27 @@ from typing import Any
 
 import torch
 
-from dpbench.backends.cards import NATIVE, Card, load_card
 from dpbench.backends.client import BackendModel, open_backend
-from dpbench.backends.environments import launch_of, read_environment
+from dpbench.backends.environments import read_environment
 from dpbench.backends.interchange import Loaded, convert, load_any, write_native
 from dpbench.backends.launch import Launch
-from dpbench.backends.trust import Trust, digest_of, is_program, trust_of
-from dpbench.errors import BackendError, EvaluationError, ModelError
+from dpbench.backends.trust import digest_of, is_program, trust_of
+from dpbench.errors import EvaluationError, ModelError
 from dpbench.eval.evaluator import AbstractEvaluator
 from dpbench.eval.facts import foreign_model_facts, model_facts
 from dpbench.eval.foreign import NOT_TOLD, ForeignEvaluator
 from dpbench.eval.known import known_provenance
 from dpbench.eval.native import NativeEvaluator
 from dpbench.eval.options import Options
+from dpbench.eval.planning import OWN_KINDS, PORTABLE, Plan, Program
 from dpbench.eval.record import BackendFacts, ModelFacts
 from dpbench.models.compressed import CompressedPotential
 from dpbench.models.files import Potential, load_potential
-from dpbench.models.formats import FORMATS
 from dpbench.models.potential import DeepPotential
-from dpbench.models.recognise import recognise
 from dpbench.models.sel import trained_overflow
 from dpbench.store.workspace import Workspace
 
 logger = logging.getLogger(__name__)
-
-OWN_KINDS = ("dpbench", "dpbench-compressed", "deepmd-dp", "deepmd-yaml")
-"""Kinds of files that dpbench's kernels read."""
-
-PORTABLE = ("deepmd-dp", "deepmd-yaml")
-"""Kinds that may hold a model of a type that dpbench has no kernels for."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -81,53 +73,6 @@ class Opened:
         )
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Plan:
-    """What will be opened where; made and checked before any of it runs."""
-
-    backend: str
-    """Name of the backend."""
-    path: Path
-    """The model's file."""
-    kind: str
-    """As ``recognise`` names it."""
-    trust: Trust
-    """Which programs may be opened."""
-    launch: Launch | None = None
-    """How its worker is started; None for dpbench's own kernels."""
-    card: Card | None = None
-    """Its card, where it has one."""
-    suffix: str | None = None
-    """Format that the file must be converted to first."""
-    loaded: Loaded | None = None
-    """The model, where planning had to read it."""
-
-
-def plan_backends(
-    workspace: Workspace, path: Path, options: Options
-) -> tuple[Plan, ...]:
-    """Find who evaluates a model, and refuse what cannot be before anything runs.
-
-    Args:
-        workspace: Has cards and trusted models of its own.
-        path: The model's file.
-        options: Names the backends; none: dpbench's kernels where they serve, else the
-            backend that the file is of.
-
-    Raises:
-        ModelError: If there is no such file, or it is of no known kind.
-        BackendError: If a backend is unknown, not installed, or the file is a program
-            that nothing vouches for.
-    """
-    found = recognise(path)
-    trust = trust_of(workspace.root, options.trust)
-    if options.backends:
-        return tuple(
-            _plan(workspace, path, found.kind, name, trust) for name in options.backends
-        )
-    return (_default_plan(workspace, path, found.kind, trust),)
-
-
 def unopened(workspace: Workspace, plan: Plan, options: Options) -> Subject:
     """Describe a model that a backend could not evaluate."""
     provenance = known_provenance(workspace, plan.path)
@@ -156,12 +101,13 @@ def opened(workspace: Workspace, plan: Plan, options: Options) -> Iterator[Opene
         ModelError: If the model cannot be read.
         BackendError: If the backend cannot open it.
     """
-    if plan.launch is None:
+    program = plan.program
+    if program is None:
         yield _opened_native(workspace, plan, options)
         return
     with tempfile.TemporaryDirectory(prefix="dpbench-evaluate-") as folder:
         native = _native_of(workspace, plan, options)
-        launch = _on_device(plan.launch, options.device)
+        launch = _on_device(program.launch, options.device)
         if native is None and plan.kind in PORTABLE:
             plan = replace(plan, suffix=None)  # its own program converts it
         target = plan.path
@@ -173,74 +119,9 @@ def opened(workspace: Workspace, plan: Plan, options: Options) -> Iterator[Opene
             # Anew: what was converted just now is noted in the workspace.
             trust=trust_of(workspace.root, options.trust),
         ) as model:
-            yield _opened_foreign(
-                workspace, plan, options, model=model, native=native, file=target
-            )
-
-
-def _default_plan(workspace: Workspace, path: Path, kind: str, trust: Trust) -> Plan:
-    """Take dpbench's kernels where they serve, else the file's own backend."""
-    if kind in PORTABLE:
-        return _portable_plan(workspace, path, kind, trust)
-    if kind in OWN_KINDS or kind == "unknown":  # its reader says what is wrong
-        return _plan(workspace, path, kind, NATIVE, trust)
-    owner = next((known.backend for known in FORMATS if known.kind == kind), None)
-    if kind == "deepmd-pt":
-        owner = "deepmd-pt"
-    if owner is None:
-        raise ModelError(
-            f"{path}: is no model that dpbench's kernels evaluate "
-            f"({recognise(path).description}); expected the name of a backend. Give "
-            "--backend; 'dpbench backends list' names them."
-        )
-    try:
-        loaded = load_any(path, trust=trust, workspace=workspace.root)
-    except ModelError as error:  # of a type that dpbench has no kernels for
-        logger.info("%s Backend %s evaluates it.", error, owner)
-        return _plan(workspace, path, kind, owner, trust)
-    return replace(_plan(workspace, path, kind, NATIVE, trust), loaded=loaded)
-
-
-def _portable_plan(workspace: Workspace, path: Path, kind: str, trust: Trust) -> Plan:
-    """Take DeePMD-kit where dpbench has no kernels for what the file holds."""
-    try:
-        load_potential(path)
-    except ModelError as error:
-        logger.info("%s Backend deepmd-pt evaluates it.", error)
-        try:
-            return _plan(workspace, path, kind, "deepmd-pt", trust)
-        except BackendError as missing:
-            raise ModelError(f"{error} {missing}") from missing
-    return _plan(workspace, path, kind, NATIVE, trust)
-
-
-def _plan(
-    workspace: Workspace, path: Path, kind: str, backend: str, trust: Trust
-) -> Plan:
-    if backend == NATIVE:
-        return Plan(backend=backend, path=path, kind=kind, trust=trust)
-    own_cards = workspace.root / "backends"
-    trust.check(path, is_confined=True)
-    launch = launch_of(backend, own_cards=own_cards)
-    formats = [known for known in FORMATS if known.backend == backend]
-    kinds = [known.kind for known in formats]
-    suffix = None
-    if formats and kind not in (*kinds, backend):
-        suffix = formats[0].suffix
-    elif not formats and kind in OWN_KINDS:
-        raise BackendError(
-            f"{backend}: does not read {path} ({recognise(path).description}); "
-            "expected a model of its own. Name that, or one of DeePMD-kit's backends."
-        )
-    return Plan(
-        backend=backend,
-        path=path,
-        kind=kind,
-        trust=trust,
-        launch=launch,
-        card=load_card(backend, own_cards=own_cards),
-        suffix=suffix,
-    )
+            found = _opened_foreign(workspace, plan, options, model, native=native)
+            facts = _program_facts(program, plan, model, target)
+            yield replace(found, facts=facts)
 
 
 def _opened_native(workspace: Workspace, plan: Plan, options: Options) -> Opened:
@@ -347,10 +228,9 @@ def _opened_foreign(
     workspace: Workspace,
     plan: Plan,
     options: Options,
-    *,
     model: BackendModel,
+    *,
     native: Loaded | None,
-    file: Path,
 ) -> Opened:
     evaluator = ForeignEvaluator(model)
     wanted = options.precision
@@ -378,13 +258,13 @@ def _opened_foreign(
         ),
         evaluator=evaluator,
         reference=reference,
-        facts=_program(plan, model, file),
     )
 
 
-def _program(plan: Plan, model: BackendModel, file: Path) -> BackendFacts:
-    card = plan.card
-    assert card is not None  # a plan with a launch has a card
+def _program_facts(
+    program: Program, plan: Plan, model: BackendModel, file: Path
+) -> BackendFacts:
+    card = program.card
     environment = read_environment(card.environment)
     return BackendFacts(
         licence=card.licence,

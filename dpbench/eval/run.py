@@ -22,16 +22,10 @@ from dpbench.eval.fingerprint import (
     software_fingerprint,
 )
 from dpbench.eval.leakage import find_leakage, leakage_marks
-from dpbench.eval.opening import (
-    Opened,
-    Plan,
-    Subject,
-    opened,
-    plan_backends,
-    unopened,
-)
+from dpbench.eval.opening import Opened, Subject, opened, unopened
 from dpbench.eval.options import STABILITY, THROUGHPUT, Options
 from dpbench.eval.parts import Part, Training, find_training, parts_to_evaluate
+from dpbench.eval.planning import Plan, plan_backends
 from dpbench.eval.predict import keep, predict
 from dpbench.eval.record import (
     SCHEMA_NAME,
