@@ -4,7 +4,8 @@ Water, NVE, 0.5 fs, one model on all sides, made as for benchmarks.md_step. Side
 turns; each turn is a LAMMPS of its own, of which the loop of the last run counts, as
 LAMMPS measures it: neighbour lists, integration and, for dpbench, the way to its
 process and back included, starting not. All sides share the same core or cores, also
-the two processes of dpbench's.
+the two processes of dpbench's. Beside the wall time stands that of the processor, which
+says more on a machine that others use.
 
 Example:
     python -m benchmarks.lammps_external --data deepmd_water/data \
@@ -17,6 +18,7 @@ import os
 import re
 import subprocess
 import tempfile
+import time
 from collections.abc import Callable
 from contextlib import chdir
 from pathlib import Path
@@ -44,7 +46,10 @@ run 20
 run {steps}
 """
 
-LOOP = re.compile(r"Loop time of (\S+) on")
+LOOP = re.compile(r"Loop time of (\S+) on .*?([0-9.]+)% CPU use", re.DOTALL)
+
+Turn = Callable[[], tuple[float, float]]
+"""Runs LAMMPS once; returns seconds of wall and processor a step."""
 
 OURS = "pair_style none\n" + WANTED
 
@@ -72,7 +77,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="lammps-external-") as name, chdir(name):
         natoms = write_structures(args.data / "data_0", Path(name), args.repeat)
         record["atoms"] = natoms
-        record |= compare(sides(args), args.rounds, natoms * args.steps)
+        record |= compare(sides(args), args.rounds, natoms)
     record["load_average_after"] = os.getloadavg()[0]
     text = json.dumps(record, indent=1)
     if args.out:
@@ -107,19 +112,19 @@ def arguments() -> argparse.Namespace:
     return args
 
 
-def sides(args: argparse.Namespace) -> dict[str, Callable[[], float]]:
-    """Return what runs each side once and returns the seconds of its loop."""
+def sides(args: argparse.Namespace) -> dict[str, Turn]:
+    """Return what runs each side once."""
 
     def text(potential: str) -> str:
         return INPUT.format(potential=potential, skin=args.skin, steps=args.steps)
 
-    def plugin(name: str) -> Callable[[], float]:
+    def plugin(name: str) -> Turn:
         pair = f"pair_style deepmd {args.models / name}\npair_coeff * * O H"
         path = Path(f"{name}.in")
         path.write_text(text(pair))
-        return lambda: run_plugin(args.python, path)
+        return lambda: run_plugin(args.python, path, args.steps)
 
-    def ours(name: str, *, is_exact: bool) -> Callable[[], float]:
+    def ours(name: str, *, is_exact: bool) -> Turn:
         path = Path(f"{name}.in")
         path.write_text(text(OURS))
         moving = moving_structure(
@@ -132,9 +137,12 @@ def sides(args: argparse.Namespace) -> dict[str, Callable[[], float]]:
             arguments=("-log", "log", "-screen", "none"),
         )
 
-        def turn() -> float:
-            run_lammps(run, moving)
-            return loop_seconds(Path("log"))
+        def turn() -> tuple[float, float]:
+            began = time.process_time()
+            report = run_lammps(run, moving)
+            own = (time.process_time() - began) / report.work.evaluations
+            wall, cpu = loop_seconds(Path("log"), args.steps)
+            return wall, cpu + own
 
         return turn
 
@@ -146,7 +154,7 @@ def sides(args: argparse.Namespace) -> dict[str, Callable[[], float]]:
     }
 
 
-def run_plugin(python: Path, path: Path) -> float:
+def run_plugin(python: Path, path: Path, steps: int) -> tuple[float, float]:
     """Run LAMMPS with DeePMD-kit's plugin; its libraries lie in several packages."""
     (site,) = python.parent.parent.glob("lib/python3*/site-packages")
     parts = ("tensorflow", "torch/lib", "deepmd/lib", "nvidia/cuda_runtime/lib")
@@ -171,36 +179,41 @@ def run_plugin(python: Path, path: Path) -> float:
     )
     if done.returncode:
         raise SystemExit(f"LAMMPS: {done.stdout[-1000:]} {done.stderr[-1000:]}")
-    return loop_seconds(Path("log"))
+    return loop_seconds(Path("log"), steps)
 
 
-def loop_seconds(log: Path) -> float:
-    """Return the loop time of the last run."""
-    return float(LOOP.findall(log.read_text())[-1])
+def loop_seconds(log: Path, steps: int) -> tuple[float, float]:
+    """Return wall and processor time of a step of the last run, of LAMMPS alone."""
+    seconds, percent = LOOP.findall(log.read_text())[-1]
+    wall = float(seconds) / steps
+    return wall, wall * float(percent) / 100
 
 
-def compare(
-    turns: dict[str, Callable[[], float]], rounds: int, atom_steps: int
-) -> dict[str, Any]:
+def compare(turns: dict[str, Turn], rounds: int, natoms: int) -> dict[str, Any]:
     """Let the sides take turns; give times per atom and step, and ratios."""
-    found: dict[str, list[float]] = {name: [] for name in turns}
+    found: dict[str, list[tuple[float, float]]] = {name: [] for name in turns}
     for number in range(rounds + 1):
         for name, turn in turns.items():
             seconds = turn()
             if number:  # the first round warms caches up
-                found[name].append(1e6 * seconds / atom_steps)
+                found[name].append(seconds)
     pairs = list(turns)
-    ratios = {}
-    for peer, own in (pairs[:2], pairs[2:]):
-        each = [a / b for a, b in zip(found[peer], found[own], strict=True)]
-        ratios[f"{peer} / {own}"] = {"median": median(each), "all": each}
-    return {
-        "microseconds_per_atom_and_step": {
-            name: {"median": median(values), "least": min(values), "all": values}
+    record: dict[str, Any] = {"microseconds_per_atom_and_step": {}, "times_as_fast": {}}
+    for index, clock in enumerate(("wall", "cpu")):
+        of = {
+            name: [1e6 * both[index] / natoms for both in values]
             for name, values in found.items()
-        },
-        "times_as_fast": ratios,
-    }
+        }
+        record["microseconds_per_atom_and_step"][clock] = {
+            name: {"median": median(values), "all": values}
+            for name, values in of.items()
+        }
+        ratios = {}
+        for peer, own in (pairs[:2], pairs[2:]):
+            each = [a / b for a, b in zip(of[peer], of[own], strict=True)]
+            ratios[f"{peer} / {own}"] = {"median": median(each), "all": each}
+        record["times_as_fast"][clock] = ratios
+    return record
 
 
 if __name__ == "__main__":
