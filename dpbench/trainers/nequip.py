@@ -60,6 +60,7 @@ LAST_WEIGHTS = {
     "dirpath": "checkpoints",
     "save_last": True,
     "save_top_k": 0,
+    "mode": "max",  # of nothing: lightning tells callbacks apart by it
 }
 
 COLUMNS = {
@@ -73,6 +74,8 @@ COLUMNS = {
 DESCRIBE = f"""
 import json
 from nequip.model.saved_models.load_utils import load_saved_model
+from nequip.utils.global_state import set_global_state
+set_global_state()
 model = load_saved_model("{CHECKPOINT}")
 count = sum(p.numel() for p in model.parameters() if p.requires_grad)
 with open("{MODEL_FACTS}", "w") as file:

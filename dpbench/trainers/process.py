@@ -211,8 +211,12 @@ def last_words(log: Path, start: int = 0) -> str:
     )
     lines = [" ".join(line.split()) for line in printable if line.strip()]
     lines = [line for line in lines if not line.startswith("--- ")]
-    named = [line for line in lines if ERROR.match(line)]
-    words = (named or lines or ["nothing"])[-1]
+    named = [i for i, line in enumerate(lines) if ERROR.match(line)]
+    words = lines[-1] if lines else "nothing"
+    if named:
+        words = lines[named[-1]]
+        if words.endswith(":") and named[-1] + 1 < len(lines):
+            words = f"{words} {lines[named[-1] + 1]}"  # which has a line of its own
     return words if len(words) <= WORDS else "..." + words[3 - WORDS :]
 
 
