@@ -99,7 +99,7 @@ def _nequip(weights: Any, *, device: str, precision: Any, arguments: dict) -> di
         "calculator": calculator,
         "type_map": [] if names is None else list(names),
         "rcut": None if rcut is None else float(rcut),
-        "precision": None,  # float64 outside; inside it is the model's
+        "precision": _dtype(calculator.model),  # frozen TorchScript does not tell
         "packages": ("nequip", "nequip-allegro", "e3nn", "torch"),
     }
 
@@ -251,12 +251,11 @@ def _torchani(weights: Any, *, device: str, precision: Any, arguments: dict) -> 
         raise Refused(f"torchani: {Path(path).name} holds a {type(model).__name__}")
     if precision is not None:
         model = model.to(getattr(torch, precision))
-    found = str(next(model.parameters()).dtype).replace("torch.", "")
     return {
         "calculator": model.ase(**arguments),
         "type_map": list(model.symbols),
         "rcut": float(model.cutoff),
-        "precision": found,
+        "precision": _dtype(model),
         "packages": ("torchani", "torch"),
     }
 
@@ -308,6 +307,12 @@ LOADERS: dict[str, tuple[Loader, tuple[str, ...]]] = {
 def _first(transforms: Any, name: str) -> Any:
     """Return the attribute of the first of NequIP's transforms that has it."""
     return next((getattr(one, name) for one in transforms if hasattr(one, name)), None)
+
+
+def _dtype(model: Any) -> Any:
+    """Return the kind of numbers that a model's parameters are; None without any."""
+    first = next(iter(model.parameters()), None)
+    return None if first is None else str(first.dtype).replace("torch.", "")
 
 
 def _needed(name: str, weights: Any) -> str:
