@@ -123,7 +123,7 @@ def lammps_run_command(
     if python is None:
         from dpbench.backends.environments import launch_of
 
-        launch = launch_of("lammps")
+        launch = launch_of("lammps", own_cards=context.own_cards())
         python, environment = launch.python, dict(launch.env)
     run = LammpsRun(
         input=script,

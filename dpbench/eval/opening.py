@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from dpbench.backends.client import BackendModel, open_backend
-from dpbench.backends.environments import read_environment
+from dpbench.backends.evidence import evidence_of
 from dpbench.backends.interchange import Loaded, convert, load_any, write_native
 from dpbench.backends.launch import Launch
 from dpbench.backends.trust import digest_of, is_program, trust_of
@@ -31,6 +31,9 @@ from dpbench.models.sel import trained_overflow
 from dpbench.store.workspace import Workspace
 
 logger = logging.getLogger(__name__)
+
+OPENING_SECONDS = 900.0
+"""How long opening a model may take, s: some backends compile it then."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -118,9 +121,10 @@ def opened(workspace: Workspace, plan: Plan, options: Options) -> Iterator[Opene
             target,
             # Anew: what was converted just now is noted in the workspace.
             trust=trust_of(workspace.root, options.trust),
+            start_timeout_s=OPENING_SECONDS,
         ) as model:
             found = _opened_foreign(workspace, plan, options, model, native=native)
-            facts = _program_facts(program, plan, model, target)
+            facts = _program_facts(workspace, program, plan, model, file=target)
             yield replace(found, facts=facts)
 
 
@@ -262,14 +266,20 @@ def _opened_foreign(
 
 
 def _program_facts(
-    program: Program, plan: Plan, model: BackendModel, file: Path
+    workspace: Workspace,
+    program: Program,
+    plan: Plan,
+    model: BackendModel,
+    *,
+    file: Path,
 ) -> BackendFacts:
-    card = program.card
-    environment = read_environment(card.environment)
+    found = evidence_of(plan.backend, own_cards=workspace.root / "backends")
     return BackendFacts(
-        licence=card.licence,
+        licence=program.card.licence,
         versions={str(k): str(v) for k, v in model.facts.get("versions", {}).items()},
-        environment=None if environment is None else environment.fingerprint.digest,
+        environment=found["digest"],
+        packages=found["packages"],
+        build=found["facts"],
         sandbox=model.sandbox,
         trusted=digest_of(file) if is_program(file) else None,
         converted=None

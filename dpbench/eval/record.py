@@ -8,7 +8,7 @@ exist in it; what is missing is null.
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from dpbench.config import from_mapping, to_mapping
@@ -56,9 +56,13 @@ class BackendFacts:
     versions: dict[str, str]
     """As the program tells them itself."""
     environment: str | None
-    """Digest of all packages of its environment."""
+    """Digest of its Python, packages and build."""
     sandbox: str
     """What confined it."""
+    packages: dict[str, str] = field(default_factory=dict)
+    """All packages of its environment, name -> version."""
+    build: dict[str, Any] = field(default_factory=dict)
+    """What it tells of its build: compilers, flags."""
     trusted: str | None = None
     """sha256 of the file that was opened, where that is a program."""
     converted: str | None = None
