@@ -155,11 +155,33 @@ def _convert(source: Path, target: Path, *, atomic_virial: bool = False) -> None
     if backend_of(target) == "Paddle":
         _convert_to_paddle(source, target)
         return
+    if target.suffix == ".pt2":
+        _convert_to_compiled(source, target, atomic_virial=atomic_virial)
+        return
     asked(
         convert_backend,
         INPUT=str(source),
         OUTPUT=str(target),
         atomic_virial=atomic_virial,
+    )
+
+
+def _convert_to_compiled(source: Path, target: Path, *, atomic_virial: bool) -> None:
+    """Compile a model that takes neighbour lists.
+
+    DeePMD-kit's own conversion takes a graph of edges for DPA-1, and leaves out the
+    share of empty slots, which is not zero where davg is not.
+    """
+    from deepmd.backend.backend import Backend
+
+    reader = Backend.detect_backend_by_model(str(source))
+    writer = Backend.detect_backend_by_model(str(target))
+    asked(
+        writer().deserialize_hook,
+        str(target),
+        asked(reader().serialize_hook, str(source)),
+        lower_kind="nlist",
+        do_atomic_virial=atomic_virial,
     )
 
 
