@@ -41,7 +41,7 @@ _FINDINGS = """\
 - PyTorch-exportable: `dp convert-backend` writes a DPA-1 without attention as a graph
   of edges to `.pt2`. That form leaves out the share of empty neighbour slots, which is
   not zero where `davg` is not (`set_davg_zero: false`, the rule for `se_atten_v2`):
-  energies are off by 1e-2 eV here, already for a lone atom, without a message. dpbench's
+  energies are off by 1e-2 eV here, even for a lone atom, without a message. dpbench's
   worker asks for the form with neighbour lists (`lower_kind="nlist"`), which agrees.
 - JAX: `.jax` is written and read, but not evaluated (`Unsupported file extension`);
   dpbench's worker goes by `.hlo`, which JAX compiles anew, for some seconds of a core,
