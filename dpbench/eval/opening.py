@@ -1,6 +1,7 @@
 """Opening a model on the backend that shall evaluate it."""
 
 import logging
+import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from typing import Any
 import torch
 
 from dpbench.backends.client import BackendModel, open_backend
+from dpbench.backends.devices import visible_devices
 from dpbench.backends.evidence import evidence_of
 from dpbench.backends.interchange import Loaded, convert, load_any, write_native
 from dpbench.backends.launch import Launch
@@ -121,6 +123,10 @@ def opened(workspace: Workspace, plan: Plan, options: Options) -> Iterator[Opene
             target,
             # Anew: what was converted just now is noted in the workspace.
             trust=trust_of(workspace.root, options.trust),
+            # Of the one that it sees, the number is 0.
+            options={"device": options.device.partition(":")[0]}
+            if program.takes_device
+            else {},
             start_timeout_s=OPENING_SECONDS,
         ) as model:
             found = _opened_foreign(workspace, plan, options, model, native=native)
@@ -198,11 +204,14 @@ def _native_of(workspace: Workspace, plan: Plan, options: Options) -> Loaded | N
     return loaded
 
 
+def is_on_gpu(evaluator: AbstractEvaluator) -> bool:
+    """Say whether an evaluator computes on a GPU."""
+    return evaluator.device.lower().startswith(("cuda", "gpu", "rocm", "hip"))
+
+
 def _on_device(launch: Launch, device: str) -> Launch:
     """Let the worker see the device that was asked for, and no other."""
-    kind, _, number = device.partition(":")
-    shown = "" if kind == "cpu" else number or "0"
-    return replace(launch, env={**launch.env, "CUDA_VISIBLE_DEVICES": shown})
+    return replace(launch, env={**launch.env, **visible_devices(device, os.environ)})
 
 
 def _converted(

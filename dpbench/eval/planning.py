@@ -25,6 +25,10 @@ PORTABLE = ("deepmd-dp", "deepmd-yaml")
 """Kinds that may hold a model of a type that dpbench has no kernels for."""
 
 
+OWNERS = {known.kind: known.backend for known in FORMATS} | {"deepmd-pt": "deepmd-pt"}
+"""Kind of file -> the backend that it is of; checkpoints are read and never written."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Program:
     """A foreign program."""
@@ -33,6 +37,11 @@ class Program:
     """How its worker is started."""
     card: Card
     """What is known of it."""
+
+    @property
+    def takes_device(self) -> bool:
+        """Whether it must be told the device; others take what they see."""
+        return self.launch.adapter.name == "ase_calculator.py"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -86,9 +95,7 @@ def _default_plan(workspace: Workspace, path: Path, kind: str, trust: Trust) -> 
         return _portable_plan(workspace, path, kind, trust)
     if kind in OWN_KINDS or kind == "unknown":  # its reader says what is wrong
         return _plan(workspace, path, kind, NATIVE, trust)
-    owner = next((known.backend for known in FORMATS if known.kind == kind), None)
-    if kind == "deepmd-pt":
-        owner = "deepmd-pt"
+    owner = OWNERS.get(kind)
     if owner is None:
         raise ModelError(
             f"{path}: is no model that dpbench's kernels evaluate "
@@ -97,7 +104,7 @@ def _default_plan(workspace: Workspace, path: Path, kind: str, trust: Trust) -> 
         )
     try:
         loaded = load_any(path, trust=trust, workspace=workspace.root)
-    except ModelError as error:  # of a type that dpbench has no kernels for
+    except (ModelError, BackendError) as error:  # of no type that has kernels here
         logger.info("%s Backend %s evaluates it.", error, owner)
         return _plan(workspace, path, kind, owner, trust)
     return replace(_plan(workspace, path, kind, NATIVE, trust), loaded=loaded)
@@ -125,9 +132,8 @@ def _plan(
     trust.check(path, is_confined=True)
     launch = launch_of(backend, own_cards=own_cards)
     formats = [known for known in FORMATS if known.backend == backend]
-    kinds = [known.kind for known in formats]
     suffix = None
-    if formats and kind not in (*kinds, backend):
+    if formats and OWNERS.get(kind) != backend:
         suffix = formats[0].suffix
     elif not formats and kind in OWN_KINDS:
         raise BackendError(

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dpbench.errors import EvaluationError
+from dpbench.errors import BackendError, EvaluationError
 from dpbench.eval.evaluator import AbstractEvaluator
 from dpbench.eval.task_results import PredictionFile
 from dpbench.frames import Frames, offsets
@@ -75,7 +75,13 @@ def predict(
     for first, last, frames in read_blocks(version, indices):
         more = _inputs(evaluator, version, indices[first:last])
         begin = time.perf_counter()
-        parts.append(evaluator.predict(frames, **more))
+        try:
+            parts.append(evaluator.predict(frames, **more))
+        except BackendError as error:
+            rows = f"{int(indices[first])} to {int(indices[last - 1])}"
+            raise type(error)(
+                f"{error} It was given the frames {rows} of {version.label}."
+            ) from error
         seconds += time.perf_counter() - begin
         if progress is not None:
             progress(last - first)

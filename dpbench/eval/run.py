@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from dpbench.errors import BackendError
+from dpbench.errors import BackendError, DpbenchError
 from dpbench.eval.baseline import FittedBaseline, fit_baseline
 from dpbench.eval.facts import (
     dataset_facts,
@@ -22,7 +22,7 @@ from dpbench.eval.fingerprint import (
     software_fingerprint,
 )
 from dpbench.eval.leakage import find_leakage, leakage_marks
-from dpbench.eval.opening import Opened, Subject, opened, unopened
+from dpbench.eval.opening import Opened, Subject, is_on_gpu, opened, unopened
 from dpbench.eval.options import STABILITY, THROUGHPUT, Options
 from dpbench.eval.parts import Part, Training, find_training, parts_to_evaluate
 from dpbench.eval.planning import Plan, plan_backends
@@ -101,7 +101,7 @@ def evaluate(
         try:
             with opened(workspace, plan, options) as model:
                 filed += _measure(workspace, model, options, dataset, say)
-        except BackendError as error:
+        except DpbenchError as error:
             if len(plans) == 1:
                 raise
             logger.error("%s The other backends go on.", error)
@@ -117,9 +117,10 @@ def _measure(
     say: Progress,
 ) -> list[Filed]:
     """Do the tasks on one backend, and file a record per part."""
-    session = _session(workspace, model.subject, options, say)
+    device = options.device if is_on_gpu(model.evaluator) else "cpu"
+    session = _session(workspace, model.subject, replace(options, device=device), say)
     parts = parts_to_evaluate(workspace, session.training, dataset, split=options.split)
-    records = [session.record(model, part, is_first=part is parts[0]) for part in parts]
+    records = (session.record(model, part, is_first=part is parts[0]) for part in parts)
     return [session.file(record) for record in records if record is not None]
 
 
@@ -128,7 +129,7 @@ def _failed(
     plan: Plan,
     options: Options,
     dataset: str | None,
-    error: BackendError,
+    error: DpbenchError,
 ) -> Filed:
     """File that a backend gave no result, and its last words."""
     subject = unopened(workspace, plan, options)
@@ -171,26 +172,38 @@ class _Session:
         where = f"{part.version.label}:{part.name}"
         self.say(f"comparing {where} with the training frames")
         leakage = find_leakage(part, self.training, self.subject.provenance)
-        accuracy = stability = throughput = None
-        if "accuracy" in tasks:
-            self.say(f"accuracy on {len(part.indices)} frames of {where}")
-            accuracy = self._accuracy(model, part)
-        if "stability" in tasks:
-            self.say(f"stability: constant-energy dynamics from a frame of {where}")
-            stability = self._stability(model, part)
-        if "throughput" in tasks:
-            self.say(f"throughput on supercells of a frame of {where}")
-            throughput = self._throughput(model, part)
+        found: dict[str, Any] = {}
+        failure = None
+        for task in tasks:
+            try:
+                found[task] = self._result(task, model, part)
+            except BackendError as error:
+                failure = f"{task} on {where}: {' '.join(str(error).split())}"
+                logger.error("%s What was measured before it stays.", failure)
+                break
         return self._filled(
             part,
             leakage,
-            marks=_marks_of(part, leakage, accuracy),
-            accuracy=accuracy,
-            stability=stability,
-            throughput=throughput,
+            marks=_marks_of(part, leakage, found.get("accuracy")),
+            **found,
             kernels=model.evaluator.kernels() or None,
             foreign=model.backend_facts(),
+            failure=failure,
         )
+
+    def _result(
+        self, task: str, model: Opened, part: Part
+    ) -> Accuracy | Stability | Throughput:
+        """Do one task on one part."""
+        where = f"{part.version.label}:{part.name}"
+        if task == "accuracy":
+            self.say(f"accuracy on {len(part.indices)} frames of {where}")
+            return self._accuracy(model, part)
+        if task == "stability":
+            self.say(f"stability: constant-energy dynamics from a frame of {where}")
+            return self._stability(model, part)
+        self.say(f"throughput on supercells of a frame of {where}")
+        return self._throughput(model, part)
 
     def failure(self, part: Part, words: str) -> Record:
         """Say that the backend gave no result on a part."""

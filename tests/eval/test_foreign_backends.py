@@ -22,6 +22,9 @@ from dpbench.store.workspace import Workspace
 
 WORKER = Path(__file__).resolve().parents[1] / "backends" / "lennard_jones_worker.py"
 
+DYING = {"dead": 0, "dying": 1}
+"""Backend -> the call in which it dies; the first one is all of the accuracy."""
+
 CARD = """
 name = "{name}"
 title = "Lennard-Jones in numpy"
@@ -35,13 +38,14 @@ options = {options}
 
 @pytest.fixture
 def workspace(trained, tmp_path, monkeypatch) -> Workspace:
-    """The workspace with cards of two tiny backends, one of which dies in its work."""
+    """The workspace with cards of tiny backends, some of which die in their work."""
     monkeypatch.setenv("DPBENCH_BACKENDS", str(tmp_path / "environments"))
     folder = trained.workspace.root / "backends"
     folder.mkdir(exist_ok=True)
     (folder / WORKER.name).write_bytes(WORKER.read_bytes())
-    dying = '{ fault = "die", at = 1 }'
-    for name, options in (("tiny", "{}"), ("dying", dying)):
+    faults = {name: f'{{ fault = "die", at = {at} }}' for name, at in DYING.items()}
+    faults["closed"] = '{ fault = "exit at open" }'
+    for name, options in {"tiny": "{}", **faults}.items():
         card = CARD.format(name=name, options=options)
         (folder / f"{name}.toml").write_text(card)
         adopt(name, Path(sys.executable), own_cards=folder)
@@ -84,24 +88,38 @@ def test_a_record_tells_of_program_model_and_cost(workspace, potential):
 
 
 def test_one_backend_that_dies_is_filed_and_the_others_go_on(workspace, potential):
-    asked = options(potential, "dying", "tiny", tasks=("accuracy", "stability"))
-    died, lived = evaluate(workspace, potential, dataset="pairs:test", options=asked)
-    assert died.record.accuracy is None
-    assert "Segmentation fault is near" in died.record.failure
+    asked = options(potential, "dead", "closed", "tiny")
+    dead, closed, lived = evaluate(
+        workspace, potential, dataset="pairs:test", options=asked
+    )
+    assert dead.record.accuracy is None
+    assert dead.record.failure.startswith("accuracy on pairs-v1:test: dead")
+    assert "Segmentation fault is near" in dead.record.failure
+    assert "no such device" in closed.record.failure
+    assert closed.record.foreign is None
     assert lived.record.failure is None
-    records = {item.digest: item.record for item in (died, lived)}
-    board = make_board(records)
+    board = make_board({item.digest: item.record for item in (dead, closed, lived)})
     (table,) = board.tables
     ranks = {row.record.backend: row.rank for row in table.rows}
-    assert ranks["dying"] is None
-    assert "the backend failed: dying" in render_markdown(board)
+    assert ranks == {"dead": None, "closed": None, "tiny": 1}
+    assert "the backend failed: accuracy on" in render_markdown(board)
     assert "Segmentation fault is near" in render_csv(board)
-    assert json.dumps(record_to_payload(died.record), allow_nan=False)
+    assert json.dumps(record_to_payload(dead.record), allow_nan=False)
 
 
-def test_the_only_backend_that_dies_is_one_error(workspace, potential):
+def test_what_was_measured_before_a_backend_died_stays(workspace, potential):
     asked = options(potential, "dying", tasks=("accuracy", "stability"))
-    with pytest.raises(BackendError, match=r"dying.*Segmentation fault is near"):
+    (found,) = evaluate(workspace, potential, dataset="pairs:test", options=asked)
+    assert found.record.accuracy.nonfinite_frames == 0
+    assert found.record.stability is None
+    assert found.record.failure.startswith("stability on pairs-v1:test: dying")
+    (row,) = make_board({found.digest: found.record}).tables[0].rows
+    assert row.rank == 1
+
+
+def test_the_only_backend_that_does_not_open_is_one_error(workspace, potential):
+    asked = options(potential, "closed")
+    with pytest.raises(BackendError, match=r"closed.*no such device"):
         evaluate(workspace, potential, dataset="pairs:test", options=asked)
 
 

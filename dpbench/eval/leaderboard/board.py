@@ -159,7 +159,7 @@ def _row(
     results = {task: getattr(found[1], task) for task, found in by_task.items()}
     scored = by_task.get("accuracy")
     marks = scored[1].marks if scored is not None else (*record.marks, NO_ACCURACY)
-    if record.failure is not None:
+    if record.failure is not None and scored is None:
         marks = (f"{FAILED}: {record.failure}",)
     metrics = {
         metric.name: metric for result in results.values() for metric in result.metrics

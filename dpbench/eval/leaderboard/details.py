@@ -208,6 +208,8 @@ def _backend_facts(record: Record, program: BackendFacts) -> list[tuple[str, str
     if program.converted is not None:
         facts.append(("model file", program.converted))
     facts.append(("sandbox", program.sandbox))
+    if record.failure is not None:
+        facts.append(("failed in", record.failure))
     if program.calls:
         per_call = 1e6 * program.overhead_s / program.calls
         facts.append(
