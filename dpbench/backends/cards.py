@@ -23,6 +23,9 @@ FOLDER = "backends"
 WORKERS = Path(__file__).resolve().parent / "workers"
 """Folder of the adapters that ship with dpbench."""
 
+DEEPMD_ADAPTER = WORKERS / "deepmd_kit.py"
+"""The adapter that opens a file under the suffix that it is told."""
+
 NATIVE = "dpbench"
 """The name of dpbench's own kernels, which no card may take."""
 
@@ -89,6 +92,9 @@ class Card:
     """Options that the adapter is given unless the caller names others."""
     suffixes: tuple[str, ...] = ()
     """Suffixes of its model files, with the dot."""
+    reads_text: bool = False
+    """Whether its adapter takes tables of coefficients and descriptions for text: they
+    need no trust then. One that may unpickle a file does not."""
     imports: str
     """Module whose import proves that it is installed."""
     env: dict[str, str] = field(default_factory=dict)

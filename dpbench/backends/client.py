@@ -30,7 +30,7 @@ from dpbench.backends.protocol import (
 )
 from dpbench.backends.sandbox import companions, is_confined, sandbox_kind
 from dpbench.backends.tasks import START_SECONDS, run_task
-from dpbench.backends.trust import Trust
+from dpbench.backends.trust import Trust, data_of, suffix_option
 from dpbench.backends.worker_process import WorkerProcess
 from dpbench.errors import BackendError, BackendRefused
 from dpbench.frames import Frames
@@ -311,12 +311,15 @@ def open_backend(
         ModelError: If there is no such file, or it is damaged.
     """
     confined = is_confined()
+    options = dict(options or {})
     if model is not None:
-        trust.check(model, is_confined=confined)
+        options |= suffix_option(launch, model, options)
+        data = data_of(launch, model, options)
+        trust.check(model, is_confined=confined, data=data)
     opened = BackendModel(
         launch,
         model,
-        options=options or {},
+        options=options,
         timeout_s=timeout_s,
         start_timeout_s=start_timeout_s,
         memory_limit=memory_limit,

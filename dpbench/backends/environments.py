@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dpbench.backends.cards import Card, load_card
+from dpbench.backends.cards import DEEPMD_ADAPTER, Card, load_card
 from dpbench.backends.fingerprint import Fingerprint
 from dpbench.backends.launch import Launch
 from dpbench.backends.process_environment import for_isolated_python
@@ -157,6 +157,8 @@ def launch_of(
             prefix=found.fingerprint.prefix,
         ),
         options=card.options,
+        reads_text=card.reads_text,
+        takes_suffix=card.adapter_path == DEEPMD_ADAPTER,
     )
 
 

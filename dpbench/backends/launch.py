@@ -24,3 +24,8 @@ class Launch:
     """Environment variables that its worker needs besides those of this process."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """Options of its card; those that a caller gives stand above them."""
+    reads_text: bool = False
+    """Whether its adapter takes tables and descriptions for text, whatever is in
+    them. To any other such a file may be a program."""
+    takes_suffix: bool = False
+    """Whether its adapter opens a file by the option ``suffix``, whatever its name."""

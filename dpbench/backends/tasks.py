@@ -8,7 +8,7 @@ from typing import Any
 
 from dpbench.backends.launch import Launch
 from dpbench.backends.sandbox import companions, is_confined
-from dpbench.backends.trust import Trust
+from dpbench.backends.trust import Trust, data_of
 from dpbench.backends.worker_process import Say, WorkerProcess
 
 START_SECONDS = 300.0
@@ -59,7 +59,8 @@ def run_task(
     named = tuple(models)
     read = [*files, *(path for model in named for path in companions(model))]
     for model in named:
-        (trust or Trust()).check(model, is_confined=confined)
+        data = data_of(launch, model, arguments)
+        (trust or Trust()).check(model, is_confined=confined, data=data)
     with tempfile.TemporaryDirectory(prefix="dpbench-task-") as folder:
         worker = WorkerProcess(
             launch,

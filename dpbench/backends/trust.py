@@ -11,12 +11,14 @@ import json
 import os
 import re
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from dpbench.backends.launch import Launch
 from dpbench.errors import BackendError, ConfigError, ModelError, WorkspaceError
-from dpbench.models.recognise import recognise
+from dpbench.models.recognise import DATA, SUFFIXES, recognise
 
 FOLDER = "trusted"
 """Folder of a workspace with one note per file made here, named by its sha256."""
@@ -24,6 +26,12 @@ FOLDER = "trusted"
 KEY_BYTES = 32
 
 DIGEST = re.compile(r"[0-9a-f]{64}")
+
+PORTABLE = {"deepmd-dp": (".dp",), "deepmd-yaml": (".yaml", ".yml")}
+"""Files of DeePMD-kit that are data where they are opened as what they are."""
+
+CHANGES_READER = frozenset({"calculator", "loader", "weights", "programs"})
+"""Options of a caller by which an adapter no longer reads text alone."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,12 +51,15 @@ class Trust:
                     f"--trust '{digest}'; expected a sha256 of 64 hexadecimal digits."
                 )
 
-    def check(self, path: Path, *, is_confined: bool) -> str | None:
+    def check(
+        self, path: Path, *, is_confined: bool, data: frozenset[str] = DATA
+    ) -> str | None:
         """Let a model pass, or refuse it.
 
         Args:
             path: The file, or the folder of a SavedModel.
             is_confined: Whether it will be opened in a sandbox.
+            data: Kinds that who opens it takes for data, see ``data_of``.
 
         Returns:
             Its sha256 if it is a program, None if it is data.
@@ -57,13 +68,16 @@ class Trust:
             BackendError: If it is a program that nothing vouches for.
             ModelError: If it is missing, or of no known kind.
         """
-        kind = is_program(path)
-        if kind is None:
+        kind = recognise(path).kind
+        if kind in DATA & data:
             return None
         digest = digest_of(path)
         if digest in self.named or (is_confined and digest in self.made_here):
             return digest
         found = f"{path}: is a program ({kind}), and opening it runs it"
+        if kind in DATA:
+            found = f"{path}: is a program to a backend that expects none of its kind"
+            found += f" ({kind}): opening it may run what it holds"
         if digest in self.made_here:
             raise BackendError(
                 f"{found}; this machine has no sandbox, so that one made here must be "
@@ -86,6 +100,42 @@ def trust_of(workspace: Path | None, named: Iterable[str] = ()) -> Trust:
         made_here=_noted(workspace) if workspace is not None else frozenset(),
         named=frozenset(digest.strip().lower() for digest in named),
     )
+
+
+def data_of(launch: Launch, model: Path, options: Mapping[str, Any]) -> frozenset[str]:
+    """Return the kinds of files that a backend takes for data.
+
+    A file may be several things at once: what is text to one reader is a pickle to
+    another, and what is told from the content is not what goes by the suffix.
+
+    Args:
+        launch: How the backend is started.
+        model: The file, under the name that the worker sees.
+        options: Of the caller, or arguments of the job.
+    """
+    kinds = set()
+    if launch.reads_text and CHANGES_READER.isdisjoint(options):
+        kinds.add("text-potential")
+    if launch.takes_suffix:
+        name, suffix = model.resolve().name, options.get("suffix")
+        for kind, suffixes in PORTABLE.items():
+            if suffix in suffixes or (not suffix and name.endswith(suffixes)):
+                kinds.add(kind)
+    return frozenset(kinds)
+
+
+def suffix_option(
+    launch: Launch, model: Path, options: Mapping[str, Any]
+) -> dict[str, str]:
+    """Return the option that has a worker open a file as what was recognised.
+
+    Only what is data must be opened so; of a program the caller may know better.
+    """
+    kind = recognise(model).kind
+    is_theirs = launch.takes_suffix and kind.startswith("deepmd-")
+    if is_theirs and (kind in PORTABLE or not options.get("suffix")):
+        return {"suffix": SUFFIXES[kind]}
+    return {}
 
 
 def is_program(path: Path) -> str | None:

@@ -39,10 +39,9 @@ def ase_description_kind(text: str) -> tuple[str, str] | None:
     too, whose sha256 it holds.
 
     Args:
-        text: The whole file, or its beginning.
+        text: The whole file.
     """
-    if not any(key in text for key in OPENERS):
-        return None
+    # Parsed first: a key may be spelt with escapes.
     known = _table(text)
     if known is None or not set(known) <= KEYS or not set(known) & set(OPENERS):
         return None

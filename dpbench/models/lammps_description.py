@@ -14,13 +14,11 @@ def description_kind(text: str) -> tuple[str, str] | None:
     """Tell whether a text describes a potential of LAMMPS; return kind and words.
 
     Args:
-        text: The whole file, or its beginning.
+        text: The whole file.
     """
-    if not all(key in text for key in KEYS):
-        return None
     try:
         known = tomllib.loads(text)
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         return None
     if not set(known) >= KEYS:
         return None

@@ -5,6 +5,7 @@ Opcodes are read, never run. A pickle is a program: it may name and call anythin
 
 import io
 import pickletools
+import re
 import warnings
 from dataclasses import dataclass
 from itertools import islice
@@ -31,6 +32,7 @@ _NAMES = frozenset({"GLOBAL", "STACK_GLOBAL"})
 _UNCLEAR = frozenset({"STACK_GLOBAL", "INST", "EXT1", "EXT2", "EXT4"})
 _TEXTS = frozenset({"BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "UNICODE"})
 _LONGEST = 200
+_NAME = re.compile(r"[A-Za-z_][\w.]* [A-Za-z_][\w.]*")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -89,3 +91,35 @@ def scan_pickle(content: bytes) -> PickleFacts:
         texts=frozenset(texts),
         magic=texts[1] if is_magic else None,
     )
+
+
+def text_may_call(content: bytes) -> bool:
+    """Tell whether a text may be a pickle that calls what it names.
+
+    Unpicklers take numbers that ``pickletools`` does not, such as ``I0x10``: what is
+    no opcode here is passed over to the end of its line, as they would.
+
+    Args:
+        content: The whole file.
+    """
+    file = io.BytesIO(content)
+    steps, has_name, start = 0, False, 0
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of escapes in strings that are none
+        while 0 <= start < len(content):
+            file.seek(start)
+            try:
+                for opcode, argument, _ in pickletools.genops(file):
+                    start = file.tell()
+                    steps += 1
+                    if opcode.name in ("GLOBAL", "INST"):
+                        is_name = _NAME.fullmatch(str(argument)) is not None
+                        has_name = has_name or is_name
+                    has_name = has_name or opcode.name == "STACK_GLOBAL"
+                    calls = opcode.name in _CALLS or opcode.name == "INST"
+                    if steps > MOST_STEPS or (has_name and calls):
+                        return True
+                return False  # its last opcode
+            except (ValueError, OverflowError, MemoryError, IndexError):
+                start = content.find(b"\n", start) + 1 or len(content)
+    return False

@@ -17,7 +17,7 @@ from dpbench.models.archive_kinds import archive_kind
 from dpbench.models.ase_description import ase_description_kind
 from dpbench.models.graph_kinds import graph_kind
 from dpbench.models.lammps_description import description_kind
-from dpbench.models.pickle_scan import scan_pickle
+from dpbench.models.pickle_scan import scan_pickle, text_may_call
 
 Kind = Literal[
     "dpbench",
@@ -71,6 +71,9 @@ DATA = frozenset(
 
 HEAD = 1024 * 1024
 """Bytes by which text is told."""
+
+MOST_TEXT = 256 * 1024**2
+"""Largest text that may be data: it is looked through as a whole."""
 
 MOST = 2 * 1024**3
 """Largest file that is looked through as a graph."""
@@ -238,11 +241,8 @@ def _bare_kind(path: Path, head: bytes) -> tuple[str, str]:
     # The oldest pickles are text; what calls something is one, whatever it looks like.
     if facts.calls:
         return "pickle", "pickle of Python, old layout"
-    text = _text(head, is_whole=is_whole)
-    if text is not None and _names_programs(path):
-        return "unknown", "text with tags of YAML that name programs"
-    if text is not None:
-        return _text_kind(text)
+    if _text(head, is_whole=is_whole) is not None:
+        return _whole_text_kind(path)
     if path.stat().st_size <= MOST:
         return graph_kind(path, path.read_bytes()) or _NO_MODEL
     return _NO_MODEL
@@ -251,10 +251,20 @@ def _bare_kind(path: Path, head: bytes) -> tuple[str, str]:
 _NO_MODEL = ("unknown", "file of a kind that dpbench does not know")
 
 
-def _names_programs(path: Path) -> bool:
-    """Say whether a text has what some readers of YAML take for a call."""
-    with path.open("rb") as file:
-        return any(tag in line for line in file for tag in _TAGS)
+def _whole_text_kind(path: Path) -> tuple[str, str]:
+    """Tell the kind of a file that begins as text; what is behind counts too."""
+    if path.stat().st_size > MOST_TEXT:
+        return "unknown", "text too long to be looked through"
+    content = path.read_bytes()
+    text = _text(content, is_whole=True)
+    if text is None:
+        return "unknown", "file that begins as text"
+    if any(tag in content for tag in _TAGS):  # what some readers of YAML call
+        return "unknown", "text with tags of YAML that name programs"
+    found = _text_kind(text)
+    if found[0] in DATA and (scan_pickle(content).calls or text_may_call(content)):
+        return "pickle", "pickle of Python, old layout"
+    return found
 
 
 def _text(head: bytes, *, is_whole: bool) -> str | None:

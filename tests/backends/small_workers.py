@@ -18,7 +18,11 @@ def lennard_jones(**env: str) -> Launch:
     """Start the tiny backend with this interpreter."""
     adapter = Path(__file__).with_name("lennard_jones_worker.py")
     return Launch(
-        name="lj", python=Path(sys.executable), adapter=adapter.resolve(), env=env
+        name="lj",
+        python=Path(sys.executable),
+        adapter=adapter.resolve(),
+        env=env,
+        reads_text=True,
     )
 
 

@@ -52,6 +52,7 @@ def launch(**options) -> Launch:
         adapter=WORKERS / "ase_calculator.py",
         env={"OMP_NUM_THREADS": "1"},
         options=options,
+        reads_text=True,
     )
 
 

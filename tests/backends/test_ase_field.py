@@ -120,6 +120,7 @@ def test_a_potential_of_the_field(case, tmp_path, figures):
         adapter=ADAPTER,
         env={"OMP_NUM_THREADS": "1", **card.env},
         options=card.options,
+        reads_text=card.reads_text,
     )
     named = frozenset() if model is None else frozenset({digest_of(model)})
     with open_backend(

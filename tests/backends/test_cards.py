@@ -50,6 +50,13 @@ def test_card_loads_and_names_files_that_are_there(name):
 
 
 @pytest.mark.parametrize("name", SHIPPED)
+def test_text_needs_no_trust_only_where_nothing_unpickles(name):
+    card = cards.load_card(name)
+    reads_text = card.adapter == "lammps_pair.py" or name in ("ase", "emt", "nep")
+    assert card.reads_text == reads_text
+
+
+@pytest.mark.parametrize("name", SHIPPED)
 def test_requirements_bring_no_index_and_name_versions(name):
     card = cards.load_card(name)
     for requirement in card.requirements + card.without_dependencies:

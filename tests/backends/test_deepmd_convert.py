@@ -24,7 +24,13 @@ def springs(does: str) -> Launch:
     """Start the backend that converts as it is told."""
     adapter = Path(__file__).with_name("converting_worker.py").resolve()
     env = {"CONVERTS": does}
-    return Launch(name="springs", python=Path(sys.executable), adapter=adapter, env=env)
+    return Launch(
+        name="springs",
+        python=Path(sys.executable),
+        adapter=adapter,
+        env=env,
+        takes_suffix=True,
+    )
 
 
 @pytest.fixture

@@ -119,6 +119,7 @@ def test_mace_of_deepmd_gnn_is_a_backend(tmp_path, figures):
         adapter=card.adapter_path,
         env=env,
         options=card.options,
+        takes_suffix=True,
     )
     with open_backend(
         launch,

@@ -26,7 +26,11 @@ PLAIN = "se_e2_a, float64"
 def launch(deepmd_python):
     adapter = consistency.WORKER.with_name("deepmd_kit.py")
     return Launch(
-        name="deepmd", python=Path(deepmd_python), adapter=adapter, env=ONE_THREAD
+        name="deepmd",
+        python=Path(deepmd_python),
+        adapter=adapter,
+        env=ONE_THREAD,
+        takes_suffix=True,
     )
 
 

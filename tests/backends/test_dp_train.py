@@ -82,7 +82,11 @@ def test_what_dp_train_made_says_the_same_here(
     dp(deepmd_python, tmp_path, flag, "freeze", "-o", frozen.name)
 
     launch = Launch(
-        name="deepmd", python=Path(deepmd_python), adapter=WORKER, env=ONE_THREAD
+        name="deepmd",
+        python=Path(deepmd_python),
+        adapter=WORKER,
+        env=ONE_THREAD,
+        takes_suffix=True,
     )
     trust = Trust(named=frozenset({digest_of(frozen)}))
     made = convert_by_deepmd(launch, frozen, tmp_path / "here.dp", trust=trust)

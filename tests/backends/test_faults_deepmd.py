@@ -62,6 +62,7 @@ def test_deepmd_killed_amid_a_batch_is_one_line_and_the_run_goes_on(
         adapter=ADAPTER,
         env=dict.fromkeys(THREADS, "1"),
         options={"backend": "pytorch"},
+        takes_suffix=True,
     )
     with open_backend(launch, path, trust=Trust(), timeout_s=300) as model:
         before = model.evaluate(waters(3)).predictions

@@ -67,6 +67,7 @@ def opened(deepmd_python, tmp_path):
             python=Path(deepmd_python),
             adapter=WORKERS / "lammps_pair.py",
             env={"OMP_NUM_THREADS": "1"},
+            reads_text=True,
         )
         models.append(open_backend(launch, path, trust=Trust(), options=options))
         return models[-1]

@@ -4,6 +4,7 @@ import hashlib
 import os
 import pickle
 import stat
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,8 +19,10 @@ from dpbench.backends.trust import (
     trust_of,
 )
 from dpbench.errors import BackendError, ConfigError, DpbenchError, ModelError
+from dpbench.models.checkpoint import save_model
 from dpbench.models.files import load_potential
 from tests.backends.small_workers import MODEL, argon, lennard_jones
+from tests.models import structures
 
 
 class Planted:
@@ -154,6 +157,42 @@ class TestData:
         path.write_text(MODEL)
         assert is_program(path) is None
         assert Trust().check(path, is_confined=False) is None
+
+    def test_same_text_is_a_program_to_a_backend_that_may_unpickle(
+        self, tmp_path, monkeypatch
+    ):
+        monkeypatch.setattr(client.WorkerProcess, "start", pytest.fail)
+        path = tmp_path / "m.model"
+        path.write_text(MODEL)
+        launch = replace(lennard_jones(), reads_text=False)
+        with pytest.raises(BackendError, match=f"--trust {sha256(path)}"):
+            open_backend(launch, path, trust=Trust())
+        with pytest.raises(BackendError, match="may run what it holds"):
+            client.run_task(launch, "echo", {}, models=[path])
+        with pytest.raises(BackendError, match="may run what it holds"):
+            open_backend(
+                lennard_jones(), path, trust=Trust(), options={"loader": "mace"}
+            )
+
+    def test_own_models_of_dpbench_are_data_to_dpbench_alone(self, tmp_path):
+        save_model(tmp_path / "m.pth", structures.model(), {})
+        assert Trust().check(tmp_path / "m.pth", is_confined=True) is None
+        with pytest.raises(BackendError, match="is a program"):
+            open_backend(lennard_jones(), tmp_path / "m.pth", trust=Trust())
+
+    def test_portable_model_is_opened_as_what_it_is(self, tmp_path, monkeypatch):
+        """Its name may promise a program, and the worker would go by that."""
+        path = tmp_path / "m.pth"
+        path.write_text("model:\n  '@class': Model\n")
+        launch = replace(lennard_jones(), takes_suffix=True)
+        monkeypatch.setattr(client.BackendModel, "restart", lambda _: None)
+        for options in ({}, {"suffix": ".pth"}):
+            model = open_backend(launch, path, trust=Trust(), options=options)
+            assert model._options["suffix"] == ".yaml"
+        with pytest.raises(BackendError, match="is a program"):
+            client.run_task(launch, "compress", {}, models=[path])
+        with pytest.raises(BackendError, match="is a program"):
+            open_backend(lennard_jones(), path, trust=Trust())
 
     def test_unknown_content_counts_as_a_program(self, tmp_path):
         path = tmp_path / "m.bin"

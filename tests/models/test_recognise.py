@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from dpbench.errors import ModelError
 from dpbench.models.checkpoint import save_model, sealed_payload
 from dpbench.models.deepmd_file import write_deepmd
-from dpbench.models.recognise import DATA, SUFFIXES, recognise
+from dpbench.models.recognise import DATA, HEAD, SUFFIXES, recognise
 from tests.models import structures
 
 
@@ -252,3 +252,37 @@ def test_any_damage_leaves_a_kind_or_one_error(tmp_path, whole, data):
     path = tmp_path / "m"
     path.write_bytes(content.getvalue())
     assert outcome(path) in SUFFIXES
+
+
+DISGUISED = [
+    b"V1 1 1 1 1 1 1 1\n0I0x10\n0cbuiltins\nexec\n(S'raise SystemError'\ntR.",
+    b"V1 1 1 1 1 1 1 1\n0L0x10L\n0(S'x'\nios\nmkdir\n.",
+    b"V" + b"1 " * (HEAD // 2 + 1) + b"\n0cbuiltins\nexec\n(S'x'\ntR.",
+    b"1 2 3\n" * (HEAD // 6 + 1) + b"\x80\x04",
+]
+
+
+@pytest.mark.parametrize("content", DISGUISED)
+def test_a_program_in_the_shape_of_a_table_is_no_data(tmp_path, content):
+    (tmp_path / "m.txt").write_bytes(content)
+    assert recognise(tmp_path / "m.txt").is_program
+
+
+def test_a_long_table_is_data(tmp_path):
+    (tmp_path / "m.txt").write_bytes(b"# reviewed\nRe Co\n" + b"1.5 -2e-3\n" * HEAD)
+    assert recognise(tmp_path / "m.txt").kind == "text-potential"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '"\\u006coader" = "mace"\nweights = { file = "1 2 3 4", sha256 = "5" }\n# 6',
+        '{"\\u006coader": "mace", "weights": {"file": "m", "sha256": "0"}}',
+        '"\\u0070air_style" = "python 1 2 3 4"\ntype_map = ["1"]\npair_coeff = ["5 6"]',
+    ],
+)
+def test_keys_spelt_with_escapes_are_the_same_keys(tmp_path, text):
+    (tmp_path / "m.ase.toml").write_text(text)
+    found = recognise(tmp_path / "m.ase.toml")
+    assert found.is_program
+    assert "description" in found.description
