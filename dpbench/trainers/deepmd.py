@@ -15,6 +15,7 @@ from dpbench.errors import ConfigError
 from dpbench.train.history import CurveRow
 from dpbench.trainers.foreign import AbstractTrainer, Job, Planned, Seen, Stage
 from dpbench.trainers.theirs import Edited, brief, read_mapping
+from dpbench.trainers.vouched import check_deepmd
 
 INPUT = "input.json"
 CURVE = "lcurve.out"
@@ -76,6 +77,7 @@ class DeepmdTrainer(AbstractTrainer):
         type_map = _set_elements(edited, job)
         _set_data(edited, job)
         _set_outputs(edited)
+        check_deepmd(edited)
         steps = _set_steps(edited, job.steps)
         seed = _set_seed(edited, job.seed)
         outputs: tuple[str, ...] = (self._frozen,)

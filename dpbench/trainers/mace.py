@@ -23,6 +23,7 @@ from dpbench.trainers.foreign import (
     Stage,
 )
 from dpbench.trainers.theirs import Edited, brief, read_mapping
+from dpbench.trainers.vouched import check_mace
 
 CONFIG = "mace.json"
 NAME = "m"
@@ -92,6 +93,7 @@ class MaceTrainer(AbstractTrainer):
     def plan(self, job: Job) -> Planned:
         """Set data, seed, places and length; leave the rest."""
         edited = Edited(job.where, job.theirs)
+        check_mace(edited)
         for key in PRETRAINED:
             edited.refuse(
                 key,

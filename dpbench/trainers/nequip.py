@@ -24,6 +24,7 @@ from dpbench.trainers.foreign import (
     Stage,
 )
 from dpbench.trainers.theirs import Edited, brief, read_mapping
+from dpbench.trainers.vouched import check_nequip
 
 CONFIG = "nequip"
 CHECKPOINT = "checkpoints/last.ckpt"
@@ -124,9 +125,11 @@ class NequipTrainer(AbstractTrainer):
         callbacks = [*(edited.get("trainer.callbacks") or []), LAST_WEIGHTS]
         shown = f"theirs and a checkpoint, {CHECKPOINT}"
         edited.set("trainer.callbacks", callbacks, why="the last weights", shown=shown)
-        if job.device != "cpu" or edited.get("trainer.accelerator") is None:
-            kind = "cpu" if job.device == "cpu" else "gpu"
-            edited.set("trainer.accelerator", kind, why="--device")
+        kind = "cpu" if job.device == "cpu" else "gpu"
+        edited.set("trainer.accelerator", kind, why="--device")
+        for key in ("devices", "num_nodes"):
+            edited.set(f"trainer.{key}", 1, why="one process and one device")
+        check_nequip(edited)
         text = yaml.safe_dump(edited.tree, sort_keys=False, allow_unicode=True)
         is_package = job.suffix == ".nequip.zip"
         return Planned(

@@ -260,7 +260,9 @@ def nequip(**data):
             "train_dataloader": {"batch_size": 10},
         }
         | data,
-        "trainer": {"callbacks": [{"_target_": "theirs"}]},
+        "trainer": {
+            "callbacks": [{"_target_": "lightning.pytorch.callbacks.EarlyStopping"}]
+        },
         "training_module": {"model": {"type_names": "${names}", "seed": "${seed}"}},
     }
 
@@ -276,7 +278,7 @@ def test_nequip_follows_its_own_references_between_keys():
     assert made.used["trainer"]["max_epochs"] == 3  # of seven batches each
     assert made.steps == 21
     first, second = made.used["trainer"]["callbacks"]
-    assert first == {"_target_": "theirs"}
+    assert first == {"_target_": "lightning.pytorch.callbacks.EarlyStopping"}
     assert second["dirpath"] == "checkpoints"
     assert yaml.safe_load(made.files["nequip.yaml"]) == made.used
 

@@ -1,0 +1,42 @@
+"""The options of ``mace_run_train``, by their full names."""
+
+NAMES = """
+E0s MLP_irreps add_local_electron_energy amsgrad apply_cutoff atomic_multipoles_max_l
+atomic_multipoles_smearing_width atomic_numbers avg_num_neighbors batch_size beta
+beta1_schedulefree beta2_schedulefree charges_key checkpoints_dir clip_grad
+compute_atomic_dipole compute_avg_num_neighbors compute_forces compute_polarizability
+compute_stress config config_type_weights correlation default_dtype device dipole_key
+dipole_weight disallow_random_padding_pt distance_transform distributed downloads_dir
+dry_run edge_irreps elec_temp_key ema ema_decay embedding_specs enable_cueq enable_oeq
+energy_key energy_weight error_table eval_interval field_feature_max_l
+field_feature_norms field_feature_widths field_norm_factor field_readout_config
+field_si filter_type_pt fixedpoint_update_config force_mh_ft_lr forces_key
+forces_weight foundation_filter_elements foundation_head foundation_model
+foundation_model_elements foundation_model_kwargs foundation_model_readout freeze gate
+head_key heads hidden_irreps huber_delta include_electrostatic_self_interaction
+interaction interaction_first keep_checkpoints keep_isolated_atoms
+kspace_cutoff_factor launcher lbfgs les_arguments log_dir log_level lora lora_alpha
+lora_rank loss lr lr_factor lr_params_factors lr_scheduler_gamma max_L max_ell
+max_num_epochs mean model model_dir multi_processed_test multiheads_finetuning name
+num_channels num_cutoff_basis num_interactions num_radial_basis num_recursion_steps
+num_samples_pt num_workers only_cueq optimizer pair_repulsion patience pin_memory plot
+plot_frequency plot_interaction_e polarizability_key polarizability_weight
+pseudolabel_replay pseudolabel_replay_compute_stress pt_train_file pt_valid_file
+quadrupole_feature_corrections r_max radial_MLP radial_type
+real_pt_data_ratio_threshold restart_latest results_dir
+return_electrostatic_potentials save_all_checkpoints save_cpu scaling scheduler
+scheduler_patience seed skip_evaluate_heads stage_two stage_two_dipole_weight
+stage_two_energy_weight stage_two_forces_weight stage_two_lr
+stage_two_polarizability_weight stage_two_stress_weight stage_two_virials_weight
+start_stage_two start_swa statistics_file std stress_key stress_weight subselect_pt
+swa swa_dipole_weight swa_energy_weight swa_forces_weight swa_lr
+swa_polarizability_weight swa_stress_weight swa_virials_weight test_dir test_file
+total_charge_key total_spin_key train_file use_agnostic_product use_edge_irreps_first
+use_embedding_readout use_last_readout_only use_reduced_cg use_so3 valid_batch_size
+valid_file valid_fraction virials_key virials_weight wandb wandb_dir wandb_entity
+wandb_log_hypers wandb_name wandb_project weight_decay weight_pt_head work_dir
+"""
+"""Of mace-torch 0.3.16, ``mace/tools/arg_parser.py``."""
+
+OPTIONS = frozenset(NAMES.split())
+"""As a set."""
