@@ -7,6 +7,7 @@ anew each time.
 """
 
 import hashlib
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
@@ -18,8 +19,14 @@ from dpbench.metrics.statistics import Interval, rank_with_ties
 RANKED_BY = "force_rmse_component_mev_per_ang"
 """Metric whose value and interval give the ranks of a table."""
 
+TIES_BY = "md_us_per_atom_step"
+"""Metric that orders rows whose accuracy is level."""
+
 NO_ACCURACY = "accuracy not measured"
 FAILED = "the backend failed"
+
+BUSY_LOAD = 1.5
+"""Load per core above which a machine was busy; a training just before gives one."""
 BASELINE_NAME = "composition-only"
 
 
@@ -203,14 +210,15 @@ def _interval(row: Row) -> Interval | None:
     return Interval(value=metric.value, low=low, high=high)
 
 
-def _row_order(row: Row) -> tuple[bool, int, bool, float, str, str]:
-    metric = row.metrics.get(RANKED_BY)
+def _row_order(row: Row) -> tuple[bool, int, bool, float, float, str, str]:
+    metric, speed = row.metrics.get(RANKED_BY), row.metrics.get(TIES_BY)
     value = metric.value if metric is not None else None
     return (
         row.rank is None,
         row.rank or 0,
         value is None,
-        value or 0.0,
+        float(f"{value or 0.0:.4g}"),  # the same weights on two backends are level
+        math.inf if speed is None or speed.value is None else speed.value,
         row.record.model.name,
         row.id,
     )
@@ -240,3 +248,11 @@ def _baselines(
 
 def _short_id(*words: str) -> str:
     return hashlib.sha256("\0".join(words).encode()).hexdigest()[:12]
+
+
+def was_busy(row: Row) -> bool:
+    """Whether the machine had clearly more to do than its cores before the timing."""
+    timed = row.throughput_record
+    if timed is None or timed.hardware.load is None:
+        return False
+    return timed.hardware.load > BUSY_LOAD * timed.hardware.logical

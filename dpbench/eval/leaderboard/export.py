@@ -7,7 +7,14 @@ from typing import Any
 
 from dpbench.config import to_mapping
 from dpbench.eval.leaderboard import leakage_cell
-from dpbench.eval.leaderboard.board import BASELINE_NAME, BaselineRow, Board, Row, Table
+from dpbench.eval.leaderboard.board import (
+    BASELINE_NAME,
+    BaselineRow,
+    Board,
+    Row,
+    Table,
+    was_busy,
+)
 from dpbench.eval.leaderboard.columns import COLUMNS, with_spread
 from dpbench.eval.leaderboard.plots import shortened
 from dpbench.eval.record import Record
@@ -54,6 +61,12 @@ def render_markdown(board: Board) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _cautions(row: Row) -> list[str]:
+    """What a reader of the timings must know, as the page's badges say it."""
+    smoke = ["smoke"] if row.record.mode == "smoke" else []
+    return [*smoke, *(["busy machine"] if was_busy(row) else [])]
+
+
 def _told(number: int | None) -> str:
     return "–" if number is None else str(number)
 
@@ -71,7 +84,7 @@ def _model_cells(row: Row) -> list[str]:
         record.backend,
         record.precision,
         record.hardware.label,
-        "; ".join(row.marks),
+        "; ".join([*row.marks, *_cautions(row)]),
         digest[:12],
     ]
 

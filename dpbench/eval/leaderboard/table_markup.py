@@ -1,9 +1,13 @@
 """One table of the page: its rows, and the plots of accuracy against speed."""
 
-from collections import Counter
-
 from dpbench.eval.leaderboard import leakage_cell
-from dpbench.eval.leaderboard.board import BASELINE_NAME, BaselineRow, Row, Table
+from dpbench.eval.leaderboard.board import (
+    BASELINE_NAME,
+    BaselineRow,
+    Row,
+    Table,
+    was_busy,
+)
 from dpbench.eval.leaderboard.columns import COLUMNS, Column, half_width
 from dpbench.eval.leaderboard.details import row_details
 from dpbench.eval.leaderboard.plots import Point, pareto_plot
@@ -13,9 +17,6 @@ from dpbench.metrics.definitions import MetricValue
 
 ERROR = "force_rmse_component_mev_per_ang"
 SPEED = "md_us_per_atom_step"
-
-BUSY = 1.5
-"""Load per core above which a machine was busy; a training just before gives one."""
 
 
 def table_section(table: Table) -> Markup:
@@ -203,7 +204,7 @@ def _badges(row: Row) -> list[Markup]:
                 "span", "smoke", class_="badge", title="Short runs: rough speed numbers"
             )
         )
-    if _was_busy(row):
+    if was_busy(row):
         out.append(
             tag(
                 "span",
@@ -228,14 +229,6 @@ def _leakage_cell(row: Row) -> Markup:
         data_label=leakage_cell.HEAD,
         title=told.title,
     )
-
-
-def _was_busy(row: Row) -> bool:
-    """Whether the machine had clearly more to do than its cores before the timing."""
-    timed = row.throughput_record
-    if timed is None or timed.hardware.load is None:
-        return False
-    return timed.hardware.load > BUSY * timed.hardware.logical
 
 
 def _note(column: Column, row: Row) -> str | None:
@@ -315,15 +308,23 @@ def _baseline_row(table: Table, row: BaselineRow) -> Markup:
     )
 
 
+def _told_apart(row: Row, table: Table) -> str:
+    """Name a row by its model, and by what tells it from others of that model."""
+    name = row.record.model.name
+    others = [other.record for other in table.rows if other.record.model.name == name]
+    words = [name]
+    if len({record.backend for record in others}) > 1:
+        words.append(row.record.backend)
+    if len({record.precision for record in others}) > 1:
+        words.append(row.record.precision)
+    return " ".join(words)
+
+
 def _pareto_figures(table: Table) -> Markup | None:
     machines: dict[str, list[Point]] = {}
     labels: dict[str, str] = {}
-    rows_of = Counter(row.record.model.name for row in table.rows)
     for row in table.rows:
-        name = row.record.model.name
-        # A model that stands here in two precisions needs both told.
-        told = f"{name} {row.record.precision}" if rows_of[name] > 1 else name
-        point = _point(row, told)
+        point = _point(row, _told_apart(row, table))
         if point is not None:
             hardware = row.record.hardware
             machines.setdefault(hardware.id, []).append(point)
