@@ -40,6 +40,17 @@ TAKEN_OVER = ("licence", "homepage")
 
 NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
 
+LOADING = re.compile(
+    r"LD_.*|DYLD_.*|PYTHON.*|DPBENCH_.*|GCONV_PATH|GLIBC_TUNABLES|LOCPATH|BASH_ENV"
+)
+"""Variables that have every program load code, the sandbox's own too."""
+
+LIBRARIES = "LD_LIBRARY_PATH"
+"""Of these, the one that an own card may set, to folders of its environment."""
+
+INSIDE = re.compile(r"\{old\}|\{(site|prefix)\}(/[^{}]*)?")
+"""What it may be set to there."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Check:
@@ -202,6 +213,9 @@ def load_card(name: str, *, own_cards: Path | None = None) -> Card:
     owner = data.get("environment", name)
     if owner != name:
         data = _with_owner(data, path, files.get(owner))
+    for source in {path, files.get(owner, path)}:
+        if own_cards is not None and source.parent == own_cards:
+            _check_variables(source)
     if data.get("name") != name:
         raise ConfigError(
             f"{path}: name = {data.get('name')!r}; expected {name!r}, the file's own."
@@ -252,6 +266,22 @@ def _with_owner(
     merged = {key: taken[key] for key in OWNERS_ALONE + TAKEN_OVER if key in taken}
     env = {**taken.get("env", {}), **data.get("env", {})}
     return {**merged, **data, "env": env}
+
+
+def _check_variables(path: Path) -> None:
+    """Refuse variables by which a workspace of somebody else would run its code."""
+    env = read_toml(path).get("env", {})
+    for name, value in env.items() if isinstance(env, dict) else ():
+        is_inside = all(
+            INSIDE.fullmatch(word) and ".." not in word
+            for word in str(value).split(":")
+        )
+        if LOADING.fullmatch(name) and not (name == LIBRARIES and is_inside):
+            raise ConfigError(
+                f"{path}: env: {name} has any program load code; expected no such "
+                f"variable in a card of a workspace, {LIBRARIES} only with folders "
+                "below {site} or {prefix}. Use 'dpbench backends add --env FILE'."
+            )
 
 
 def _wrong_keys(data: Mapping[str, Any]) -> Iterator[str]:

@@ -1,7 +1,11 @@
-"""What an environment holds, as records of evaluations carry it."""
+"""What an environment holds, as records of evaluations carry it.
+
+Modules and variables that a card names run in it, so it is asked in the sandbox.
+"""
 
 import hashlib
 import json
+import os
 import subprocess
 import tempfile
 from collections.abc import Mapping
@@ -10,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from dpbench.backends.cards import WORKERS
-from dpbench.backends.process_environment import worker_environment
+from dpbench.backends.sandbox import sandbox_kind, sandboxed, unconfined
+from dpbench.backends.worker_process import folders_in, without_links, worker_variables
 from dpbench.config import canonical_json, from_mapping
 from dpbench.errors import BackendError, ConfigError
 
@@ -30,6 +35,9 @@ IMPORT_ADVICE = (
 
 TIMEOUT = 300.0
 """Seconds for one description; the first import of TensorFlow takes a while."""
+
+LARGEST_REPORT = 16 * 1024**2
+"""Bytes of a description that are read."""
 
 LAST_WORDS = 2000
 """Characters kept of what a failed description printed."""
@@ -84,17 +92,22 @@ def describe(
     Raises:
         BackendError: If the interpreter does not run, or the module does not import.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        report = Path(folder, "report.json")
-        command = [str(python), "-I", str(SCRIPT), str(report), module, *facts]
-        words = _run(command, name=name, env=env)
+    with tempfile.TemporaryDirectory(prefix="dpbench-describe-") as folder:
+        scratch = Path(folder).resolve()
+        report = scratch / "report.json"
+        arguments = ["-I", str(SCRIPT), str(report), module, *facts]
+        words = _run(python, arguments, name=name, env=env, scratch=scratch)
         try:
+            if report.is_symlink() or report.stat().st_size > LARGEST_REPORT:
+                raise ValueError("no report")
             found = json.loads(report.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise BackendError(
                 f"{name}: {python} could not be asked what it holds; it said: "
                 f"{' '.join(words.split()) or 'nothing'}. Name one that runs."
             ) from error
+    if not isinstance(found, dict):
+        raise BackendError(f"{name}: {python} described itself by no table.")
     problem = found.pop("import_error", None)
     if problem is not None:
         raise BackendError(
@@ -112,7 +125,9 @@ def locate(python: Path, *, name: str, env: Mapping[str, str]) -> tuple[str, str
     Raises:
         BackendError: If the interpreter does not run.
     """
-    words = _run([str(python), "-I", "-c", WHERE], name=name, env=env)
+    with tempfile.TemporaryDirectory(prefix="dpbench-describe-") as folder:
+        scratch = Path(folder).resolve()
+        words = _run(python, ["-I", "-c", WHERE], name=name, env=env, scratch=scratch)
     answers = [line for line in words.splitlines() if line.startswith("[")]
     try:
         site, prefix = json.loads(answers[-1])
@@ -136,12 +151,36 @@ def differences(old: Fingerprint, new: Fingerprint) -> list[str]:
     return rows
 
 
-def _run(command: list[str], *, name: str, env: Mapping[str, str]) -> str:
-    """Run the description; return the end of what was printed."""
+def _run(
+    python: Path,
+    arguments: list[str],
+    *,
+    name: str,
+    env: Mapping[str, str],
+    scratch: Path,
+) -> str:
+    """Run an interpreter as a worker would; return the end of what was printed."""
+    if not (python.is_file() and os.access(python, os.X_OK)):
+        raise BackendError(
+            f"{name}: {python} cannot be run (no program of that name). Name an "
+            "interpreter of Python."
+        )
+    plain = without_links(python)
+    readable = [
+        plain.parent.parent,
+        python.resolve().parent.parent,
+        SCRIPT,
+        *folders_in(env),
+    ]
+    command = [str(plain), *arguments]
+    if sandbox_kind().startswith("none"):
+        command = unconfined(command, scratch=scratch)
+    else:
+        command = sandboxed(command, readable=readable, scratch=scratch)
     try:
         done = subprocess.run(
             command,
-            env=worker_environment(env),
+            env=worker_variables(env, home=scratch),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -150,12 +189,12 @@ def _run(command: list[str], *, name: str, env: Mapping[str, str]) -> str:
         )
     except subprocess.TimeoutExpired as error:
         raise BackendError(
-            f"{name}: {command[0]} did not say within {TIMEOUT:g} s what it holds. "
+            f"{name}: {python} did not say within {TIMEOUT:g} s what it holds. "
             "Try again when the machine is less busy."
         ) from error
     except OSError as error:
         raise BackendError(
-            f"{name}: {command[0]} cannot be run ({error.strerror}). Name an "
+            f"{name}: {python} cannot be run ({error.strerror}). Name an "
             "interpreter of Python."
         ) from error
     return done.stdout.decode(errors="replace")[-LAST_WORDS:]

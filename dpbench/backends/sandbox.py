@@ -32,6 +32,7 @@ SECRETS = (
     ".docker",
     ".git-credentials",
     ".kube",
+    ".local/share/dpbench/trust.key",
     ".netrc",
     ".pgpass",
     ".pypirc",
@@ -190,4 +191,7 @@ def _secrets() -> list[str]:
         home = Path.home().resolve()
     except RuntimeError:  # a user without a home
         return []
-    return [str((home / name).resolve()) for name in SECRETS if (home / name).exists()]
+    paths = [home / name for name in SECRETS]
+    if os.environ.get("XDG_DATA_HOME"):
+        paths.append(Path(os.environ["XDG_DATA_HOME"]) / "dpbench" / "trust.key")
+    return [str(path.resolve()) for path in paths if path.exists()]

@@ -278,8 +278,7 @@ class WorkerProcess:
 
     def _command(self, fds: tuple[int, int]) -> list[str]:
         launch = self.launch
-        # The link of a virtual environment is what makes it one: follow folders alone.
-        python = launch.python.parent.resolve() / launch.python.name
+        python = without_links(launch.python)
         adapter = launch.adapter.resolve()
         script = [str(python), "-I", "-B", "-u", str(SERVER), str(adapter)]
         command = [*script, *(str(fd) for fd in fds)]
@@ -290,7 +289,7 @@ class WorkerProcess:
             launch.python.resolve().parent.parent,
             SERVER,
             adapter.parent,  # an adapter may have parts beside it
-            *_folders_in(launch.env),
+            *folders_in(launch.env),
             *(path.resolve() for path in self._readable),
         ]
         return sandboxed(command, readable=readable, scratch=self._scratch)
@@ -321,7 +320,15 @@ def wait_readable(control: socket.socket, seconds: float) -> bool:
     return bool(poll.poll(seconds * 1000))
 
 
-def _folders_in(env: Mapping[str, str]) -> list[Path]:
+def without_links(python: Path) -> Path:
+    """Return the path of an interpreter without links to folders.
+
+    The link of a virtual environment's interpreter is what makes it one: it stays.
+    """
+    return python.parent.resolve() / python.name
+
+
+def folders_in(env: Mapping[str, str]) -> list[Path]:
     """Return the files and folders that environment variables name."""
     words = (word for value in env.values() for word in value.split(os.pathsep))
     paths = (Path(word) for word in words if word.startswith("/"))

@@ -163,3 +163,33 @@ def test_digest_follows_what_is_installed_and_nothing_else(own):
 def test_bound_holds_versions(bound, inside, outside):
     assert all(satisfies(version, bound) for version in inside)
     assert not any(satisfies(version, bound) for version in outside)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'LD_PRELOAD = "{site}/x.so"',
+        'LD_AUDIT = "x.so"',
+        'DPBENCH_PYTHONPATH = "lib"',
+        'PYTHONPATH = "lib"',
+        'LD_LIBRARY_PATH = "lib"',
+        'LD_LIBRARY_PATH = "{old}/lib"',
+        'LD_LIBRARY_PATH = "{site}/../lib:{old}"',
+        'GCONV_PATH = "lib"',
+    ],
+)
+def test_own_card_does_not_have_programs_load_code(own, line):
+    change(own, "[env]", f"[env]\n{line}")
+    with pytest.raises(ConfigError, match=r"tinypot.toml: env: \w+ has any program"):
+        cards.load_card("tinypot", own_cards=own)
+    other = own / "other.toml"
+    text = (registry_folder() / cards.FOLDER / "emt.toml").read_text()
+    text = text.replace('"emt"', '"other"').replace('"ase"', '"tinypot"')
+    other.write_text(text)
+    with pytest.raises(ConfigError, match=r"tinypot.toml: env: \w+ has any program"):
+        cards.load_card("other", own_cards=own)
+
+
+def test_own_card_may_name_libraries_of_its_environment(own):
+    change(own, "[env]", '[env]\nLD_LIBRARY_PATH = "{site}/tinypot/lib:{old}"')
+    assert "LD_LIBRARY_PATH" in cards.load_card("tinypot", own_cards=own).env

@@ -9,6 +9,7 @@ import pytest
 
 from dpbench.backends import fingerprint, installers
 from dpbench.backends.fingerprint import Fingerprint, describe, differences, locate
+from dpbench.backends.sandbox import sandbox_kind
 from dpbench.errors import BackendError
 
 
@@ -118,6 +119,33 @@ def test_description_of_another_version_is_refused(tmp_path):
     python = program(tmp_path, "python", 'echo \'{"novel": 1}\' > "$3"')
     with pytest.raises(BackendError, match="unknown key 'novel'"):
         describe(python, name="x", env={})
+
+
+def test_module_that_a_card_names_is_imported_in_the_sandbox(tmp_path, monkeypatch):
+    if sandbox_kind().startswith("none"):
+        pytest.skip(sandbox_kind())
+    monkeypatch.setenv("SOME_TOKEN", "of the user")
+    outside, home = Path(__file__).parent / "planted", str(Path.home())
+    (tmp_path / "curious.py").write_text(
+        "import os, pathlib\n"
+        f"here = os.environ['HOME'] != {home!r}, 'SOME_TOKEN' in os.environ\n"
+        "try:\n"
+        f"    pathlib.Path({str(outside)!r}).write_text('x')\n"
+        "except OSError as error:\n"
+        "    words = error.strerror\n"
+    )
+    found = describe(
+        Path(sys.executable),
+        name="x",
+        env={"DPBENCH_PYTHONPATH": str(tmp_path)},
+        module="curious",
+        facts=("curious:here", "curious:words"),
+    )
+    was_written = outside.exists()
+    outside.unlink(missing_ok=True)
+    assert not was_written
+    assert found.facts["curious:here"] == [True, False]
+    assert found.facts["curious:words"] == "Read-only file system"
 
 
 def made(python: str = "3.11.7", **packages: str) -> Fingerprint:

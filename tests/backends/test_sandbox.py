@@ -149,6 +149,28 @@ def test_sandbox_lets_a_program_compute_and_nothing_else(findings):
     assert not Path(__file__).with_name("planted").exists()
 
 
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("variable", ["HOME", "XDG_DATA_HOME"])
+def test_key_that_vouches_for_models_is_hidden(kind, variable, tmp_path, monkeypatch):
+    kind_or_skip(kind, monkeypatch, tmp_path)
+    monkeypatch.delenv("XDG_DATA_HOME", raising=False)
+    monkeypatch.setenv(variable, str(tmp_path / "own"))
+    data = "own/.local/share" if variable == "HOME" else "own"
+    key = tmp_path / data / "dpbench" / "trust.key"
+    key.parent.mkdir(parents=True)
+    (tmp_path / "scratch").mkdir()
+    key.write_text("signs all")
+    key.with_name("beside").write_text("visible")
+    script = "cat -- *; true"
+    command = sandbox.sandboxed(
+        ["/bin/sh", "-c", f"cd {key.parent}; {script}"],
+        readable=[tmp_path / "own"],
+        scratch=tmp_path / "scratch",
+    )
+    done = subprocess.run(command, capture_output=True, timeout=60, check=False)
+    assert done.stdout == b"visible", done.stderr.decode()
+
+
 def test_machine_without_a_sandbox_says_why(monkeypatch):
     monkeypatch.setattr(shutil, "which", lambda _: None)
     monkeypatch.setattr(sandbox, "_tried", lambda _: "namespaces: Not permitted")
