@@ -24,7 +24,8 @@ OPTIONS = (
         metavar="SHA256",
         # As every option that is not given.
         callback=lambda _context, _parameter, value: value or None,
-        help="Open MODEL though it is a foreign program; may be repeated.",
+        help="Open MODEL though it is a foreign program, or let --trainer run its "
+        "--config without a sandbox; may be repeated.",
     ),
 )
 

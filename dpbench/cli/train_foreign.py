@@ -12,7 +12,7 @@ from dpbench.cli.context import Context
 NAMES = ("deepmd", "deepmd-tf", "mace", "nequip")
 """``trainers.table.TRAINERS``, known here without importing anything."""
 
-TAKEN = ("steps", "seed", "split")
+TAKEN = ("steps", "seed", "split", "trust")
 """Options of ``dpbench train`` that a foreign trainer is given."""
 
 
@@ -51,7 +51,7 @@ def train_by(
             config=config_path,
             dataset=dataset,
             out=out,
-            **{name: settings[name] for name in TAKEN},
+            **{name: settings[name] for name in TAKEN if settings[name] is not None},
             device="cpu" if device == "auto" else device,
             command=("dpbench", *sys.argv[1:]),
         ),

@@ -7,13 +7,13 @@ as of validation frames: it is noisier than a row of dpbench's own curves.
 
 import json
 import math
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, final
 
 from dpbench.errors import ConfigError
 from dpbench.train.history import CurveRow
 from dpbench.trainers.foreign import AbstractTrainer, Job, Planned, Seen, Stage
+from dpbench.trainers.growing import AbstractFollower
 from dpbench.trainers.theirs import Edited, brief, read_mapping
 from dpbench.trainers.vouched import check_deepmd
 
@@ -108,24 +108,9 @@ class DeepmdTrainer(AbstractTrainer):
             outputs=outputs,
         )
 
-    def look(self, folder: Path) -> Seen:
-        """Read ``lcurve.out`` as far as it is written."""
-        rows, losses = [], []
-        for cells in read_lcurve(folder / CURVE):
-            values = {
-                ours: cells.get(theirs, math.nan) for theirs, ours in COLUMNS.items()
-            }
-            step = int(cells["step"])
-            rows.append(CurveRow(step=step, wall_time=math.nan, **values))
-            losses.append(cells.get("rmse_trn", cells.get("rmse", math.nan)))
-        if not rows:
-            return Seen()
-        return Seen(
-            steps=rows[-1].step,
-            loss=losses[-1],
-            rows=tuple(rows),
-            is_nan=math.isnan(losses[-1]),
-        )
+    def follow(self, folder: Path) -> "LcurveFollower":
+        """Follow ``lcurve.out``."""
+        return LcurveFollower(folder)
 
     def _stage(self, name: str, *arguments: str, makes: str) -> Stage:
         return Stage(
@@ -137,30 +122,49 @@ class DeepmdTrainer(AbstractTrainer):
         )
 
 
-def read_lcurve(path: Path) -> Iterator[dict[str, float]]:
-    """Read DeePMD-kit's ``lcurve.out`` by the names in its header.
+@final
+class LcurveFollower(AbstractFollower):
+    """Reads DeePMD-kit's ``lcurve.out`` by the names in its header."""
 
-    A last line that is being written is left out, and so are rows before one that
-    starts over.
-    """
-    try:
-        text = path.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return
-    names: list[str] = []
-    for line in text.splitlines(keepends=True):
+    def paths(self) -> list[Path]:
+        """Return the only file."""
+        return [self.folder / CURVE]
+
+    def clear(self) -> None:
+        """Forget the header and all rows."""
+        self.names: list[str] = []
+        self.rows: list[CurveRow] = []
+        self.loss = math.nan
+
+    def take(self, line: str) -> None:
+        """Take the header or a row; what is neither is left out."""
         if line.startswith("#"):
             words = line[1:].split()
             if words and words[0] == "step":
-                names = words
-            continue
-        cells = line.split()
-        if not line.endswith("\n") or len(cells) != len(names):
-            continue
+                self.names = words
+            return
+        words = line.split()
+        if not words or len(words) != len(self.names):
+            return
         try:
-            yield dict(zip(names, map(float, cells), strict=True))
-        except ValueError:
-            continue
+            cells = dict(zip(self.names, map(float, words), strict=True))
+            step = int(cells["step"])
+        except (ValueError, OverflowError):
+            return
+        values = {ours: cells.get(theirs, math.nan) for theirs, ours in COLUMNS.items()}
+        self.rows.append(CurveRow(step=step, wall_time=math.nan, **values))
+        self.loss = cells.get("rmse_trn", cells.get("rmse", math.nan))
+
+    def sum_up(self) -> Seen:
+        """Return all rows."""
+        if not self.rows:
+            return Seen()
+        return Seen(
+            steps=self.rows[-1].step,
+            loss=self.loss,
+            rows=tuple(self.rows),
+            is_nan=math.isnan(self.loss),
+        )
 
 
 def _refuse_what_no_split_has(edited: Edited) -> None:

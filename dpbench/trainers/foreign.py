@@ -9,10 +9,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dpbench.train.history import CurveRow
 from dpbench.trainers.export import Exported
+
+if TYPE_CHECKING:
+    from dpbench.trainers.growing import AbstractFollower
 
 MODEL_FACTS = "model-facts.json"
 """What the last stage of a trainer writes about the model, in the run's folder."""
@@ -111,6 +114,8 @@ class AbstractTrainer(ABC):
     """Format of ``dpbench dataset export`` that it reads."""
     suffixes: tuple[str, ...]
     """Model files that it can end in, the default first."""
+    runs_configuration: bool = False
+    """Whether its configuration names what is run: a program, more or less."""
 
     @abstractmethod
     def read(self, path: Path) -> dict[str, Any]:
@@ -121,5 +126,9 @@ class AbstractTrainer(ABC):
         """Rewrite the configuration for the split; ConfigError where it cannot be."""
 
     @abstractmethod
+    def follow(self, folder: Path) -> "AbstractFollower":
+        """Return what follows the learning curve of a run in this folder."""
+
     def look(self, folder: Path) -> Seen:
         """Say how far a run is; what is not there yet is not an error."""
+        return self.follow(folder).look()

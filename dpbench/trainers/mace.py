@@ -8,7 +8,6 @@ per atom: that column stays empty unless virials are measured.
 
 import json
 import math
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, final
 
@@ -22,6 +21,7 @@ from dpbench.trainers.foreign import (
     Seen,
     Stage,
 )
+from dpbench.trainers.growing import AbstractFollower
 from dpbench.trainers.theirs import Edited, brief, read_mapping
 from dpbench.trainers.vouched import check_mace
 
@@ -141,35 +141,48 @@ class MaceTrainer(AbstractTrainer):
             outputs=(model,),
         )
 
-    def look(self, folder: Path) -> Seen:
-        """Read the results file as far as it is written."""
-        rows: list[CurveRow] = []
-        steps, loss, is_nan = 0, None, False
-        for entry in _entries(folder):
-            value = entry.get("loss")
-            if entry.get("mode") == "opt":
-                steps += 1
-                loss = float(value) if isinstance(value, int | float) else math.nan
-                is_nan = math.isnan(loss)
-            elif entry.get("mode") == "eval" and entry.get("epoch") is not None:
-                rows.append(_row(steps, entry))
-        return Seen(steps=steps, loss=loss, rows=tuple(rows), is_nan=is_nan)
+    def follow(self, folder: Path) -> "ResultsFollower":
+        """Follow the results file."""
+        return ResultsFollower(folder)
 
 
-def _entries(folder: Path) -> Iterator[dict[str, Any]]:
-    """Read the lines of the results file that are whole."""
-    for path in sorted((folder / "results").glob(f"{NAME}_run-*_train.txt")):
+@final
+class ResultsFollower(AbstractFollower):
+    """Reads MACE's results: an object of JSON a line."""
+
+    def paths(self) -> list[Path]:
+        """Return the file that MACE names after its seed."""
+        return sorted((self.folder / "results").glob(f"{NAME}_run-*_train.txt"))
+
+    def clear(self) -> None:
+        """Forget steps and rows."""
+        self.rows: list[CurveRow] = []
+        self.steps = 0
+        self.loss: float | None = None
+
+    def take(self, line: str) -> None:
+        """Take a step, or an epoch; what is neither is left out."""
         try:
-            text = path.read_text(encoding="utf-8", errors="replace")
-        except OSError:
-            continue
-        for line in text.splitlines():
-            try:
-                entry = json.loads(line)
-            except ValueError:
-                continue  # the last line is being written
-            if isinstance(entry, dict):
-                yield entry
+            entry = json.loads(line, parse_int=float)
+        except (ValueError, RecursionError):
+            return
+        if not isinstance(entry, dict):
+            return
+        if entry.get("mode") == "opt":
+            value = entry.get("loss")
+            self.steps += 1
+            self.loss = float(value) if isinstance(value, int | float) else math.nan
+        elif entry.get("mode") == "eval" and entry.get("epoch") is not None:
+            self.rows.append(_row(self.steps, entry))
+
+    def sum_up(self) -> Seen:
+        """Return all rows."""
+        return Seen(
+            steps=self.steps,
+            loss=self.loss,
+            rows=tuple(self.rows),
+            is_nan=self.loss is not None and math.isnan(self.loss),
+        )
 
 
 def _row(step: int, entry: dict[str, Any]) -> CurveRow:

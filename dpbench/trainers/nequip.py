@@ -23,6 +23,7 @@ from dpbench.trainers.foreign import (
     Seen,
     Stage,
 )
+from dpbench.trainers.growing import AbstractFollower
 from dpbench.trainers.theirs import Edited, brief, read_mapping
 from dpbench.trainers.vouched import check_nequip
 
@@ -30,6 +31,8 @@ CONFIG = "nequip"
 CHECKPOINT = "checkpoints/last.ckpt"
 PACKAGE = "m.nequip.zip"
 METRICS = "log/csv/metrics.csv"
+
+EPOCH_LOSS = "train_loss_epoch/weighted_sum"
 
 DATA_MODULE = "nequip.data.datamodule.ASEDataModule"
 
@@ -95,6 +98,7 @@ class NequipTrainer(AbstractTrainer):
     packages = ("nequip", "nequip-allegro", "torch", "e3nn", "lightning", "numpy")
     format = "extxyz"
     suffixes = (".nequip.zip", ".ckpt")
+    runs_configuration = True
 
     def read(self, path: Path) -> dict[str, Any]:
         """Read the YAML that ``nequip-train`` takes."""
@@ -144,36 +148,60 @@ class NequipTrainer(AbstractTrainer):
             outputs=(PACKAGE, CHECKPOINT) if is_package else (CHECKPOINT,),
         )
 
-    def look(self, folder: Path) -> Seen:
-        """Read the metrics as far as they are written."""
+    def follow(self, folder: Path) -> "MetricsFollower":
+        """Follow the metrics."""
+        return MetricsFollower(folder)
+
+
+@final
+class MetricsFollower(AbstractFollower):
+    """Reads Lightning's table of metrics, which may be written anew with more columns.
+
+    Several lines of a step hold different columns of it.
+    """
+
+    def paths(self) -> list[Path]:
+        """Return the only file."""
+        return [self.folder / METRICS]
+
+    def clear(self) -> None:
+        """Forget the header and all steps."""
+        self.names: list[str] = []
+        self.merged: dict[int, dict[str, float]] = {}
+        self.loss: float | None = None
+
+    def take(self, line: str) -> None:
+        """Take the header, or numbers of a step; what is neither is left out."""
         try:
-            text = (folder / METRICS).read_text(encoding="utf-8", errors="replace")
-        except OSError:
-            return Seen()
-        lines = [line for line in text.splitlines(keepends=True) if line[-1:] == "\n"]
-        merged: dict[int, dict[str, float]] = {}
-        loss: float | None = None
-        for cells in csv.DictReader(lines):
-            values = _numbers(cells)
-            if "step" not in values:
-                continue
-            merged.setdefault(int(values["step"]) + 1, {}).update(values)
-            loss = values.get(
-                "train_loss_step/weighted_sum",
-                values.get("train_loss_epoch/weighted_sum", loss),
-            )
+            cells = next(csv.reader([line]), [])
+        except csv.Error:
+            return
+        if not self.names:
+            self.names = cells
+            return
+        values = _numbers(dict(zip(self.names, cells, strict=False)))
+        step = values.get("step", math.nan)
+        if not math.isfinite(step):
+            return
+        self.merged.setdefault(int(step) + 1, {}).update(values)
+        self.loss = values.get(
+            "train_loss_step/weighted_sum", values.get(EPOCH_LOSS, self.loss)
+        )
+
+    def sum_up(self) -> Seen:
+        """Return the rows of whole epochs."""
         rows = [
             _row(step, values)
-            for step, values in sorted(merged.items())
+            for step, values in sorted(self.merged.items())
             # An epoch is whole when its training loss stands beside its validation.
-            if "train_loss_epoch/weighted_sum" in values
+            if EPOCH_LOSS in values
             and any(name.startswith("val0_epoch/") for name in values)
         ]
         return Seen(
-            steps=max(merged, default=0),
-            loss=loss,
+            steps=max(self.merged, default=0),
+            loss=self.loss,
             rows=tuple(rows),
-            is_nan=loss is not None and math.isnan(loss),
+            is_nan=self.loss is not None and math.isnan(self.loss),
         )
 
 

@@ -13,10 +13,11 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from resource import struct_rusage
 
+from dpbench.backends.devices import visible_devices
 from dpbench.backends.launch import Launch
 from dpbench.backends.process_environment import OWN_PATHS
 from dpbench.backends.sandbox import sandbox_kind, sandboxed, unconfined
@@ -149,6 +150,16 @@ def run_stage(
         cost=cost,
         last_words=last_words(log, start),
     )
+
+
+def seeing(launch: Launch, device: str) -> Launch:
+    """Return what launches programs that see this device alone.
+
+    Raises:
+        ConfigError: If the device is not to be had.
+    """
+    visible = visible_devices(device, {**os.environ, **launch.env})
+    return replace(launch, env={**launch.env, **visible})
 
 
 def _tidy(folder: Path, home: Path) -> None:

@@ -26,7 +26,7 @@ from dpbench.train.session import choose_split
 from dpbench.trainers.export import export_split
 from dpbench.trainers.filed import file_models
 from dpbench.trainers.foreign import AbstractTrainer, Job, Planned, Seen, Stage
-from dpbench.trainers.process import NOTHING, Cost, Ended, run_stage
+from dpbench.trainers.process import NOTHING, Cost, Ended, run_stage, seeing
 from dpbench.trainers.record import (
     config_facts,
     cost_facts,
@@ -36,6 +36,7 @@ from dpbench.trainers.record import (
     model_facts_of,
 )
 from dpbench.trainers.report import ForeignReport
+from dpbench.trainers.vouched import check_confined
 
 SANDBOX_FAILED = 125
 """Exit status of the sandbox itself."""
@@ -60,7 +61,9 @@ class Request:
     seed: int | None = None
     """Seed; None = as the configuration says."""
     device: str = "cpu"
-    """``cpu``, ``cuda`` or ``cuda:N``."""
+    """``cpu``, ``cuda`` or ``cuda:N``; the trainer sees no other."""
+    trust: tuple[str, ...] = ()
+    """sha256 of configurations that may run without a sandbox."""
     command: tuple[str, ...] = ()
     """The command line, for the record."""
 
@@ -86,14 +89,17 @@ def train_foreign(
         What was done; without a model if the run was stopped.
 
     Raises:
-        ConfigError: If the configuration cannot be used on the split.
+        ConfigError: If the configuration cannot be used on the split, or nobody vouches
+            for it where it is a program and there is no sandbox.
         BackendError: If the trainer is not installed.
         TrainingError: If the run fails.
     """
     reporter = progress or Silent()
     target = model_target(request.out, trainer)
     theirs = trainer.read(request.config)
+    check_confined(trainer, request.config, request.trust)
     launch = launch or launch_of(trainer.backend, own_cards=workspace.root / "backends")
+    launch = seeing(launch, request.device)
     check_writable(target)
     version = open_dataset(workspace, request.dataset)
     split = choose_split(version, request.split)
@@ -281,9 +287,10 @@ class _Run:
     def _looker(self, reporter: Reporter, file: CurveFile) -> Callable[[], None]:
         """Return what reads the trainer's files and tells what is new in them."""
         began = time.monotonic()
+        follower = self.trainer.follow(self.folder)
 
         def look() -> None:
-            self.seen = self.trainer.look(self.folder)
+            self.seen = follower.look()
             for row in self.seen.rows[len(self.rows) :]:
                 timed = replace(row, wall_time=round(time.monotonic() - began, 3))
                 self.rows.append(timed)

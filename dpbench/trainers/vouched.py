@@ -5,12 +5,17 @@ A model that a trainer makes is noted as made here, so that opening it needs no
 pickle, a TorchScript archive, a function that the configuration names.
 """
 
+import hashlib
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
+from dpbench.backends.sandbox import sandbox_kind
+from dpbench.backends.trust import trust_of
 from dpbench.errors import ConfigError
+from dpbench.trainers.foreign import AbstractTrainer
 from dpbench.trainers.mace_options import OPTIONS
 from dpbench.trainers.theirs import Edited, brief
 
@@ -123,6 +128,31 @@ def check_nequip(edited: Edited) -> None:
                     _refuse(edited, path, value, why)
         if key == "_target_":
             _check_target(edited, path, value)
+
+
+def check_confined(
+    trainer: AbstractTrainer, config: Path, named: Iterable[str]
+) -> None:
+    """Refuse a configuration that is a program, where no sandbox confines it.
+
+    Args:
+        trainer: Who will read it.
+        config: The file.
+        named: sha256 that the user named.
+
+    Raises:
+        ConfigError: If it is not among those.
+    """
+    trusted = trust_of(None, named).named
+    if not trainer.runs_configuration or not sandbox_kind().startswith("none"):
+        return
+    digest = hashlib.sha256(config.read_bytes()).hexdigest()
+    if digest not in trusted:
+        raise ConfigError(
+            f"{config}: names classes that {trainer.title} runs, and this machine has "
+            "no sandbox. If you trust where it comes from: "
+            f"--trust {digest}, or install bubblewrap."
+        )
 
 
 def _check_target(edited: Edited, path: str, value: Any) -> None:

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from dpbench.errors import ConfigError
-from dpbench.trainers.deepmd import DeepmdTrainer, read_lcurve
+from dpbench.trainers.deepmd import DeepmdTrainer
 from dpbench.trainers.export import Exported
 from dpbench.trainers.foreign import Job
 from dpbench.trainers.mace import MaceTrainer
@@ -161,8 +161,8 @@ def test_lcurve_is_read_by_its_header_and_only_as_far_as_it_is_whole(tmp_path):
     path.write_text(
         "# step rmse_trn rmse_f_trn lr\n0 1.0 2.0 0.1\n5 1.0 3.0 0.1\n10 1."
     )
-    assert [row["rmse_f_trn"] for row in read_lcurve(path)] == [2.0, 3.0]
     seen = DeepmdTrainer("pytorch").look(tmp_path)
+    assert [row.rmse_f_train for row in seen.rows] == [2.0, 3.0]
     assert seen.steps == 5
     assert not seen.is_nan
     assert math.isnan(seen.rows[0].rmse_e_train)

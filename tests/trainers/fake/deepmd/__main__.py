@@ -24,6 +24,8 @@ def train() -> None:
         systems = training.get(part, {}).get("systems", [])
         frames[part] = sum(len(np.load(f"{s}/set.000/energy.npy")) for s in systems)
     Path("seen.json").write_text(json.dumps(frames))
+    devices = {k: v for k, v in os.environ.items() if k.endswith("_VISIBLE_DEVICES")}
+    Path("devices.json").write_text(json.dumps(devices))
     steps = training["numb_steps"]
     with Path("lcurve.out").open("w") as curve:
         curve.write(HEAD)
