@@ -67,6 +67,7 @@ def _start_words(given: Given | None, told: Mapping[str, Any]) -> list[str]:
     words = ", ".join(f"{symbol} {value:+.6g} eV" for symbol, value in shift.items())
     return [
         f"starts from {told['init']['file']}; energy bias refitted: {words}",
+        "its learning rate is a tenth of a new model's unless start_lr is stated",
         *given.notes,
     ]
 

@@ -199,13 +199,19 @@ def resolved(config: TrainConfig, **changes: Any) -> TrainConfig:
     return replace(config, training=replace(config.training, **given))
 
 
-def settled(config: TrainConfig) -> TrainConfig:
+def settled(config: TrainConfig, *, is_fine_tuning: bool = False) -> TrainConfig:
     """Return ``config`` with what suits its optimiser, all explicit.
+
+    Args:
+        config: The configuration.
+        is_fine_tuning: Whether the run starts from a model that is trained already.
 
     Raises:
         ConfigError: If the prefactors cannot take the course that suits it.
     """
-    rate = config.learning_rate.suited(config.optimiser.type)
+    rate = config.learning_rate.suited(
+        config.optimiser.type, is_fine_tuning=is_fine_tuning
+    )
     return replace(config, learning_rate=rate, loss=config.loss.suited(rate))
 
 

@@ -89,16 +89,20 @@ class LearningRateConfig:
         ratio = self.stop_lr_ratio
         return self.first_lr * (_SUITS["adam"].ratio if ratio is None else ratio)
 
-    def suited(self, optimiser: str) -> "LearningRateConfig":
+    def suited(
+        self, optimiser: str, *, is_fine_tuning: bool = False
+    ) -> "LearningRateConfig":
         """Return a schedule with nothing left open; what is stated stays.
 
         Args:
             optimiser: Name of the optimiser, ``optimiser.type``.
+            is_fine_tuning: Whether the run starts from a model that is trained already.
         """
         suits = _SUITS[optimiser]
         changes: dict[str, Any] = {}
         if self.start_lr is None:
-            changes["start_lr"] = suits.start_lr
+            factor = FINE_TUNING if is_fine_tuning else 1.0
+            changes["start_lr"] = factor * suits.start_lr
         if self.stop_lr is None and self.stop_lr_ratio is None:
             changes["stop_lr_ratio"] = suits.ratio
         if self.type == "auto":
@@ -106,6 +110,10 @@ class LearningRateConfig:
             if not self.warmup_steps and self.warmup_ratio is None and suits.warmup:
                 changes["warmup_ratio"] = suits.warmup
         return replace(self, **changes)
+
+
+FINE_TUNING = 0.1
+"""The rate of a new model, times this, keeps what a trained one has learned."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -160,7 +160,7 @@ def _opened(
     ranks: Ranks,
 ) -> tuple[Data, TrainConfig, Given | None]:
     """Open data, and the model to start from, if any; return all settings explicit."""
-    config = settled(config)
+    config = settled(config, is_fine_tuning=init is not None)
     _check_ranks(config, ranks)
     version = open_dataset(workspace, dataset)
     given, config = read_start(init, config, version)

@@ -249,6 +249,14 @@ def test_prefactors_reach_their_end_with_every_optimiser(optimiser, expected):
     assert course.prefactors(999) == pytest.approx((30.0, 100.0, 3.0), rel=0.06)
 
 
+def test_fine_tuning_starts_at_a_tenth_of_the_rate_unless_one_is_stated():
+    new, tuned = (settled(TrainConfig(), is_fine_tuning=i) for i in (False, True))
+    rates = tuned.learning_rate.first_lr, new.learning_rate.first_lr
+    assert rates[0] == pytest.approx(rates[1] / 10)
+    stated = TrainConfig(learning_rate=LearningRateConfig(start_lr=3e-3))
+    assert settled(stated, is_fine_tuning=True).learning_rate.first_lr == 3e-3
+
+
 def test_a_stated_course_stays():
     for course in ("rate", "held", "geometric"):
         config = TrainConfig(
