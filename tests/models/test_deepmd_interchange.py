@@ -11,6 +11,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 
+from dpbench.backends.trust import digest_of
 from dpbench.cli.main import cli
 from dpbench.io.ingest import IngestOptions, ingest
 from dpbench.models.checkpoint import load_model, model_digest, save_model
@@ -194,3 +195,34 @@ def test_there_and_back_through_deepmd_kit(deepmd_backend, tmp_path, monkeypatch
     assert "--trust" in said
     digest = said.split("--trust ")[1].split()[0].strip(".")
     run_cli("convert", "f.pth", "again.pth", "--trust", digest)
+
+
+@pytest.mark.parametrize("precision", ["float64", "float32"])
+def test_a_large_bias_comes_back_from_tensorflow(
+    deepmd_backend, deepmd_python, tmp_path, monkeypatch, precision
+):
+    """DeePMD-kit 3.2.0 itself loses what stands behind the fitting net in a .pb."""
+    workspace = Workspace.find(tmp_path / "workspace", create=True)
+    monkeypatch.setenv("DPBENCH_WORKSPACE", str(workspace.root))
+    monkeypatch.chdir(tmp_path)
+    cfg = replace(even_model().config, precision=precision)
+    statistics = replace(
+        structures.statistics(), energy_bias=np.array([-107.58, -12.3])
+    )
+    model = DeepPotential.initialise(cfg, statistics, 5)
+    save_model(tmp_path / "m.pth", model, PROVENANCE)
+    run_cli("convert", "m.pth", "m.pb")
+    run_cli("convert", "m.pb", "back.pth")
+    back, _ = load_model(tmp_path / "back.pth")
+    assert model_digest(back) == model_digest(model)
+    # DeePMD-kit's own reader finds the bias too.
+    ask(deepmd_python, "convert", tmp_path / "m.pb", tmp_path / "theirs.dp")
+    theirs = read_portable(tmp_path / "theirs.dp").model
+    assert model_digest(theirs) == model_digest(model)
+    # A .pb of DeePMD-kit's own has it where only dpbench looks.
+    write_deepmd(tmp_path / "m.dp", model)
+    ask(deepmd_python, "convert", tmp_path / "m.dp", tmp_path / "made.pb")
+    words = ("--trust", digest_of(tmp_path / "made.pb"))
+    run_cli("convert", "made.pb", "again.pth", *words)
+    again, _ = load_model(tmp_path / "again.pth")
+    assert model_digest(again) == model_digest(model)

@@ -158,6 +158,9 @@ def _convert(source: Path, target: Path, *, atomic_virial: bool = False) -> None
     if target.suffix == ".pt2":
         _convert_to_compiled(source, target, atomic_virial=atomic_virial)
         return
+    if "TensorFlow" in (backend_of(source), backend_of(target)):
+        _convert_tensorflow(source, target, atomic_virial=atomic_virial)
+        return
     asked(
         convert_backend,
         INPUT=str(source),
@@ -174,12 +177,11 @@ def _convert_to_compiled(source: Path, target: Path, *, atomic_virial: bool) -> 
     """
     from deepmd.backend.backend import Backend
 
-    reader = Backend.detect_backend_by_model(str(source))
     writer = Backend.detect_backend_by_model(str(target))
     asked(
         writer().deserialize_hook,
         str(target),
-        asked(reader().serialize_hook, str(source)),
+        _read(source),
         lower_kind="nlist",
         do_atomic_virial=atomic_virial,
     )
@@ -192,13 +194,11 @@ def _convert_to_paddle(source: Path, target: Path) -> None:
     read: cutoff and type map are not in it.
     """
     import paddle
-    from deepmd.backend.backend import Backend
     from deepmd.pd.entrypoints.main import freeze
     from deepmd.pd.model.model.model import BaseModel
     from deepmd.pd.train.wrapper import ModelWrapper
 
-    reader = Backend.detect_backend_by_model(str(source))
-    data = asked(reader().serialize_hook, str(source))
+    data = _read(source)
     model = asked(BaseModel.deserialize, data["model"])
     wrapper = ModelWrapper(model, model_params=data["model_def_script"])
     checkpoint = target.with_suffix(".pd")
@@ -206,6 +206,66 @@ def _convert_to_paddle(source: Path, target: Path) -> None:
     if target.suffix == ".json":
         asked(freeze, model=str(checkpoint), output=str(target))
         checkpoint.unlink()
+
+
+def _convert_tensorflow(source: Path, target: Path, *, atomic_virial: bool) -> None:
+    """Convert from or to a frozen graph, with the whole energy bias."""
+    from deepmd.backend.backend import Backend
+
+    writer = Backend.detect_backend_by_model(str(target))
+    data = _read(source)
+    options: dict[str, Any] = {}
+    if writer.name == "TensorFlow":
+        _fold_bias(data["model"])
+    elif target.suffix == ".pte":
+        options = {"lower_kind": "auto", "do_atomic_virial": atomic_virial}
+    asked(writer().deserialize_hook, str(target), data, **options)
+
+
+def _read(source: Path) -> dict[str, Any]:
+    """Return the nested dict of a model file."""
+    from deepmd.backend.backend import Backend
+
+    reader = Backend.detect_backend_by_model(str(source))
+    data: dict[str, Any] = asked(reader().serialize_hook, str(source))
+    if reader.name == "TensorFlow" and data["model"].get("type") == "standard":
+        data["model"]["@variables"].update(_output_statistics(source))
+    return data
+
+
+def _output_statistics(source: Path) -> dict[str, Any]:
+    """Return bias and scale behind the fitting net of a frozen graph, if it has any.
+
+    DeePMD-kit 3.2.0 writes them below a doubled scope, looks for them below a single
+    one, and takes what it does not find for 0 and 1.
+    """
+    from deepmd.tf.utils.graph import get_tensor_by_name_from_graph, load_graph_def
+
+    graph, definition = asked(load_graph_def, str(source))
+    known = {node.name for node in definition.node}
+    places = {
+        name: f"model_attr/model_attr/t_{name}" for name in ("out_bias", "out_std")
+    }
+    return {
+        name: asked(get_tensor_by_name_from_graph, graph, place)
+        for name, place in places.items()
+        if place in known
+    }
+
+
+def _fold_bias(model: dict[str, Any]) -> None:
+    """Put the whole energy bias where every reader of a frozen graph looks for it.
+
+    DeePMD-kit adds ``out_bias`` and the fitting net's ``bias_atom_e``, but what reads
+    its ``.pb`` finds only the latter, see ``_output_statistics``.
+    """
+    fitting = model.get("fitting", {})
+    if fitting.get("type") != "ener" or (model["@variables"]["out_std"] != 1).any():
+        return
+    own, behind = fitting["@variables"], model["@variables"]
+    shape = own["bias_atom_e"].shape
+    own["bias_atom_e"] = own["bias_atom_e"] + behind["out_bias"].reshape(shape)
+    behind["out_bias"] = 0 * behind["out_bias"]
 
 
 def asked(function: Any, *arguments: Any, **options: Any) -> Any:
