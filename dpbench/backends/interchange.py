@@ -50,8 +50,10 @@ class Conversion:
     """File or folder that was written."""
     target_kind: str
     """What it is."""
-    digest: str
-    """Of the target's content; a model of dpbench is named as everywhere."""
+    model: str | None
+    """Digest of the weights, as dpbench names models; None where it has no such."""
+    file_sha256: str
+    """Of the target's content; ``--trust`` takes it."""
     compared: dict[str, Any]
     """What was compared between both, and how far they are apart."""
     notes: tuple[str, ...]
@@ -61,8 +63,9 @@ class Conversion:
         """Word the outcome for a person; the target comes last."""
         lines = [
             f"{self.source} ({self.source_kind}) -> {self.target_kind}",
-            f"compared  {self.compared['words']}",
-            f"digest    {self.digest}",
+            f"compared     {self.compared['words']}",
+            *([] if self.model is None else [f"model        {self.model}"]),
+            f"file sha256  {self.file_sha256}",
             *self.notes,
             str(self.target),
         ]
@@ -75,7 +78,8 @@ class Conversion:
             "source_kind": self.source_kind,
             "target": str(self.target),
             "target_kind": self.target_kind,
-            "digest": self.digest,
+            "model": self.model,
+            "file_sha256": self.file_sha256,
             "compared": self.compared,
             "notes": list(self.notes),
         }
@@ -206,7 +210,8 @@ def _write_native(
         source_kind=found.kind,
         target=target,
         target_kind=recognise(target).kind,
-        digest=digest,
+        model=digest,
+        file_sha256=digest_of(target),
         compared={"words": "weights, statistics and options: the same", "digest": True},
         notes=loaded.notes,
     )
@@ -237,7 +242,8 @@ def _write_foreign(
         source_kind=found.kind,
         target=target,
         target_kind=recognise(target).kind,
-        digest=f"sha256:{digest_of(target)}",
+        model=None if native is None else model_digest(native.model),
+        file_sha256=digest_of(target),
         compared=compared,
         notes=() if native is None else native.notes,
     )

@@ -1,5 +1,6 @@
 """Model files of dpbench and DeePMD-kit's portable ones, from one to the other."""
 
+import hashlib
 import json
 import os
 
@@ -98,7 +99,12 @@ def test_a_model_changed_elsewhere_loses_its_provenance_and_says_so(tmp_path):
 def test_json_says_what_was_done(tmp_path):
     save_model(tmp_path / "m.pth", structures.model(), {})
     told = json.loads(convert("m.pth", "m.dp", "--json"))
-    assert told["digest"] == model_digest(structures.model())
+    assert told["model"] == model_digest(structures.model())
+    whole = (tmp_path / "m.dp").read_bytes()
+    assert told["file_sha256"] == hashlib.sha256(whole).hexdigest()
+    said = convert("m.dp", "again.dp.yaml").splitlines()
+    assert f"model        {told['model']}" in said
+    assert any(line.startswith("file sha256  ") for line in said)
     assert (told["source_kind"], told["target_kind"]) == ("dpbench", "deepmd-dp")
     assert told["compared"]["digest"] is True
 
