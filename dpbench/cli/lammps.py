@@ -121,10 +121,7 @@ def lammps_run_command(
         words += ["-var", name, value]
     environment: dict[str, str] = {}
     if python is None:
-        from dpbench.backends.environments import launch_of
-
-        launch = launch_of("lammps", own_cards=context.own_cards())
-        python, environment = launch.python, dict(launch.env)
+        python, environment = _own_lammps(context)
     run = LammpsRun(
         input=script,
         python=python,
@@ -173,7 +170,8 @@ def lammps_run_command(
     "python",
     type=click.Path(path_type=Path),
     metavar="PATH",
-    help="Written into run.sh: Python of LAMMPS' environment.",
+    help="Written into run.sh: Python of LAMMPS' environment  [default: that of the "
+    "backend lammps for dpbench's kernels, of deepmd for the plugin].",
 )
 @click.option(
     "--out",
@@ -182,6 +180,7 @@ def lammps_run_command(
     show_default=True,
     help="Folder; gets in.lmp, start.data and run.sh.",
 )
+@click.option("--force", is_flag=True, help="Replace these files.")
 @pass_context
 def lammps_input_command(
     context: Context, /, *, structure: str, repeat: tuple[int, int, int], **options: Any
@@ -205,5 +204,67 @@ def lammps_input_command(
         temperature=options["temperature"],
     )
     out: Path = options["out"]
-    write_inputs(out, start, options["model"], run, python=options["python"])
+    python, missing = options["python"], ""
+    if python is None:
+        python, missing = _python_for(context, options["model"])
+    write_inputs(
+        out, start, options["model"], run, python=python, force=options["force"]
+    )
+    if missing:
+        click.echo(missing, err=True)
     click.echo(str(out / "run.sh"))
+
+
+def _own_lammps(context: Context) -> tuple[Path, dict[str, str]]:
+    """Return the Python of the backend ``lammps`` and its variables.
+
+    Raises:
+        BackendError: If it is missing; names an environment that would do.
+    """
+    from dpbench.backends.environments import launch_of
+    from dpbench.errors import BackendError
+
+    try:
+        launch = launch_of("lammps", own_cards=context.own_cards())
+    except BackendError as error:
+        path = _plugin_python(context) or "PATH"
+        raise BackendError(
+            f"{error} An environment that has LAMMPS already, such as DeePMD-kit's, "
+            f"serves too: 'dpbench backends add lammps --python {path}', or give "
+            f"--lammps-python {path}."
+        ) from error
+    return launch.python, dict(launch.env)
+
+
+def _plugin_python(context: Context) -> Path | None:
+    """Return the Python of DeePMD-kit's environment if it has LAMMPS."""
+    from dpbench.backends.environments import launch_of
+    from dpbench.errors import BackendError
+
+    try:
+        python = launch_of("deepmd", own_cards=context.own_cards()).python
+    except BackendError:
+        return None
+    return python if (python.parent / "lmp").exists() else None
+
+
+def _python_for(context: Context, model: Path) -> tuple[Path | None, str]:
+    """Return the Python for run.sh, and what to say where none was found."""
+    from dpbench.errors import BackendError
+    from dpbench.md.lammps_input import OWN
+    from dpbench.models.recognise import recognise
+
+    if recognise(model).kind in OWN:
+        try:
+            _own_lammps(context)
+        except BackendError as error:
+            return None, f"LAMMPS was not found; run.sh will need it. {error}"
+        return None, ""  # 'dpbench lammps run' finds it by itself
+    python = _plugin_python(context)
+    if python is not None:
+        return python, ""
+    return None, (
+        "LAMMPS with DeePMD-kit's plugin was not found; run.sh takes the one beside "
+        "the 'python' of where it runs. Run 'dpbench backends install deepmd' first, "
+        "or give --lammps-python PATH."
+    )

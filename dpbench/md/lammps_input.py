@@ -244,6 +244,7 @@ def write_inputs(
     run: FirstRun,
     *,
     python: Path | None = None,
+    force: bool = False,
 ) -> None:
     """Write in.lmp, start.data and run.sh.
 
@@ -253,16 +254,23 @@ def write_inputs(
         model: A model file of dpbench or DeePMD-kit.
         run: What the input does.
         python: Python of LAMMPS' environment, for run.sh.
+        force: Whether to replace files of these names.
 
     Raises:
         ModelError: If no program runs the model in LAMMPS.
-        SimulationError: If the cell has no volume.
+        SimulationError: If the cell has no volume, or a file is there already.
     """
     files = {
         "in.lmp": input_text(structure, model, run),
         "start.data": data_text(structure, masses_of(structure.z)),
         "run.sh": command_text(model, python),
     }
+    there = [name for name in files if (folder / name).exists()]
+    if there and not force:
+        raise SimulationError(
+            f"{folder}: has {', '.join(there)} already; expected a new or empty "
+            "folder. Name another, or give --force."
+        )
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in files.items():
         (folder / name).write_text(text, encoding="utf-8")

@@ -2,14 +2,17 @@
 
 import io
 from dataclasses import replace
+from types import SimpleNamespace
 
 import ase.io
 import numpy as np
 import pytest
 from ase.geometry import get_distances
+from click import ClickException
 
+from dpbench.backends.launch import Launch
 from dpbench.cli.main import cli
-from dpbench.errors import ModelError, SimulationError
+from dpbench.errors import BackendError, ModelError, SimulationError
 from dpbench.md.lammps import split_input
 from dpbench.md.lammps_input import (
     FirstRun,
@@ -117,3 +120,75 @@ def test_the_command_writes_what_runs(md_files, tmp_path):
     assert sorted(p.name for p in out.iterdir()) == ["in.lmp", "run.sh", "start.data"]
     assert "24 atoms" in (out / "start.data").read_text()
     assert "dpbench lammps run in.lmp --model" in (out / "run.sh").read_text()
+    before = (out / "in.lmp").read_text()
+    words += ["--steps", 7]
+    with pytest.raises(ClickException, match=r"has in\.lmp, start\.data, run\.sh"):
+        cli.main([str(word) for word in words], standalone_mode=False)
+    assert (out / "in.lmp").read_text() == before
+    cli.main([str(word) for word in [*words, "--force"]], standalone_mode=False)
+    assert (out / "in.lmp").read_text().endswith("run 7\n")
+
+
+@pytest.fixture
+def backends(tmp_path, monkeypatch):
+    """An empty folder of backends."""
+    monkeypatch.setenv("DPBENCH_BACKENDS", str(tmp_path / "backends"))
+    return tmp_path / "backends"
+
+
+def deepmd_with_lammps(folder, monkeypatch):
+    """Let dpbench find DeePMD-kit's environment, with LAMMPS' program in it."""
+    python = folder / "deepmd/bin/python"
+    python.parent.mkdir(parents=True)
+    python.with_name("lmp").touch()
+
+    def launch_of(name, **_):
+        if name != "deepmd":
+            raise BackendError(f"{name}: is not installed.")
+        return Launch(name=name, python=python, adapter=python)
+
+    monkeypatch.setattr("dpbench.backends.environments.launch_of", launch_of)
+    return python
+
+
+def write_plugin_input(md_files, tmp_path):
+    model = tmp_path / "m.pb"
+    words = ["lammps", "input", "--model", model, "--out", tmp_path / "run"]
+    words += ["--structure", md_files / "s.extxyz"]
+    cli.main([str(word) for word in words], standalone_mode=False)
+    return (tmp_path / "run/run.sh").read_text()
+
+
+def test_the_script_takes_lammps_of_deepmd_kits_environment(
+    md_files, tmp_path, backends, monkeypatch, capsys
+):
+    kind = SimpleNamespace(kind="deepmd-pb")
+    monkeypatch.setattr("dpbench.models.recognise.recognise", lambda _: kind)
+    monkeypatch.setattr("dpbench.md.lammps_input.recognise", lambda _: kind)
+    python = deepmd_with_lammps(backends, monkeypatch)
+    assert f"python={python}\n" in write_plugin_input(md_files, tmp_path)
+    assert capsys.readouterr().err == ""
+
+
+def test_a_missing_lammps_is_said_when_the_input_is_written(
+    md_files, tmp_path, backends, monkeypatch, capsys
+):
+    kind = SimpleNamespace(kind="deepmd-pb")
+    monkeypatch.setattr("dpbench.models.recognise.recognise", lambda _: kind)
+    monkeypatch.setattr("dpbench.md.lammps_input.recognise", lambda _: kind)
+    assert "python=python\n" in write_plugin_input(md_files, tmp_path)
+    said = capsys.readouterr().err
+    assert "was not found" in said
+    assert "--lammps-python PATH" in said
+
+
+def test_a_run_without_lammps_names_the_environment_that_has_it(
+    md_files, tmp_path, backends, monkeypatch
+):
+    words = ["lammps", "run", str(tmp_path / "in.lmp")]
+    words += ["--model", str(md_files / "m.pth")]
+    with pytest.raises(ClickException, match="backends add lammps --python PATH"):
+        cli.main(words, standalone_mode=False)
+    python = deepmd_with_lammps(backends, monkeypatch)
+    with pytest.raises(ClickException, match=f"add lammps --python {python}"):
+        cli.main(words, standalone_mode=False)
