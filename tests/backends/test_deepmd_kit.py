@@ -1,5 +1,6 @@
 """The worker of DeePMD-kit itself: conversion, compression, what it refuses."""
 
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -104,3 +105,19 @@ def test_what_is_no_model_or_option_of_deepmd_kit_is_refused(launch, tmp_path):
     with pytest.raises(BackendError) as caught:
         open_backend(launch, broken, trust=named, options=options)
     assert "\n" not in str(caught.value)
+
+
+def test_a_model_is_opened_as_what_it_is_and_not_by_its_name(launch, tmp_path):
+    """An archive behind the model would be loaded as TorchScript by its suffix."""
+    source, block = written(tmp_path, PLAIN), next(iter(structures().values()))
+    disguised = tmp_path / "m.pth"
+    with zipfile.ZipFile(tmp_path / "code.zip", "w") as archive:
+        archive.writestr("m/code/__torch__/x.py", "")
+        archive.writestr("m/constants.pkl", b"\x80\x02.")
+    zipped = (tmp_path / "code.zip").read_bytes()
+    disguised.write_bytes(source.read_bytes() + zipped)
+    assert zipfile.is_zipfile(disguised)
+    with open_backend(launch, disguised, trust=Trust()) as model:
+        found = model.evaluate(block).predictions
+    expected = native_answers(CASES[PLAIN], block)
+    np.testing.assert_allclose(found.energy, expected.energy, 0, 1e-10)
