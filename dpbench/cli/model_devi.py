@@ -101,6 +101,8 @@ def model_devi_command(context: Context, /, **options: Any) -> None:
         relative=options["relative"],
         relative_virial=options["relative_virial"],
     )
+    for warning in _repeated(options["models"]):
+        click.echo(warning, err=True)
     material = _material(context, options)
     with ExitStack() as stack:
         report = measure_deviation(
@@ -127,6 +129,42 @@ def model_devi_command(context: Context, /, **options: Any) -> None:
         click.echo(json.dumps(report.to_json(), indent=1))
     else:
         click.echo(f"{report.summary()}\n{options['out']}")
+
+
+def _repeated(paths: tuple[Path, ...]) -> list[str]:
+    """Word a warning for each model that has the weights of one before it."""
+    first: dict[str, Path] = {}
+    warnings = []
+    for path in paths:
+        digest = _digest_of(path)
+        if digest is not None and digest in first:
+            warnings.append(
+                f"Warning: {first[digest]} and {path} have the same weights "
+                f"({digest}) and say nothing of each other. Train each model with a "
+                "--seed of its own."
+            )
+        elif digest is not None:
+            first[digest] = path
+    return warnings
+
+
+def _digest_of(path: Path) -> str | None:
+    """Return the digest of a model's weights, else of the file; None for neither."""
+    from dpbench.backends.interchange import load_any
+    from dpbench.backends.trust import digest_of
+    from dpbench.errors import DpbenchError
+    from dpbench.models.checkpoint import model_digest
+    from dpbench.models.recognise import recognise
+
+    try:
+        if recognise(path).kind in ("dpbench", "deepmd-dp", "deepmd-yaml"):
+            return model_digest(load_any(path).model)
+    except DpbenchError:
+        pass  # of a kind that another backend may read
+    try:
+        return f"sha256:{digest_of(path)}"
+    except (DpbenchError, OSError):
+        return None  # said by what opens it
 
 
 def _material(context: Context, options: dict[str, Any]) -> "Material":

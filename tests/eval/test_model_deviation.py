@@ -125,6 +125,16 @@ def test_a_model_beside_itself_deviates_by_nothing(ensemble):
     assert not rows_of("model_devi.out")[:, 1:].any()
 
 
+def test_models_with_the_same_weights_are_named(ensemble, in_tmp):
+    write_deepmd(in_tmp / "same.dp", model(1, sel=(40, 80)))
+    done = run("--model", "same.dp")
+    assert done.exit_code == 0
+    (warning,) = (line for line in done.stderr.splitlines() if "Warning" in line)
+    assert "m1.pth and same.dp have the same weights" in warning
+    assert "--seed" in warning
+    assert "Warning" not in run().stderr
+
+
 def test_frames_need_no_labels(ensemble, in_tmp):
     assert run("--out", "labelled.out").exit_code == 0
     (in_tmp / "frames.extxyz").write_text(xyz(ensemble, labels=False))
