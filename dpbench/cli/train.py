@@ -46,7 +46,11 @@ INTERRUPTED = 130
 )
 @click.option("--steps", type=click.IntRange(min=1), help="Optimiser steps.")
 @click.option("--time-budget", metavar="T", help="Time to train for: 90s, 5m, 2h.")
-@click.option("--seed", type=click.IntRange(min=0), help="Seed of the run.")
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    help="Seed of the run  [default: 1, or the configuration's].",
+)
 @click.option("--split", metavar="NAME", help="Split to train with: name or digest.")
 @click.option("--batch-size", metavar="N|auto:ATOMS", help="Size of a batch.")
 @click.option("--precision", type=click.Choice(["float32", "float64"]))
