@@ -27,6 +27,7 @@ from dpbench.errors import TrainingError
 from dpbench.store.files import remove_tree
 from dpbench.train.runs import LOG_FILE
 from dpbench.trainers.foreign import Stage
+from dpbench.trainers.meter import Meter
 
 POLL = 0.2
 """Seconds between two looks at a program."""
@@ -60,9 +61,9 @@ class Cost:
     wall_s: float
     """Seconds of the clock."""
     cpu_s: float
-    """Seconds of processors, user and system."""
+    """Seconds of processors, user and system, to a fifth of a second."""
     peak_bytes: int
-    """Largest memory of one of its processes."""
+    """Largest memory of one of its processes that was seen."""
 
     def __add__(self, other: "Cost") -> "Cost":
         """Return the cost of one after the other."""
@@ -134,15 +135,17 @@ def run_stage(
                 f"{launch.name}: {error.filename or launch.python}: {error.strerror}; "
                 f"expected to start '{stage.name}'."
             ) from error
+        meter = Meter(child.pid)
         try:
-            was_stopped = _wait(child, log, watch, say)
+            was_stopped = _wait(child, log, watch, say, meter=meter)
         finally:
             status, usage = _end(child)
             _tidy(folder, home)
     cost = Cost(
         wall_s=round(time.monotonic() - began, 3),
-        cpu_s=round(usage.ru_utime + usage.ru_stime, 3),
-        peak_bytes=int(usage.ru_maxrss) * 1024,
+        cpu_s=round(max(usage.ru_utime + usage.ru_stime, meter.cpu_s), 3),
+        # The kernel's own figure begins with the memory of this process.
+        peak_bytes=meter.peak_bytes or int(usage.ru_maxrss) * 1024,
     )
     return Ended(
         status=status,
@@ -236,10 +239,13 @@ def _wait(
     log: Path,
     watch: Callable[[], bool],
     say: Callable[[str], None],
+    *,
+    meter: Meter,
 ) -> bool:
     """Wait for the end of a program, or until it is to stop; return whether it was."""
     heard, size = time.monotonic(), -1
     while not _has_ended(child):
+        meter.look()
         if watch():
             return True
         now = log.stat().st_size
