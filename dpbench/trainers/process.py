@@ -141,17 +141,20 @@ def run_stage(
         finally:
             status, usage = _end(child)
             _tidy(folder, home)
-    cost = Cost(
-        wall_s=round(time.monotonic() - began, 3),
-        cpu_s=round(max(usage.ru_utime + usage.ru_stime, meter.cpu_s), 3),
-        # The kernel's own figure begins with the memory of this process.
-        peak_bytes=meter.peak_bytes or int(usage.ru_maxrss) * 1024,
-    )
     return Ended(
         status=status,
         was_stopped=was_stopped,
-        cost=cost,
+        cost=_cost(time.monotonic() - began, usage, meter),
         last_words=last_words(log, start),
+    )
+
+
+def _cost(wall_s: float, usage: struct_rusage, meter: Meter) -> Cost:
+    return Cost(
+        wall_s=round(wall_s, 3),
+        cpu_s=round(max(usage.ru_utime + usage.ru_stime, meter.cpu_s), 3),
+        # The kernel's own figure begins with the memory of this process.
+        peak_bytes=meter.peak_bytes or int(usage.ru_maxrss) * 1024,
     )
 
 
