@@ -68,7 +68,7 @@ def ipi_command(
     device: str,
     **options: object,
 ) -> None:
-    """Give forces of a model to an i-PI server, until it ends.
+    """Give forces of a model to i-PI.
 
     i-PI sends positions and cell; elements come from --structure. Run the command
     several times for several clients: the server spreads its beads over them.

@@ -79,7 +79,7 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print all frames as JSON.")
 @pass_context
 def model_devi_command(context: Context, /, **options: Any) -> None:
-    """Compare the models of an ensemble frame by frame; write model_devi.out.
+    """Compare the models of an ensemble; write model_devi.out.
 
     \b
     Example:

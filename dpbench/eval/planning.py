@@ -8,7 +8,7 @@ from dpbench.backends.cards import NATIVE, Card, load_card
 from dpbench.backends.environments import launch_of
 from dpbench.backends.interchange import Loaded, load_any
 from dpbench.backends.launch import Launch
-from dpbench.backends.trust import Trust, trust_of
+from dpbench.backends.trust import Trust, data_of, suffix_option, trust_of
 from dpbench.errors import BackendError, ModelError
 from dpbench.eval.options import Options
 from dpbench.models.files import load_potential
@@ -129,8 +129,10 @@ def _plan(
     if backend == NATIVE:
         return Plan(backend=backend, path=path, kind=kind, trust=trust)
     own_cards = workspace.root / "backends"
-    trust.check(path, is_confined=True)
     launch = launch_of(backend, own_cards=own_cards)
+    if kind not in OWN_KINDS:  # those are read here, and written anew for it
+        asked = suffix_option(launch, path, {})
+        trust.check(path, is_confined=True, data=data_of(launch, path, asked))
     formats = [known for known in FORMATS if known.backend == backend]
     suffix = None
     if formats and OWNERS.get(kind) != backend:
