@@ -9,6 +9,7 @@ import hashlib
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -203,8 +204,10 @@ def load_card(name: str, *, own_cards: Path | None = None) -> Card:
     """
     files = card_files(own_cards)
     if name not in files:
+        near = get_close_matches(name, files, n=1)
+        meant = f" Is {near[0]} meant?" if near else ""
         raise BackendError(
-            f"{name}: is no backend; known: {', '.join(sorted(files)) or 'none'}. "
+            f"{name}: is no backend.{meant} Known: {', '.join(sorted(files))}. "
             f"Name one of them, or write a card {name}.toml into the folder "
             f"'{FOLDER}' of the workspace."
         )

@@ -83,6 +83,12 @@ class Trust:
                 f"{found}; this machine has no sandbox, so that one made here must be "
                 f"named too. Give --trust {digest}, or install bubblewrap."
             )
+        if self.named:
+            raise BackendError(
+                f"{found}; --trust names {', '.join(sorted(self.named))}, but its "
+                f"sha256 is {digest}: it is another file, or it was changed. Get it "
+                "anew from where it comes from."
+            )
         raise BackendError(
             f"{found}; it was neither made here nor is it named. If you trust where "
             f"it comes from: --trust {digest}"

@@ -100,6 +100,12 @@ class TestHostilePickle:
             model.evaluate(argon(1))
 
 
+def test_another_file_than_the_named_one_is_told(hostile):
+    trust = trust_of(None, ["0" * 64])
+    with pytest.raises(BackendError, match=r"--trust names 0{64}, but its sha256"):
+        trust.check(hostile, is_confined=True)
+
+
 class TestMadeHere:
     def test_note_vouches_for_the_content(self, hostile, tmp_path):
         workspace = tmp_path / "workspace"
