@@ -129,7 +129,10 @@ def _plan(
     if backend == NATIVE:
         return Plan(backend=backend, path=path, kind=kind, trust=trust)
     own_cards = workspace.root / "backends"
-    launch = launch_of(backend, own_cards=own_cards)
+    try:
+        launch = launch_of(backend, own_cards=own_cards)
+    except BackendError as error:
+        raise BackendError(f"{path}: {error}") from error
     if kind not in OWN_KINDS:  # those are read here, and written anew for it
         asked = suffix_option(launch, path, {})
         trust.check(path, is_confined=True, data=data_of(launch, path, asked))

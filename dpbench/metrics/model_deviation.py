@@ -162,11 +162,9 @@ def _spread(
 ) -> NDArray[np.float64]:
     """Root mean square over models of the distance from their mean, or the label."""
     if label is not None:
-        error: NDArray[np.float64] = np.sqrt(((values - label) ** 2).mean(axis=0))
-        return error
+        return np.asarray(np.sqrt(((values - label) ** 2).mean(axis=0)))
     # From the first model, so that equal models differ by exactly nothing.
-    deviation: NDArray[np.float64] = np.std(values - values[0], axis=0)
-    return deviation
+    return np.asarray(np.std(values - values[0], axis=0))
 
 
 def _check_shapes(
