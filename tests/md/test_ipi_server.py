@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from contextlib import ExitStack
@@ -168,7 +169,8 @@ def deepmd_driver(folder, name):
     }
     (folder / "dp.json").write_text(json.dumps(settings))
     wait = f"while [ ! -S {PREFIX}{name} ]; do sleep 0.1; done"
-    return ["sh", "-c", f"{wait}; exec {python.with_name('dp_ipi')} dp.json"]
+    client = shlex.quote(str(python.with_name("dp_ipi")))
+    return ["sh", "-c", f"{wait}; exec {client} dp.json"]
 
 
 @pytest.mark.deepmd
