@@ -128,7 +128,7 @@ def test_own_card_may_not_take_a_shipped_name(own):
 
 
 def test_unknown_backend_names_the_known(own):
-    with pytest.raises(BackendError, match=r"known: .*deepmd-pt.*tinypot"):
+    with pytest.raises(BackendError, match=r"Known: .*deepmd-pt.*tinypot"):
         cards.load_card("mase", own_cards=own)
 
 
