@@ -20,7 +20,7 @@ from dpbench.models.deepmd_file import read_portable, write_deepmd
 from dpbench.models.files import not_ours
 from dpbench.models.formats import OURS, Format, format_of
 from dpbench.models.potential import DeepPotential
-from dpbench.models.recognise import ModelFile, recognise
+from dpbench.models.recognise import OWN_KINDS, ModelFile, recognise
 
 MINIMUM_KEY = "min_nbor_dist"
 """Key of the provenance for the shortest distance in the training data, Å."""
@@ -229,7 +229,7 @@ def _write_foreign(
     """Have DeePMD-kit write a model, and compare what both predict."""
     with _beside(target) as part:
         start, native = source, None
-        if found.kind in ("dpbench", "dpbench-compressed", "deepmd-dp", "deepmd-yaml"):
+        if found.kind in OWN_KINDS:
             start = part.parent / "from" / "m.dp"
             native = load_any(source)
             write_native(start, native.model, native.provenance)

@@ -251,10 +251,9 @@ def _plugin_python(context: Context) -> Path | None:
 def _python_for(context: Context, model: Path) -> tuple[Path | None, str]:
     """Return the Python for run.sh, and what to say where none was found."""
     from dpbench.errors import BackendError
-    from dpbench.md.lammps_input import OWN
-    from dpbench.models.recognise import recognise
+    from dpbench.models.recognise import OWN_KINDS, recognise
 
-    if recognise(model).kind in OWN:
+    if recognise(model).kind in OWN_KINDS:
         try:
             _own_lammps(context)
         except BackendError as error:

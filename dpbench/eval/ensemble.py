@@ -10,8 +10,8 @@ from dpbench.eval.model_deviation import native_evaluator
 from dpbench.eval.native import NativeEvaluator
 from dpbench.eval.opening import opened
 from dpbench.eval.options import Options
-from dpbench.eval.planning import OWN_KINDS, plan_backends
-from dpbench.models.recognise import recognise
+from dpbench.eval.planning import plan_backends
+from dpbench.models.recognise import OWN_KINDS, recognise
 from dpbench.store.workspace import Workspace
 
 

@@ -24,11 +24,12 @@ from dpbench.eval.foreign import NOT_TOLD, ForeignEvaluator
 from dpbench.eval.known import known_provenance
 from dpbench.eval.native import NativeEvaluator
 from dpbench.eval.options import Options
-from dpbench.eval.planning import OWN_KINDS, PORTABLE, Plan, Program
+from dpbench.eval.planning import PORTABLE, Plan, Program
 from dpbench.eval.record import BackendFacts, ModelFacts
 from dpbench.models.compressed import CompressedPotential
 from dpbench.models.files import Potential, load_potential
 from dpbench.models.potential import DeepPotential
+from dpbench.models.recognise import OWN_KINDS
 from dpbench.models.sel import trained_overflow
 from dpbench.store.workspace import Workspace
 

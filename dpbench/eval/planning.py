@@ -13,13 +13,10 @@ from dpbench.errors import BackendError, ModelError
 from dpbench.eval.options import Options
 from dpbench.models.files import load_potential
 from dpbench.models.formats import FORMATS
-from dpbench.models.recognise import recognise
+from dpbench.models.recognise import OWN_KINDS, recognise
 from dpbench.store.workspace import Workspace
 
 logger = logging.getLogger(__name__)
-
-OWN_KINDS = ("dpbench", "dpbench-compressed", "deepmd-dp", "deepmd-yaml")
-"""Kinds of files that dpbench's kernels read."""
 
 PORTABLE = ("deepmd-dp", "deepmd-yaml")
 """Kinds that may hold a model of a type that dpbench has no kernels for."""

@@ -11,11 +11,8 @@ from dpbench.elements import SYMBOLS
 from dpbench.errors import ModelError, SimulationError
 from dpbench.md.lammps import WANTED
 from dpbench.md.state import Structure, masses_of
-from dpbench.models.recognise import recognise
+from dpbench.models.recognise import OWN_KINDS, recognise
 from dpbench.units import AMU
-
-OWN = ("dpbench", "dpbench-compressed", "deepmd-dp", "deepmd-yaml")
-"""Kinds of files that dpbench's own kernels serve."""
 
 PLUGIN = (
     "deepmd-pb",
@@ -161,16 +158,17 @@ def pair_lines(model: Path, elements: tuple[str, ...]) -> list[str]:
         ModelError: If neither opens the file.
     """
     kind = recognise(model).kind
-    if kind in OWN:
+    if kind in OWN_KINDS:
         return ["pair_style none", WANTED]
     if kind in PLUGIN:
         return [
             f"pair_style deepmd {shlex.quote(str(model.resolve()))}",
             f"pair_coeff * * {' '.join(elements)}",
         ]
+    known = ", ".join(OWN_KINDS + PLUGIN)
     raise ModelError(
         f"{model}: is of the kind {kind}, which neither dpbench nor DeePMD-kit's "
-        f"plugin runs in LAMMPS; expected one of {', '.join(OWN + PLUGIN)}. Turn it "
+        f"plugin runs in LAMMPS; expected one of {known}. Turn it "
         "into another with 'dpbench convert'."
     )
 
@@ -217,7 +215,7 @@ def command_text(model: Path, python: Path | None) -> str:
     Raises:
         ModelError: If no program runs the model in LAMMPS.
     """
-    own = recognise(model).kind in OWN
+    own = recognise(model).kind in OWN_KINDS
     where = shlex.quote(str(python)) if python is not None else "python"
     if own:
         words = f"dpbench lammps run in.lmp --model {shlex.quote(str(model.resolve()))}"

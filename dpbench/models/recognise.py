@@ -64,9 +64,10 @@ SUFFIXES: dict[str, str] = {
 }
 """Suffix by which the program that made a kind knows it; empty where there is none."""
 
-DATA = frozenset(
-    {"dpbench", "dpbench-compressed", "deepmd-dp", "deepmd-yaml", "text-potential"}
-)
+OWN_KINDS = ("dpbench", "dpbench-compressed", "deepmd-dp", "deepmd-yaml")
+"""Kinds of files that dpbench's own kernels evaluate, see ``models.files``."""
+
+DATA = frozenset({*OWN_KINDS, "text-potential"})
 """Kinds that are data; all others are programs to who opens them."""
 
 HEAD = 1024 * 1024
