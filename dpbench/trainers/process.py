@@ -32,6 +32,9 @@ from dpbench.trainers.meter import Meter
 POLL = 0.2
 """Seconds between two looks at a program."""
 
+FIRST_POLL = 0.005
+"""Seconds to the second look: a short program is seen too."""
+
 GRACE = 5.0
 """Seconds that a program has to end by itself when it is asked to."""
 
@@ -106,7 +109,7 @@ def run_stage(
         launch: The environment.
         stage: What to run.
         folder: The run's folder, which it may write; its output is added to the log.
-        watch: Called five times a second; returns whether to stop.
+        watch: Called at least five times a second; returns whether to stop.
         say: Told when nothing has happened for long.
 
     Raises:
@@ -246,7 +249,7 @@ def _wait(
     meter: Meter,
 ) -> bool:
     """Wait for the end of a program, or until it is to stop; return whether it was."""
-    heard, size = time.monotonic(), -1
+    heard, size, pause = time.monotonic(), -1, FIRST_POLL
     while not _has_ended(child):
         meter.look()
         if watch():
@@ -257,7 +260,8 @@ def _wait(
         elif time.monotonic() - heard > QUIET:
             say(f"no word from it for {QUIET / 60:.0f} minutes; Ctrl-C stops it")
             heard = time.monotonic()
-        time.sleep(POLL)
+        time.sleep(pause)
+        pause = min(1.5 * pause, POLL)
     watch()
     return False
 
