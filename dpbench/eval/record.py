@@ -14,12 +14,17 @@ from typing import Any, Literal
 from dpbench.config import from_mapping, to_mapping
 from dpbench.errors import ConfigError, EvaluationError
 from dpbench.eval.fingerprint import Hardware, Software
-from dpbench.eval.task_results import Accuracy, Stability, Throughput
+from dpbench.eval.task_results import (
+    Accuracy,
+    Stability,
+    TaskResult,
+    Throughput,
+)
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 """Of the fields below. Readers accept every older number. 1 had neither ``leakage`` nor
 names of splits; 2 had neither ``kernels`` nor the kind of the model; 3 knew dpbench's
-own backend alone."""
+own backend alone; 4 knew three tasks and no suites."""
 
 SCHEMA_NAME = "dpbench.result"
 
@@ -197,7 +202,11 @@ class Record:
     throughput: Throughput | None
     provenance: Provenance
     suite: str | None = None
-    """Suite and version, where the row is part of one."""
+    """Suite and version, ``si-lda-v1``, where the row is part of one."""
+    suite_digest: str | None = None
+    """Digest of the suite's file."""
+    tasks: dict[str, TaskResult] = field(default_factory=dict)
+    """Results of the tasks beside accuracy, stability and throughput, by name."""
     leakage: LeakageFacts | None = None
     """None in records of version 1."""
     kernels: dict[str, str] | None = None
@@ -222,7 +231,8 @@ class Record:
                 f"{SCHEMA_VERSION}. Read it with a newer dpbench."
             )
         results = (self.accuracy, self.stability, self.throughput)
-        if self.failure is None and all(result is None for result in results):
+        has_any = bool(self.tasks) or any(result is not None for result in results)
+        if self.failure is None and not has_any:
             raise ConfigError("no task has a result; expected at least one.")
 
 

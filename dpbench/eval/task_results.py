@@ -1,7 +1,7 @@
 """What each task leaves in a record: protocol, numbers, raw samples."""
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from dpbench.metrics.definitions import MetricValue
 
@@ -230,3 +230,28 @@ class Throughput:
     natoms: int | None
     """That size."""
     wall_time_s: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TaskResult:
+    """Result of any other task; ``eval.tasks`` names them."""
+
+    task: str
+    """Name of the task."""
+    code: str
+    """Digest of the task's source: numbers of two codes never share a table."""
+    status: Literal["ok", "failed", "no_reference"]
+    """``failed``: the model or its backend gave out; ``no_reference``: there is nothing
+    to compare with, and the metrics are null."""
+    reason: str | None = None
+    """Why the status is not ``ok``."""
+    protocol: dict[str, Any] = field(default_factory=dict)
+    """How it was done; keys carry their units."""
+    metrics: tuple[MetricValue, ...] = ()
+    """Headline numbers."""
+    samples: dict[str, Any] = field(default_factory=dict)
+    """Raw numbers behind them, bounded: series, runs, values by structure."""
+    kept: PredictionFile | None = None
+    """What the dear stage left; the score can be made again from it."""
+    wall_time_s: float = 0.0
+    """Seconds of the dear stage."""
