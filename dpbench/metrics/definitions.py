@@ -109,6 +109,103 @@ METRICS: dict[str, Definition] = {
         meaning="Steps done before the run exploded, of the steps asked for.",
         polarity="higher",
     ),
+    "nve_survived_percent": Definition(
+        unit="%",
+        title="NVE survived",
+        meaning="Steps done before a run failed, of those asked for; mean over all "
+        "runs, failed ones included.",
+        polarity="higher",
+    ),
+    "nve_instability": Definition(
+        unit="1",
+        title="NVE instability",
+        meaning="max(0, log10(drift / 0.5 meV/atom/ps)), 5 for a failed run; mean over "
+        "all runs (LAMBench).",
+    ),
+    "nve_drift_over_fluctuation": Definition(
+        unit="1",
+        title="NVE drift over fluctuation",
+        meaning="Drift times the time fitted, divided by the standard deviation of the "
+        "kinetic energy; median over the runs, below 1 is good (MLIP Audit). Null if "
+        "one failed.",
+    ),
+    "rdf_error_percent": Definition(
+        unit="%",
+        title="RDF error",
+        meaning="Area between the radial distribution functions of model and "
+        "reference, of the area between the reference's and 1, at most 100; mean over "
+        "the reference trajectories, 100 where the model's run failed.",
+    ),
+    "adf_error_percent": Definition(
+        unit="%",
+        title="ADF error",
+        meaning="Wasserstein distance of the distributions of bond angles, of that "
+        "between the reference's and sin(theta), at most 100; mean over the reference "
+        "trajectories, 100 where the model's run failed.",
+    ),
+    "vdos_error_percent": Definition(
+        unit="%",
+        title="vDOS error",
+        meaning="Wasserstein distance of the vibrational densities of states, of the "
+        "width of the reference's, at most 100; mean over the reference trajectories, "
+        "100 where the model's run failed.",
+    ),
+    "diffusion_error_percent": Definition(
+        unit="%",
+        title="Diffusion error",
+        meaning="Absolute error of the self-diffusion coefficient, of the "
+        "reference's, at most 100; mean over the reference trajectories that diffuse "
+        "measurably, 100 where the model's run failed.",
+    ),
+    "pressure_mae_gpa": Definition(
+        unit="GPa",
+        title="Pressure MAE",
+        meaning="Absolute difference of the mean pressures of model and reference, "
+        "without the kinetic part, not paired by frame; mean over the reference "
+        "trajectories, null where a run failed.",
+    ),
+    "pressure_error_percent": Definition(
+        unit="%",
+        title="Pressure error",
+        meaning="Part of the distribution of the pressure that model and reference do "
+        "not share; mean over the reference trajectories, 100 where the model's run "
+        "failed.",
+    ),
+    "nvt_survived_percent": Definition(
+        unit="%",
+        title="NVT survived",
+        meaning="Steps done before a run failed, of those asked for; mean over all "
+        "runs, failed ones included.",
+        polarity="higher",
+    ),
+    "heating_survival_auc": Definition(
+        unit="1",
+        title="Heating AUC",
+        meaning="Area under the fraction of runs that still hold against the part of a "
+        "ramp of temperature that is done (300 to 3000 K unless the protocol says "
+        "otherwise).",
+        polarity="higher",
+    ),
+    "compression_survival_auc": Definition(
+        unit="1",
+        title="Compression AUC",
+        meaning="Area under the fraction of runs that still hold against the part of a "
+        "ramp of pressure that is done (0 to 500 GPa unless the protocol says "
+        "otherwise).",
+        polarity="higher",
+    ),
+    "heating_survivors_percent": Definition(
+        unit="%",
+        title="Heating survivors",
+        meaning="Runs that reached the end of the ramp of temperature, of all.",
+        polarity="higher",
+    ),
+    "compression_survivors_percent": Definition(
+        unit="%",
+        title="Compression survivors",
+        meaning="Runs that reached the end of the ramp of pressure, of all.",
+        polarity="higher",
+    ),
     "forward_us_per_atom_step": Definition(
         unit="µs/atom/step",
         title="Forward",
