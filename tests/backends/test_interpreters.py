@@ -145,7 +145,9 @@ def test_module_that_a_card_names_is_imported_in_the_sandbox(tmp_path, monkeypat
     outside.unlink(missing_ok=True)
     assert not was_written
     assert found.facts["curious:here"] == [True, False]
-    assert found.facts["curious:words"] == "Read-only file system"
+    # A checkout below /tmp is not even seen.
+    refusals = {"Read-only file system", "No such file or directory"}
+    assert found.facts["curious:words"] in refusals
 
 
 def made(python: str = "3.11.7", **packages: str) -> Fingerprint:
