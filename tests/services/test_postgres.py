@@ -209,8 +209,10 @@ def test_rename_and_retract_are_those_of_sqlite(shared, tmp_path):
 TIMES = {"at", "created_at", "updated_at"}
 
 
-def test_registry_of_an_older_release_is_upgraded_only_when_asked(shared):
+@pytest.mark.parametrize("revision", migrate.KNOWN[:-1])
+def test_registry_of_an_older_release_is_upgraded_only_when_asked(shared, revision):
     trajectories(shared, "t", [4])
+    digest = catalog.register_result(shared, {"model": {"name": "m"}})
     before = contents(shared)
     with transaction(shared, write=True) as connection:
         connection.execute(text("DROP SCHEMA public CASCADE"))
@@ -218,8 +220,13 @@ def test_registry_of_an_older_release_is_upgraded_only_when_asked(shared):
         config = Config()
         config.set_main_option("script_location", str(migrate.MIGRATIONS))
         config.attributes["connection"] = connection
-        command.upgrade(config, "0001")
-    with pytest.raises(WorkspaceError, match="has schema 0001") as error:
+        command.upgrade(config, revision)
+        row = {"id": digest, "payload": '{"model": {"name": "m"}}'}
+        insert = (
+            "INSERT INTO result (id, payload) VALUES (:id, CAST(:payload AS jsonb))"
+        )
+        connection.execute(text(insert), row)
+    with pytest.raises(WorkspaceError, match=f"has schema {revision}") as error:
         list_datasets(shared)
     assert "registry upgrade" in str(error.value)
     result = CliRunner().invoke(

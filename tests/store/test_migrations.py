@@ -23,13 +23,16 @@ from dpbench.store.workspace import Workspace
 from tests.store.synthetic import new_workspace, trajectories
 from tests.store.test_catalog import contents
 
-SCHEMA_0001 = Path(__file__).parents[1] / "data" / "workspace-registry-0001.zip"
-"""Made by the dpbench of schema 0001: two datasets of two and one versions with
-quarantine, a split, a model, a run and a result."""
+DATA = Path(__file__).parents[1] / "data"
+
+SCHEMAS = ("0001", "0002")
+"""Older schemas. ``workspace-registry-SCHEMA.zip`` was made by the dpbench of each: two
+datasets of two and one versions with quarantine, a split, a model, a run and a result;
+0002 has an event and a complete result record besides."""
 
 
-def unpacked(folder):
-    with zipfile.ZipFile(SCHEMA_0001) as archive:
+def unpacked(folder, schema="0001"):
+    with zipfile.ZipFile(DATA / f"workspace-registry-{schema}.zip") as archive:
         archive.extractall(folder)
     return Workspace.find(folder)
 
@@ -37,6 +40,12 @@ def unpacked(folder):
 @pytest.fixture
 def old(tmp_path):
     return unpacked(tmp_path / "ws")
+
+
+@pytest.fixture(params=SCHEMAS)
+def older(tmp_path, request):
+    """(workspace of an older schema, that schema)."""
+    return unpacked(tmp_path / "ws", request.param), request.param
 
 
 @pytest.fixture(scope="module")
@@ -58,15 +67,17 @@ def schema(workspace):
     return sorted(rows)
 
 
-def test_registry_of_schema_0001_is_upgraded_after_a_backup(old):
+def test_registry_of_an_older_schema_is_upgraded_after_a_backup(older):
+    old, found = older
     rows = list_datasets(old)
     assert [(r["label"], r["n_frames"]) for r in rows] == [("t-v2", 13), ("u-v1", 2)]
     assert [s.strategy for s in list_splits(open_dataset(old, "t"))] == ["trajectory"]
     assert len(catalog.models(old)) == len(catalog.runs(old)) == 1
+    assert len(catalog.results(old)) == SCHEMAS.index(found) + 1
     upgraded = contents(old)
-    backup = sqlite3.connect(old.root / "registry.db.before-0002")
+    backup = sqlite3.connect(old.root / f"registry.db.before-{migrate.HEAD}")
     revision = backup.execute("SELECT version_num FROM alembic_version").fetchone()
-    assert revision == ("0001",)
+    assert revision == (found,)
     assert backup.execute("SELECT count(*) FROM version").fetchone() == (3,)
     backup.close()
     (old.root / "registry.db").unlink()
@@ -74,7 +85,21 @@ def test_registry_of_schema_0001_is_upgraded_after_a_backup(old):
     assert contents(old) == upgraded
 
 
-def test_an_upgraded_registry_has_the_guards_of_a_new_one(old, tmp_path):
+def test_an_upgrade_indexes_the_results_by_what_they_are_of(tmp_path):
+    workspace = unpacked(tmp_path / "ws", "0002")
+    list_datasets(workspace)
+    with transaction(workspace, write=False) as connection:
+        row = tables.result.c
+        query = select(row.model, row.dataset, row.part, row.tasks, row.force_rmse)
+        rows = set(map(tuple, connection.execute(query)))
+    assert rows == {
+        ("small", "si8-v1", "test", "accuracy", 50.0),
+        (None, None, None, None, None),
+    }
+
+
+def test_an_upgraded_registry_has_the_guards_of_a_new_one(older, tmp_path):
+    old, _ = older
     list_datasets(old)
     fresh = new_workspace(tmp_path / "fresh")
     list_datasets(fresh)
@@ -89,8 +114,8 @@ def test_an_upgrade_that_fails_leaves_the_registry_as_it_was(old, monkeypatch):
 
     broken = old.root.parent / "migrations"
     shutil.copytree(migrate.MIGRATIONS, broken)
-    step = broken / "versions" / "v0002_history_and_guards.py"
-    step.write_text(step.read_text() + "\n_guard_sqlite = None\n")
+    step = broken / "versions" / "v0003_facts_of_results.py"
+    step.write_text(step.read_text() + "\n_delete_behind_the_guards = None\n")
     with monkeypatch.context() as patch:
         patch.setattr(migrate, "MIGRATIONS", broken)
         with pytest.raises(TypeError):
@@ -109,7 +134,7 @@ def test_newer_registry_is_refused_and_left_alone(old):
     before = schema(old)
     for call in (list_datasets, catalog.upgrade, catalog.rebuild):
         with pytest.raises(
-            WorkspaceError, match=r"has schema 9999; .* up to 0002.*update dpbench"
+            WorkspaceError, match=r"has schema 9999; .* up to 0003.*update dpbench"
         ):
             call(old)
     assert schema(old) == before

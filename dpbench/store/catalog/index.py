@@ -8,6 +8,7 @@ from sqlalchemy.dialects import sqlite
 
 from dpbench.store import objects
 from dpbench.store.catalog import marks, tables
+from dpbench.store.catalog.result_facts import result_facts
 from dpbench.store.masks import excluded_count
 from dpbench.store.segment.manifest import copy_ahead, read_manifest
 from dpbench.store.workspace import Workspace
@@ -194,7 +195,11 @@ def _run_columns(payload: Row) -> Row:
 
 
 def _result_columns(payload: Row) -> Row:
-    return {"created_at": payload.get("created_at"), "payload": payload}
+    return {
+        "created_at": payload.get("created_at"),
+        "payload": payload,
+        **result_facts(payload),
+    }
 
 
 def _history_columns(payload: Row) -> Row:

@@ -7,10 +7,10 @@ from sqlalchemy import Connection, inspect, text
 
 from dpbench.errors import WorkspaceError
 
-HEAD = "0002"
+HEAD = "0003"
 """The newest revision; a test holds it to the migrations folder."""
 
-KNOWN = ("0001", "0002")
+KNOWN = ("0001", "0002", "0003")
 """All revisions, oldest first."""
 
 MIGRATIONS = Path(__file__).parent / "migrations"

@@ -11,6 +11,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Float,
     ForeignKey,
     Integer,
     MetaData,
@@ -171,7 +172,23 @@ result = Table(
     Column("id", DIGEST, primary_key=True),
     Column("created_at", String(40)),
     Column("payload", JSON_VALUE, nullable=False),
+    Column("suite", Text, index=True),
+    Column("suite_digest", Text),
+    Column("model", Text),
+    Column("model_digest", Text, index=True),
+    Column("dataset", Text),
+    Column("dataset_digest", Text, index=True),
+    Column("part", Text),
+    Column("backend", Text),
+    Column("precision", Text),
+    Column("mode", Text),
+    Column("hardware", Text),
+    Column("hardware_id", Text, index=True),
+    Column("tasks", Text),
+    Column("force_rmse", Float),
+    Column("md_speed", Float),
 )
+"""Result records; beside the payload what they are listed and asked by."""
 
 event = Table(
     "event",
