@@ -12,7 +12,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from dpbench.eval.record import Record
-from dpbench.eval.task_results import Accuracy, Baseline, Stability, Throughput
+from dpbench.eval.task_results import (
+    Accuracy,
+    Baseline,
+    Stability,
+    TaskResult,
+    Throughput,
+)
 from dpbench.metrics.definitions import MetricValue
 from dpbench.metrics.statistics import Interval, rank_with_ties
 
@@ -44,8 +50,12 @@ class Row:
     digests: dict[str, str]
     """Task -> digest of the record that its numbers come from; of a row that has none,
     ``failure`` -> digest of the record that says why."""
+    records: dict[str, Record]
+    """Every record that ``digests`` names, by digest."""
     metrics: dict[str, MetricValue]
     """All headline metrics by name."""
+    tasks: dict[str, TaskResult]
+    """Results of the other tasks by name, each from the newest record that has it."""
     accuracy: Accuracy | None
     stability: Stability | None
     throughput: Throughput | None
@@ -164,27 +174,44 @@ def _row(
             by_task[task] = _newest(having)
     newest, record = _newest(records)
     results = {task: getattr(found[1], task) for task, found in by_task.items()}
+    others = _other_tasks(records)
+    by_task |= others
     scored = by_task.get("accuracy")
     marks = scored[1].marks if scored is not None else (*record.marks, NO_ACCURACY)
     if record.failure is not None and scored is None:
         marks = (f"{FAILED}: {record.failure}",)
+    tasks = {name: found[1].tasks[name] for name, found in others.items()}
+    # The quick tasks come last: their numbers keep their names.
     metrics = {
-        metric.name: metric for result in results.values() for metric in result.metrics
+        metric.name: metric
+        for result in (*tasks.values(), *results.values())
+        for metric in result.metrics
     }
+    digests = {task: digest for task, (digest, _) in by_task.items()}
     return Row(
         id=_short_id(*table_key, *row_key),
         rank=None,
         marks=marks,
         record=record,
-        digests={task: digest for task, (digest, _) in by_task.items()}
-        or {"failure": newest},
+        digests=digests or {"failure": newest},
+        records={digest: records[digest] for digest in (*digests.values(), newest)},
         metrics=metrics,
+        tasks=tasks,
         accuracy=results.get("accuracy"),
         stability=results.get("stability"),
         throughput=results.get("throughput"),
         throughput_record=by_task["throughput"][1] if "throughput" in by_task else None,
         leakage_record=record if scored is None else scored[1],
     )
+
+
+def _other_tasks(records: Mapping[str, Record]) -> dict[str, tuple[str, Record]]:
+    """Find the newest record of each task that ``Record.tasks`` holds."""
+    names = sorted({name for record in records.values() for name in record.tasks})
+    return {
+        name: _newest({d: r for d, r in records.items() if name in r.tasks})
+        for name in names
+    }
 
 
 def _newest(records: Mapping[str, Record]) -> tuple[str, Record]:
