@@ -7,20 +7,8 @@ different names and never share a column.
 
 from dataclasses import dataclass
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Definition:
-    """What one metric name means."""
-
-    unit: str
-    """As printed, e.g. ``meV/atom``."""
-    title: str
-    """A few words for a table's head."""
-    meaning: str
-    """One sentence: reduction, weights, variant."""
-    polarity: str = "lower"
-    """``lower`` or ``higher``: which way is better."""
-
+from dpbench.metrics.crystal_definitions import CRYSTAL_METRICS
+from dpbench.metrics.definition import Definition
 
 _EACH = "every frame has weight 1"
 _POOL = "pooled over all atoms of all frames"
@@ -222,7 +210,7 @@ METRICS: dict[str, Definition] = {
         meaning="One velocity-Verlet step through the ASE calculator, atoms moving, "
         "neighbour lists rebuilt when needed.",
     ),
-}
+} | CRYSTAL_METRICS
 """All metrics, in the order of reports."""
 
 
@@ -241,9 +229,12 @@ class MetricValue:
     n: int
     """Numbers that entered: frames, components or repeats."""
     ci_low: float | None = None
-    """Lower end of the 95 % bootstrap interval; None where it cannot be had."""
+    """Lower end of the 95 % interval; None where it cannot be had."""
     ci_high: float | None = None
-    """Upper end of the 95 % bootstrap interval."""
+    """Upper end of the 95 % interval."""
+    nblocks: int | None = None
+    """Independent blocks that the interval rests on, or would, were they enough; None
+    where it rests on something else."""
 
 
 def metric_value(
@@ -252,6 +243,7 @@ def metric_value(
     *,
     n: int,
     interval: tuple[float, float] | None = None,
+    nblocks: int | None = None,
 ) -> MetricValue:
     """Give a number its name, unit and polarity from ``METRICS``."""
     definition = METRICS[name]
@@ -264,4 +256,5 @@ def metric_value(
         n=n,
         ci_low=low,
         ci_high=high,
+        nblocks=nblocks,
     )
