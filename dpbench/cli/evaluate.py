@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     "--tasks",
     default="accuracy,stability,throughput",
     show_default=True,
-    help="What to measure, separated by commas.",
+    help="What to measure, separated by commas; 'dpbench suites tasks' names all.",
 )
 @click.option(
     "--mode",

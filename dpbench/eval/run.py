@@ -23,7 +23,7 @@ from dpbench.eval.fingerprint import (
 )
 from dpbench.eval.leakage import find_leakage, leakage_marks
 from dpbench.eval.opening import Opened, Subject, is_on_gpu, opened, unopened
-from dpbench.eval.options import STABILITY, THROUGHPUT, Options
+from dpbench.eval.options import DEFAULT_TASKS, STABILITY, THROUGHPUT, Options
 from dpbench.eval.parts import Part, Training, find_training, parts_to_evaluate
 from dpbench.eval.planning import Plan, plan_backends
 from dpbench.eval.predict import keep, predict
@@ -36,7 +36,10 @@ from dpbench.eval.record import (
 )
 from dpbench.eval.score import score
 from dpbench.eval.stability import measure_stability
-from dpbench.eval.task_results import Accuracy, Stability, Throughput
+from dpbench.eval.task_results import Accuracy, Stability, TaskResult, Throughput
+from dpbench.eval.tasks.doing import do_task
+from dpbench.eval.tasks.table import task_of
+from dpbench.eval.tasks.task import Job
 from dpbench.eval.throughput import measure_throughput
 from dpbench.store import catalog
 from dpbench.store.workspace import Workspace
@@ -173,10 +176,14 @@ class _Session:
         self.say(f"comparing {where} with the training frames")
         leakage = find_leakage(part, self.training, self.subject.provenance)
         found: dict[str, Any] = {}
+        others: dict[str, TaskResult] = {}
         failure = None
         for task in tasks:
             try:
-                found[task] = self._result(task, model, part)
+                if task in DEFAULT_TASKS:
+                    found[task] = self._result(task, model, part)
+                else:
+                    others[task] = self._task_result(task, model, part)
             except BackendError as error:
                 failure = f"{task} on {where}: {' '.join(str(error).split())}"
                 logger.error("%s What was measured before it stays.", failure)
@@ -186,6 +193,7 @@ class _Session:
             leakage,
             marks=_marks_of(part, leakage, found.get("accuracy")),
             **found,
+            tasks=others,
             kernels=model.evaluator.kernels() or None,
             foreign=model.backend_facts(),
             failure=failure,
@@ -204,6 +212,22 @@ class _Session:
             return self._stability(model, part)
         self.say(f"throughput on supercells of a frame of {where}")
         return self._throughput(model, part)
+
+    def _task_result(self, name: str, model: Opened, part: Part) -> TaskResult:
+        """Do a task of the table on one part."""
+        task = task_of(name)
+        self.say(f"{name}: {task.title} from {part.version.label}:{part.name}")
+        return do_task(
+            task,
+            model.evaluator,
+            Job(
+                workspace=self.workspace,
+                part=part,
+                settings=task.modes[self.options.mode],
+                provenance=self.subject.provenance,
+                say=self.say,
+            ),
+        )
 
     def failure(self, part: Part, words: str) -> Record:
         """Say that the backend gave no result on a part."""
