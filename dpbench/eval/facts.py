@@ -22,6 +22,8 @@ from dpbench.models.files import Potential, kind_of, potential_digest
 from dpbench.models.parameters import parameter_shapes
 from dpbench.store.dataset import DatasetVersion
 from dpbench.store.splits.making import Split
+from dpbench.store.theory.levels import levels_of_version
+from dpbench.store.theory.mixture import conflicts
 
 MOST_SOURCES = 1000
 """Most sources that a record lists; the version's own object has them all."""
@@ -154,7 +156,24 @@ def provenance_chain(
             for source in version.sources[:MOST_SOURCES]
         ),
         nsources=len(version.sources),
+        theory_conflicts=_theory_conflicts(training, version),
     )
+
+
+def _theory_conflicts(
+    training: Training | None, version: DatasetVersion
+) -> tuple[str, ...]:
+    """Name what tells the levels of theory of two versions apart."""
+    if training is None or training.version.digest == version.digest:
+        return ()
+    both = (*levels_of_version(training.version), *levels_of_version(version))
+    own = {
+        conflict["key"]
+        for one in (training.version, version)
+        for conflict in one.mixed_theory
+    }
+    found = {conflict.key for conflict in conflicts(both)}
+    return tuple(sorted(found - own))
 
 
 def _training_dataset(

@@ -164,6 +164,9 @@ class Provenance:
     """Sources of the evaluated dataset version, the first thousand."""
     nsources: int
     """How many sources the evaluated version has."""
+    theory_conflicts: tuple[str, ...] = ()
+    """Settings in which the levels of theory of training and evaluated frames do not go
+    together; empty in older records, and where the training data is not at hand."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
