@@ -1,0 +1,190 @@
+"""The datasets of a suite: found in the workspace by their digests, or made there."""
+
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from importlib.resources import as_file, files
+from pathlib import Path
+
+from dpbench.errors import DatasetError
+from dpbench.eval.parts import versions_of
+from dpbench.eval.suites.format import SplitRecipe, SuiteData
+from dpbench.eval.suites.loading import Suite
+from dpbench.io.ingest import IngestOptions, ingest
+from dpbench.io.leakage.split import make_checked_split
+from dpbench.io.theory_file import read_theory_file
+from dpbench.registry_files import registry_folder
+from dpbench.store.dataset import DatasetVersion
+from dpbench.store.splits.making import Split, find_split, save_split
+from dpbench.store.versions import newest_version
+from dpbench.store.workspace import Workspace
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Prepared:
+    """A dataset of a suite as this workspace has it."""
+
+    data: SuiteData
+    """What the suite says of it."""
+    version: DatasetVersion
+    """The version with the suite's digest, under whatever name."""
+    split: Split
+    """The split with the suite's digest."""
+
+
+def find_data(workspace: Workspace, data: SuiteData) -> Prepared | None:
+    """Look for a dataset of a suite; None if version or split is not here."""
+    for object_id in versions_of(workspace, data.digest):
+        try:
+            version = DatasetVersion(workspace, object_id)
+            split = find_split(version, data.split.digest)
+        except DatasetError:
+            continue
+        if split is not None:
+            return Prepared(data=data, version=version, split=split)
+    return None
+
+
+def prepare_suite(
+    workspace: Workspace,
+    suite: Suite,
+    *,
+    folders: Mapping[str, Path] | None = None,
+    keys: tuple[str, ...] | None = None,
+    say: Say = lambda _: None,
+) -> list[Prepared]:
+    """Find the datasets of a suite, and make those that are not here.
+
+    Args:
+        workspace: Takes them.
+        suite: The suite.
+        folders: Where the user has the raw files: key of the dataset -> folder; the key
+            ``""`` stands for all that are not named.
+        keys: Datasets that are wanted; None: all.
+        say: Told what goes on.
+
+    Raises:
+        DatasetError: If what was made is not what the suite says, or its raw files are
+            not known.
+        SourceError: If they cannot be read.
+    """
+    found = []
+    given = folders or {}
+    known = {data.key for data in suite.file.data}
+    for key in given:
+        if key and key not in known:
+            raise DatasetError(
+                f"{suite.label}: has no dataset '{key}'; expected one of "
+                f"{', '.join(sorted(known))}. Name it as KEY=DIR."
+            )
+    for data in suite.file.data:
+        if keys is None or data.key in keys:
+            folder = given.get(data.key, given.get(""))
+            found.append(_prepare(workspace, suite, data, folder, say))
+    return found
+
+
+def _prepare(
+    workspace: Workspace, suite: Suite, data: SuiteData, folder: Path | None, say: Say
+) -> Prepared:
+    here = find_data(workspace, data)
+    if here is not None:
+        say(f"{data.key}: {here.version.label} is here")
+        return here
+    version = _find_version(workspace, data) or _ingest(
+        workspace, suite, data, folder, say
+    )
+    say(f"{data.key}: splitting {version.label}")
+    split = _split(version, data.split)
+    if split.digest != data.split.digest:
+        raise DatasetError(
+            f"{suite.label}: {data.key}: the split has digest {split.digest}; expected "
+            f"{data.split.digest}. This dpbench deals frames otherwise than the suite "
+            "says: take the version of dpbench that the suite was made with."
+        )
+    save_split(version, split)
+    return Prepared(data=data, version=version, split=split)
+
+
+def _find_version(workspace: Workspace, data: SuiteData) -> DatasetVersion | None:
+    for object_id in versions_of(workspace, data.digest):
+        try:
+            return DatasetVersion(workspace, object_id)
+        except DatasetError:  # retracted
+            continue
+    return None
+
+
+def _ingest(
+    workspace: Workspace, suite: Suite, data: SuiteData, folder: Path | None, say: Say
+) -> DatasetVersion:
+    """Read the raw files into a dataset of the workspace."""
+    taken = newest_version(workspace, data.dataset)
+    if taken is not None:
+        raise DatasetError(
+            f"{suite.label}: {data.key}: the dataset '{data.dataset}' of this "
+            f"workspace has digest {taken.digest}; expected {data.digest}, or no "
+            f"dataset of that name. Rename it: 'dpbench dataset rename "
+            f"{data.dataset} NAME'."
+        )
+    theory = None
+    if data.theory is not None:
+        theory = read_theory_file(registry_folder() / "theory" / f"{data.theory}.toml")
+    with ExitStack() as stack:
+        root = _root(stack, suite, data, folder)
+        missing = [path for path in data.paths if not list(root.glob(path))]
+        if missing:
+            raise DatasetError(
+                f"{suite.label}: {data.key}: there is no {missing[0]} below {root}; "
+                f"expected it there. {data.made}"
+            )
+        say(f"{data.key}: reading {', '.join(data.paths)} below {root}")
+        ingest(
+            workspace,
+            data.code,
+            sorted(path for pattern in data.paths for path in root.glob(pattern)),
+            dataset=data.dataset,
+            options=IngestOptions(theory=theory, note=f"for {suite.label}"),
+        )
+    version = newest_version(workspace, data.dataset)
+    if version is None or version.digest != data.digest:
+        found = "nothing" if version is None else version.digest
+        raise DatasetError(
+            f"{suite.label}: {data.key}: the raw files gave {found}; expected "
+            f"{data.digest}. They are not those of the suite, or this dpbench reads "
+            "them otherwise."
+        )
+    return version
+
+
+def _root(
+    stack: ExitStack, suite: Suite, data: SuiteData, folder: Path | None
+) -> Path:
+    """Find where the paths of a dataset begin."""
+    if folder is not None:
+        return folder
+    if data.origin == "package":
+        return stack.enter_context(as_file(files("dpbench")))
+    if data.origin == "registry":
+        return suite.folder
+    raise DatasetError(
+        f"{suite.label}: {data.key}: its raw files do not ship with dpbench; expected "
+        f"their folder. Give --data {data.key}=DIR. {data.made}"
+    )
+
+
+def _split(version: DatasetVersion, recipe: SplitRecipe) -> Split:
+    found = find_split(version, recipe.digest)
+    if found is not None:
+        return found
+    return make_checked_split(
+        version,
+        strategy=recipe.strategy,
+        seed=recipe.seed,
+        fractions=recipe.fractions,
+        hold_out=recipe.hold_out,
+        gap=recipe.gap,
+        skip_twins=recipe.skip_twins,
+    )
