@@ -77,10 +77,10 @@ def ingest_command(
 ) -> None:
     """Read DFT outputs of CODE into a new version of a dataset.
 
-    CODE is vasp, qe, cp2k, deepmd, extxyz, ase, parquet, auto, or dpdata:FORMAT. PATH
-    is a file, a folder (walked recursively) or a glob pattern. Frames that are not
-    converged, cut off or without labels are kept apart, with the reason; ingesting the
-    same files again adds nothing.
+    CODE is vasp, qe, cp2k, deepmd, extxyz, ase, parquet, mlearn, auto, or
+    dpdata:FORMAT. PATH is a file, a folder (walked recursively) or a glob pattern.
+    Frames that are not converged, cut off or without labels are kept apart, with the
+    reason; ingesting the same files again adds nothing.
 
     \b
     Example:

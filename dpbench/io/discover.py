@@ -49,8 +49,8 @@ def find_sources(code: str, paths: Sequence[str | Path]) -> Discovery:
 
     Args:
         code: ``vasp``, ``qe``, ``cp2k``, ``deepmd``, ``extxyz``, ``ase``,
-            ``parquet``, ``auto`` (all of them and what is unmistakable among
-            dpdata's), or ``dpdata:FORMAT``.
+            ``parquet``, ``mlearn``, ``auto`` (all of them and what is unmistakable
+            among dpdata's), or ``dpdata:FORMAT``.
         paths: Files, folders (walked recursively), glob patterns, or
             ``file.hdf5#/path``.
 
@@ -147,8 +147,9 @@ class _Scanner:
         )
 
     def add_member(self, path: Path, member: str) -> None:
-        """Take one system inside an HDF5 file."""
-        self._keep(SourceFiles(format="deepmd/hdf5", paths=(path,), member=member))
+        """Take one system inside an HDF5 file, or one member of an mlearn file."""
+        format_name = "mlearn" if sniff(path) is Kind.MLEARN else "deepmd/hdf5"
+        self._keep(SourceFiles(format=format_name, paths=(path,), member=member))
 
     def add_file(self, path: Path) -> None:
         """Take the calculation that a named file belongs to."""
@@ -157,11 +158,13 @@ class _Scanner:
             return
         folder, sources = self._scan(path.parent)
         mine = folder.path / path.name
-        for source in sources:
-            is_main = mine in source.paths and folder.kinds.get(mine.name) in MAIN_KINDS
-            if is_main and self._wants(source):
+        is_main = folder.kinds.get(mine.name) in MAIN_KINDS
+        found = [s for s in sources if is_main and mine in s.paths and self._wants(s)]
+        if found:
+            # Several sources are members of one file.
+            for source in found if found[0].member else found[:1]:
                 self._keep(source)
-                return
+            return
         if self._code == "extxyz" and folder.kinds.get(mine.name) is Kind.XYZ:
             self._keep(SourceFiles(format="extxyz", paths=(path,)))
         elif (

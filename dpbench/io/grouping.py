@@ -19,6 +19,7 @@ MAIN_KINDS: dict[Kind, str] = {
     Kind.HDF5: "deepmd/hdf5",
     Kind.SQLITE: "ase/db",
     Kind.PARQUET: "parquet",
+    Kind.MLEARN: "mlearn",
     Kind.SIESTA: "dpdata:siesta/output",
     Kind.FHI_AIMS: "dpdata:fhi_aims/output",
     Kind.GAUSSIAN: "dpdata:gaussian/md",
@@ -78,10 +79,20 @@ def group(folder: Folder) -> list[SourceFiles]:
     for kind, format_name in MAIN_KINDS.items():
         if format_name not in ("vasp", "qe", "cp2k"):
             sources += [
-                SourceFiles(format=format_name, paths=(folder.path / name,))
+                SourceFiles(format=format_name, paths=(folder.path / name,), member=m)
                 for name in folder.names(kind)
+                for m in _members(folder.path / name, kind)
             ]
     return sources
+
+
+def _members(path: Path, kind: Kind) -> tuple[str, ...]:
+    """Return the sources inside a file; one without a name is the whole file."""
+    if kind is not Kind.MLEARN:
+        return ("",)
+    from dpbench.io.readers.mlearn import members_in
+
+    return members_in(path) or ("",)
 
 
 def _group_vasp(folder: Folder) -> list[SourceFiles]:

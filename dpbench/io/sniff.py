@@ -26,6 +26,7 @@ class Kind(StrEnum):
     HDF5 = "HDF5 file"
     SQLITE = "SQLite file"
     PARQUET = "Parquet file"
+    MLEARN = "mlearn JSON file"
     SIESTA = "SIESTA output"
     FHI_AIMS = "FHI-aims output"
     GAUSSIAN = "Gaussian log"
@@ -59,6 +60,11 @@ _SIGNATURES: tuple[tuple[Kind, re.Pattern[str]], ...] = tuple(
         ),
         (Kind.XYZ, r"\A\s*\d+[ \t]*\r?\n[^\n]*\b(?i:lattice|properties)[ \t]*="),
         (Kind.XYZ, r"\A\s*\d+[ \t]*\r?\n[^\n]*\n[ \t]*[A-Z][a-z]?(?:\s+-?\d+\.\d*){3}"),
+        (
+            Kind.MLEARN,
+            r"\A\s*\[\s*\{(?s:.*?)\"structure\"\s*:\s*\{[^\[\]]*"
+            r"\"pymatgen\.core\.structure\"",
+        ),
         (Kind.QE_OUTPUT, r"Program PWSCF\s+v\."),
         (Kind.CP2K_LOG, r"(?m)^ (?:CP2K\| version string|GLOBAL\| Project name)"),
         (Kind.ABACUS_LOG, r"Atomic-orbital Based Ab-initio Computation at UStc"),

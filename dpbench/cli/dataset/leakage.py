@@ -107,5 +107,4 @@ def _pair(name: str, pair: Mapping[str, Any]) -> str:
 
 
 def _frame(place: Mapping[str, Any]) -> str:
-    member = f"#{place['member']}" if place["member"] else ""
-    return f"{place['path']}{member} step {place['step']}"
+    return f"{place['path']} step {place['step']}"  # the path names the member

@@ -83,13 +83,24 @@ READERS: dict[str, Reader] = {
     "extxyz": Reader(
         format="extxyz", code="extxyz", module="extxyz.reader", reader_version=1
     ),
+    "mlearn": Reader(format="mlearn", code="mlearn", module="mlearn", reader_version=1),
     "dpdata": Reader(
         format="dpdata", code="dpdata", module="dpdata.formats", reader_version=2
     ),
 }
 """Readers by format; ``dpdata`` reads every ``dpdata:FORMAT``."""
 
-CODES = ("vasp", "qe", "cp2k", "deepmd", "extxyz", "ase", "parquet", "auto")
+CODES = (
+    "vasp",
+    "qe",
+    "cp2k",
+    "deepmd",
+    "extxyz",
+    "ase",
+    "parquet",
+    "mlearn",
+    "auto",
+)
 """The CODE arguments of ``dpbench ingest``, beside ``dpdata:FORMAT``."""
 
 

@@ -4,6 +4,7 @@ A trajectory is usually a source file, known by its content. Several are one whe
 
 - they are the one-frame files of a folder, or the parts of a large DeePMD system: they
   follow each other in the order of the numbers in their names;
+- they are snapshots of one run in the training and the test file of an mlearn set;
 - they hold the same frames: a run that was ingested again when it had grown, or whose
   pieces overlap. Frames that a version leaves out as repeated count here.
 
@@ -115,8 +116,20 @@ def _series(
         ordered = sorted(
             sources, key=lambda s: (natural(s.path), natural(s.member), s.sha256)
         )
-        series.append({file_of(source): source.n_read for source in ordered})
+        # Snapshots are numbered along their run, in whichever file they are.
+        series.append(
+            {file_of(s): 0 if _is_snapshots(s) else s.n_read for s in ordered}
+        )
     return series
+
+
+def _is_snapshots(source: SourceRecord) -> bool:
+    """Whether a source is snapshots of a run that is dealt to several files.
+
+    The mlearn set deals the same runs to its training and test files; a member whose
+    name has a colon is a run.
+    """
+    return source.format == "mlearn" and ": " in source.member
 
 
 def _place(source: SourceRecord, dataset: str, *, by_folder: bool) -> tuple[str, ...]:
@@ -124,7 +137,9 @@ def _place(source: SourceRecord, dataset: str, *, by_folder: bool) -> tuple[str,
     # A large DeePMD system is read in parts, each named by its first set.
     if source.format.startswith("deepmd/") and path.name.startswith("set."):
         return dataset, str(path.parent)
-    if source.n_read == 1 and by_folder:
+    if _is_snapshots(source):
+        return dataset, str(path.parent), source.member
+    if source.n_read == 1 and by_folder and source.format != "mlearn":
         return dataset, str(path.parent)
     return "", *file_of(source)
 
