@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dpbench.eval.baseline import FittedBaseline
+from dpbench.eval.error_series import in_order_of_time
 from dpbench.eval.predict import KeptPredictions, read_blocks
 from dpbench.eval.task_results import (
     Accuracy,
@@ -24,6 +25,7 @@ from dpbench.metrics.frame_errors import (
     merge_errors,
 )
 from dpbench.store.dataset import DatasetVersion
+from dpbench.store.splits.trajectories import find_trajectories
 
 PARITY_FRAMES = 300
 """Most points of the energy parity plot."""
@@ -67,8 +69,10 @@ def score(
             answer = composition_predictions(frames, baseline, elements)
             dummy.append(frame_errors(frames, answer, elements=elements, group=sources))
     errors = merge_errors(model)
+    trajectory, position = find_trajectories(version).of(version)
+    in_time = in_order_of_time(errors, trajectory[kept.indices], position[kept.indices])
     return Accuracy(
-        metrics=accuracy_metrics(errors),
+        metrics=in_time.metrics(),
         nonfinite_frames=_count_nonfinite(kept),
         baseline=None
         if baseline is None
@@ -88,6 +92,7 @@ def score(
         parity=_join(parity),
         predictions=file,
         wall_time_s=round(wall_time_s, 3),
+        errors=in_time.series(kept.frame_digests),
     )
 
 

@@ -3,7 +3,9 @@
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from dpbench.errors import ConfigError
 from dpbench.metrics.definitions import MetricValue
+from dpbench.metrics.rows import MOST_ROWS
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -74,6 +76,38 @@ class Fidelity:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ErrorSeries:
+    """Sums of errors row by row: two records are compared on the same frames.
+
+    A row is a frame; of more than ``metrics.rows.MOST_ROWS`` frames, a few consecutive
+    frames of a trajectory. ``eval.error_series`` writes and reads it.
+    """
+
+    frames: str
+    """sha256 of the frames' digests in the order of the rows, and of the rows' layout:
+    two series pair only where it is the same."""
+    lengths: tuple[int, ...]
+    """Frames of each trajectory; trajectories follow each other."""
+    stride: int
+    """Consecutive frames in one row."""
+    columns: dict[str, str]
+    """Name -> numbers (row), base64 of little-endian float32; a single number where all
+    rows have the same. Energies in eV/atom, forces in eV/Å, virials in eV/atom."""
+
+    def __post_init__(self) -> None:
+        """Check what types cannot say; the columns are checked when they are read."""
+        if self.stride < 1 or min(self.lengths, default=1) < 1:
+            raise ConfigError("errors: lengths and stride must be at least 1.")
+        # Checked before anything is made of it: a record may come from elsewhere.
+        nrows = sum(-(-length // self.stride) for length in self.lengths)
+        if nrows > MOST_ROWS:
+            raise ConfigError(
+                f"errors: lengths and stride make {nrows} rows; expected at most "
+                f"{MOST_ROWS}."
+            )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Accuracy:
     """Result of the task ``accuracy``."""
 
@@ -92,6 +126,8 @@ class Accuracy:
     """Time of the prediction stage, seconds."""
     fidelity: Fidelity | None = None
     """None where the row is itself the float64 reference."""
+    errors: ErrorSeries | None = None
+    """None in records before schema 5."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,16 +1,16 @@
 """From per-frame errors to the reported accuracy: value, interval, breakdowns."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dpbench.metrics.blocks import Estimate, Series, estimate
 from dpbench.metrics.composition import fit_composition
 from dpbench.metrics.definitions import MetricValue, metric_value
 from dpbench.metrics.frame_errors import FrameErrors
-from dpbench.metrics.statistics import blocks_of_groups, bootstrap_ratios
+from dpbench.metrics.rows import Rows, lay_rows
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,24 +26,35 @@ class Ratio:
     """(frame), numbers that each frame contributes."""
     scale: float
     root: bool
+    signed: NDArray[np.float64] | None = None
+    """(frame), the error with its sign, where it has one."""
 
 
-def accuracy_metrics(errors: FrameErrors) -> tuple[MetricValue, ...]:
-    """All accuracy metrics of some frames, with block-bootstrap intervals.
+def accuracy_metrics(
+    errors: FrameErrors, *, trajectory: NDArray[np.integer] | None = None
+) -> tuple[MetricValue, ...]:
+    """All accuracy metrics of some frames, with intervals from independent blocks.
 
     Args:
-        errors: Per-frame partial sums.
+        errors: Per-frame partial sums; frames of a trajectory in their order.
+        trajectory: (frame), trajectory of each frame; its source if None.
 
     Returns:
         One value per metric, in the order of ``METRICS``; None where no frame has the
         label, infinity where the model's answer was not finite.
     """
-    ratios = [*_energy_ratios(errors), *_force_ratios(errors), *_virial_ratios(errors)]
-    intervals = _intervals(ratios, errors.group)
+    of_frame = errors.group if trajectory is None else trajectory
+    order = np.argsort(of_frame, kind="stable")
+    rows = lay_rows(of_frame[order])
     return tuple(
-        _value(ratio, interval)
-        for ratio, interval in zip(ratios, intervals, strict=True)
+        _value(ratio, estimate([_series(ratio, rows, order)]))
+        for ratio in accuracy_ratios(errors)
     )
+
+
+def accuracy_ratios(errors: FrameErrors) -> list[Ratio]:
+    """Every accuracy metric as a ratio of sums over frames, in the order of reports."""
+    return [*_energy_ratios(errors), *_force_ratios(errors), *_virial_ratios(errors)]
 
 
 def element_metrics(errors: FrameErrors, element: str) -> tuple[MetricValue, ...]:
@@ -88,7 +99,7 @@ def _raw_energy_ratios(errors: FrameErrors) -> list[Ratio]:
 
 def _energy(name: str, error: NDArray[np.float64], *, root: bool) -> Ratio:
     values = error**2 if root else np.abs(error)
-    return _per_frame(name, values, root=root, scale=1000.0)
+    return replace(_per_frame(name, values, root=root, scale=1000.0), signed=error)
 
 
 def _per_frame(
@@ -200,7 +211,7 @@ def _virial_ratios(errors: FrameErrors) -> list[Ratio]:
     ]
 
 
-def _value(ratio: Ratio, interval: tuple[float, float] | None) -> MetricValue:
+def _value(ratio: Ratio, found: Estimate | None) -> MetricValue:
     counted = ~np.isnan(ratio.numerator)
     weight = math.fsum(ratio.denominator[counted])
     n = int(ratio.n[counted].sum())
@@ -212,35 +223,28 @@ def _value(ratio: Ratio, interval: tuple[float, float] | None) -> MetricValue:
         ratio.name,
         ratio.scale * (math.sqrt(value) if ratio.root else value),
         n=n,
-        interval=interval,
+        interval=None if found is None else found.interval,
+        nblocks=None if found is None else found.nblocks,
     )
 
 
-def _intervals(
-    ratios: Sequence[Ratio], group: NDArray[np.int64]
-) -> list[tuple[float, float] | None]:
-    block = blocks_of_groups(group)
-    nblocks = int(block.max()) + 1 if len(block) else 0
-    numerator = np.zeros((nblocks, len(ratios)))
-    denominator = np.zeros((nblocks, len(ratios)))
-    for column, ratio in enumerate(ratios):
-        counted = np.isfinite(ratio.numerator)
-        for target, values in (
-            (numerator, ratio.numerator),
-            (denominator, ratio.denominator),
-        ):
-            target[:, column] = np.bincount(
-                block[counted], weights=values[counted], minlength=nblocks
-            )
-        if np.isinf(ratio.numerator).any():
-            denominator[:, column] = 0.0
-    low, high = bootstrap_ratios(numerator, denominator)
-    out: list[tuple[float, float] | None] = []
-    for ratio, a, b in zip(ratios, low, high, strict=True):
-        if not (math.isfinite(a) and math.isfinite(b)):
-            out.append(None)
-        elif ratio.root:
-            out.append((ratio.scale * math.sqrt(a), ratio.scale * math.sqrt(b)))
-        else:
-            out.append((ratio.scale * float(a), ratio.scale * float(b)))
-    return out
+def _series(ratio: Ratio, rows: Rows, order: NDArray[np.int64]) -> Series:
+    """Sum a metric's frames into rows."""
+    counted = ~np.isnan(ratio.numerator)
+
+    def sums(values: NDArray[np.float64]) -> NDArray[np.float64]:
+        of_frame = np.where(counted, values, 0.0)[order]
+        return np.bincount(rows.of_frame, of_frame, rows.count).astype(np.float64)
+
+    return Series(
+        numerator=sums(ratio.numerator),
+        denominator=sums(ratio.denominator),
+        trajectory=rows.trajectory,
+        scale=ratio.scale,
+        root=ratio.root,
+        signed=None if ratio.signed is None else sums(_finite(ratio.signed)),
+    )
+
+
+def _finite(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.nan_to_num(values, posinf=0.0, neginf=0.0)
