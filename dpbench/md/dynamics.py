@@ -5,6 +5,7 @@ from typing import final
 import torch
 from torch import Tensor
 
+from dpbench.errors import SimulationError
 from dpbench.kernels.motion import moves_for
 from dpbench.md.barostat import MOST_STRAIN, CellRescaling
 from dpbench.md.forces import ForceField
@@ -48,21 +49,30 @@ class Dynamics:
         self._dt = baths.timestep / 1000
         self._kick = 0.5 * self._dt / state.mass
         self._still = torch.zeros_like(self._kick)
-        bath = baths.bath
-        self._chains = (
-            NoseHooverChains(state, baths, self.dof, self._moves)
-            if bath == "nhc"
-            else None
-        )
-        self._rescaling = (
-            StochasticRescaling(baths, self.dof, self._moves)
-            if bath == "bussi"
-            else None
-        )
-        self._friction = friction(baths) if bath == "langevin" else None
-        self._barostat = CellRescaling(baths) if baths.ensemble == "npt" else None
+        self._compose(baths)
         self.extended = 0
         """Edges shorter than the tables reach, summed over all evaluations."""
+
+    def retarget(self, baths: Baths) -> None:
+        """Go on with other targets: another temperature or pressure, for ramps.
+
+        What ``conserved`` returns is not conserved across it.
+
+        Args:
+            baths: The same ensemble, thermostat and time step.
+
+        Raises:
+            SimulationError: If they are others.
+        """
+        for name in ("ensemble", "bath", "timestep"):
+            if getattr(baths, name) != getattr(self.baths, name):
+                raise SimulationError(
+                    f"{name} = {getattr(baths, name)}: cannot replace "
+                    f"{getattr(self.baths, name)} in a run; expected other targets of "
+                    "the same dynamics. Start another run."
+                )
+        self.baths = baths
+        self._compose(baths)
 
     def start(self) -> None:
         """Evaluate forces and kinetic energy where the state is.
@@ -73,7 +83,7 @@ class Dynamics:
         state = self.state
         self.neighbours.refresh(state)
         self._evaluate()
-        self._measure()
+        self.measure()
         if self._rescaling is not None:
             self._rescaling.check(state)
 
@@ -102,7 +112,7 @@ class Dynamics:
         every = self.baths.zero_every
         if every and state.step % every == 0 and not self.baths.is_momentum_free:
             remove_momentum(state)
-            self._measure()
+            self.measure()
 
     def conserved(self) -> Float64[Tensor, " replica"]:
         """What the exact dynamics conserves, eV: energy with that of the baths."""
@@ -113,6 +123,22 @@ class Dynamics:
         if self._barostat is not None:
             total = total + self._barostat.energy(state)
         return total
+
+    def _compose(self, baths: Baths) -> None:
+        """Make the thermostat and the barostat; what they remember is in the state."""
+        state, bath = self.state, baths.bath
+        self._chains = (
+            NoseHooverChains(state, baths, self.dof, self._moves)
+            if bath == "nhc"
+            else None
+        )
+        self._rescaling = (
+            StochasticRescaling(baths, self.dof, self._moves)
+            if bath == "bussi"
+            else None
+        )
+        self._friction = friction(baths) if bath == "langevin" else None
+        self._barostat = CellRescaling(baths) if baths.ensemble == "npt" else None
 
     def _move(self, strain: Tensor | None) -> None:
         """Kick by half a step, drift by a whole one, with what acts in the middle."""
@@ -160,8 +186,8 @@ class Dynamics:
         # Velocities were divided by the stretch: before, they had these energies.
         state.heat += 0.5 * (after * (1 - stretch**2)).sum(dim=1)
 
-    def _measure(self) -> None:
-        """Bring the kinetic energy to what the velocities say."""
+    def measure(self) -> None:
+        """Bring the kinetic energy to what the velocities say, after a change."""
         state = self.state
         self._moves.kick_measure(
             state.velocity, state.force, self._still, state.mass, state.kinetic

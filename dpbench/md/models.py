@@ -11,7 +11,7 @@ from dpbench.md.forces import BatchForces, ForceField, TabulatedForces
 from dpbench.md.moving import fastest, way_of
 from dpbench.md.settings import MDConfig
 from dpbench.models.compressed import CompressedPotential
-from dpbench.models.files import load_potential, potential_digest
+from dpbench.models.files import Potential, load_potential, potential_digest
 from dpbench.models.parameters import DTYPES
 from dpbench.models.sel import SelOverflow, trained_overflow
 
@@ -54,13 +54,13 @@ def load_forces(config: MDConfig, z: NDArray[np.integer]) -> LoadedForces:
         )
     potential = model if config.exact else fastest(model)
     overflow = config.sel_overflow or trained_overflow(provenance)
-    field: ForceField
-    if isinstance(potential, CompressedPotential) and overflow == "error":
-        field = TabulatedForces(
-            potential, z, nreplicas=config.replicas, skin=config.skin
-        )
-    else:
-        field = BatchForces(potential, z, skin=config.skin, sel_overflow=overflow)
+    field = force_field(
+        potential,
+        z,
+        nreplicas=config.replicas,
+        skin=config.skin,
+        sel_overflow=overflow,
+    )
     return LoadedForces(
         field=field,
         digest=digest,
@@ -68,3 +68,28 @@ def load_forces(config: MDConfig, z: NDArray[np.integer]) -> LoadedForces:
         precision=precision,
         sel_overflow=overflow,
     )
+
+
+def force_field(
+    potential: Potential,
+    z: NDArray[np.integer],
+    *,
+    nreplicas: int,
+    skin: float,
+    sel_overflow: SelOverflow = "error",
+) -> ForceField:
+    """Make the fastest force field of a model that lies where it shall.
+
+    Args:
+        potential: The model, plain or compressed.
+        z: (atom), atomic numbers of one replica.
+        nreplicas: Copies that run side by side.
+        skin: Extra radius of the neighbour list, Å.
+        sel_overflow: What to do with more neighbours than ``sel``.
+
+    Raises:
+        ModelError: If the model does not know an element.
+    """
+    if isinstance(potential, CompressedPotential) and sel_overflow == "error":
+        return TabulatedForces(potential, z, nreplicas=nreplicas, skin=skin)
+    return BatchForces(potential, z, skin=skin, sel_overflow=sel_overflow)
