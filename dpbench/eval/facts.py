@@ -39,6 +39,8 @@ RUN_KEYS = (
     "device",
     "command",
     "versions",
+    "code",
+    "hardware",
     "config",
     "curve",
 )

@@ -10,6 +10,7 @@ import torch
 
 import dpbench
 from dpbench.config import to_mapping
+from dpbench.fingerprint import git_state, hardware_fingerprint, installed_packages
 from dpbench.io.leakage.trace import trace_of
 from dpbench.kernels.choice import kernels_in_use
 from dpbench.store.dataset import DatasetVersion
@@ -62,7 +63,22 @@ def start_provenance(
         "threads": torch.get_num_threads(),
         "device": describe_device(device),
         "versions": versions(),
+        "environment": installed_packages(),
+        **surroundings(str(device)),
         "command": list(command),
+    }
+
+
+def surroundings(device: str) -> dict[str, Any]:
+    """Say which code of dpbench runs on which machine.
+
+    Args:
+        device: Torch's name of the device that computes.
+    """
+    commit, dirty = git_state()
+    return {
+        "code": {"commit": commit, "dirty": dirty},
+        "hardware": to_mapping(hardware_fingerprint(device=device)),
     }
 
 

@@ -23,7 +23,7 @@ from dpbench.io.leakage.trace import trace_of
 from dpbench.store.dataset import DatasetVersion
 from dpbench.store.splits.making import Split
 from dpbench.train.history import CurveRow
-from dpbench.train.provenance import row_values
+from dpbench.train.provenance import row_values, surroundings
 from dpbench.trainers.foreign import MODEL_FACTS, AbstractTrainer, Planned
 from dpbench.trainers.process import Cost
 
@@ -89,6 +89,7 @@ def environment_facts(trainer: AbstractTrainer, workspace_root: Path) -> dict[st
             **{name: named[name] for name in trainer.packages if name in named},
         },
         "environment": None if found is None else found.fingerprint.digest,
+        **surroundings("cpu"),  # accelerators are the trainer's to tell
         "sandbox": sandbox_kind(),
         "threads": int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1),
     }
