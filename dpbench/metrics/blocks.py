@@ -346,7 +346,7 @@ def _select(series: Series, keep: NDArray[np.bool_]) -> Series:
     )
 
 
-def seed_variance(values: Array) -> tuple[float, float]:
+def seed_variance(values: Sequence[float] | Array) -> tuple[float, float]:
     """Give the variance of a mean over seeds, and its degrees of freedom."""
     return float(np.var(values, ddof=1)) / len(values), len(values) - 1
 

@@ -198,14 +198,13 @@ def compare_values(a: MetricValue | None, b: MetricValue | None) -> Verdict:
     if a is None or b is None or a.value is None or b.value is None:
         return Verdict(outcome="unknown", note="one of the two has no number")
     difference = a.value - b.value
-    ends = (a.ci_low, a.ci_high, b.ci_low, b.ci_high)
-    if any(end is None for end in ends):
+    (a_low, a_high), (b_low, b_high) = interval_of(a), interval_of(b)
+    if math.isinf(a_high) or math.isinf(b_high):
         return Verdict(
             outcome="unknown",
             difference=difference,
             note="one of the two has no interval",
         )
-    a_low, a_high, b_low, b_high = (end for end in ends if end is not None)
     outcome: Outcome = "level"
     if a_high < b_low or b_high < a_low:
         outcome = "better" if (difference > 0) == (a.polarity == "higher") else "worse"
@@ -215,6 +214,21 @@ def compare_values(a: MetricValue | None, b: MetricValue | None) -> Verdict:
         ci_low=a_low - b_high,
         ci_high=a_high - b_low,
         note="not paired: intervals that do not overlap",
+    )
+
+
+def interval_of(metric: MetricValue) -> tuple[float, float]:
+    """Return both ends of a number's interval, for telling it from others.
+
+    Without an interval nothing can be told: it reaches from minus to plus infinity. It
+    is never narrower than what counts as a difference at all.
+    """
+    if metric.value is None or metric.ci_low is None or metric.ci_high is None:
+        return -math.inf, math.inf
+    least = abs(metric.value) * SMALLEST / 2
+    return (
+        min(metric.ci_low, metric.value - least),
+        max(metric.ci_high, metric.value + least),
     )
 
 

@@ -11,6 +11,8 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
+from dpbench.eval.leaderboard.entries import Entry, Member, make_entries
+from dpbench.eval.leaderboard.ranks import RANKED_BY, TIMED_BY, ranked
 from dpbench.eval.record import Record
 from dpbench.eval.task_results import (
     Accuracy,
@@ -20,12 +22,8 @@ from dpbench.eval.task_results import (
     Throughput,
 )
 from dpbench.metrics.definitions import MetricValue
-from dpbench.metrics.statistics import Interval, rank_with_ties
 
-RANKED_BY = "force_rmse_component_mev_per_ang"
-"""Metric whose value and interval give the ranks of a table."""
-
-TIES_BY = "md_us_per_atom_step"
+TIES_BY = TIMED_BY
 """Metric that orders rows whose accuracy is level."""
 
 NO_ACCURACY = "accuracy not measured"
@@ -43,7 +41,8 @@ class Row:
     id: str
     """Twelve hex digits that name the row on the page."""
     rank: int | None
-    """None where the row takes no rank; ``marks`` say why."""
+    """First rank that it may stand at, that of its entry; None where it takes none,
+    ``marks`` say why."""
     marks: tuple[str, ...]
     record: Record
     """The record that names model, hardware and precision: the newest one."""
@@ -63,6 +62,10 @@ class Row:
     """The record that ``throughput`` belongs to."""
     leakage_record: Record
     """The record that tells of leakage: that of the accuracy, where there is one."""
+    rank_last: int | None = None
+    """Last rank that it may stand at."""
+    entry: str = ""
+    """Id of its entry: rows that differ in the training's seed alone share one."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -89,7 +92,9 @@ class Table:
     nframes: int
     natoms: int
     rows: tuple[Row, ...]
-    """Ranked rows first, by rank; then the others by their error."""
+    """Ranked rows first, by the error of their entry; then the others."""
+    entries: tuple[Entry, ...]
+    """In the order of their rows: what the ranks are about."""
     baselines: tuple[BaselineRow, ...]
 
 
@@ -148,6 +153,7 @@ def _table(key: tuple[str, str, str, str], members: Mapping[str, Record]) -> Tab
     for digest, record in members.items():
         grouped.setdefault(_row_key(record), {})[digest] = record
     rows = [_row(key, row_key, records) for row_key, records in grouped.items()]
+    rows, entries = _ranked(rows)
     newest = _newest(members)[1]
     return Table(
         id=_short_id(*key),
@@ -157,7 +163,8 @@ def _table(key: tuple[str, str, str, str], members: Mapping[str, Record]) -> Tab
         split_digest=key[3] or None,
         nframes=newest.nframes,
         natoms=newest.natoms,
-        rows=tuple(sorted(_ranked(rows), key=_row_order)),
+        rows=tuple(rows),
+        entries=tuple(entries),
         baselines=_baselines(key, members),
     )
 
@@ -218,36 +225,47 @@ def _newest(records: Mapping[str, Record]) -> tuple[str, Record]:
     return max(records.items(), key=lambda item: (item[1].created_at, item[0]))
 
 
-def _ranked(rows: Iterable[Row]) -> list[Row]:
-    """Give every row without marks its rank."""
-    rows = list(rows)
-    contenders = [row for row in rows if not row.marks and _interval(row) is not None]
-    intervals = [_interval(row) for row in contenders]
-    ranks = rank_with_ties([entry for entry in intervals if entry is not None])
-    rank_of = {row.id: rank for row, rank in zip(contenders, ranks, strict=True)}
-    return [replace(row, rank=rank_of.get(row.id)) for row in rows]
+def _ranked(rows: Iterable[Row]) -> tuple[list[Row], list[Entry]]:
+    """Join rows into entries, rank these, and order both."""
+    by_id = {row.id: row for row in rows}
+    entries = ranked(make_entries(_member(row) for row in by_id.values()))
+    entries.sort(key=lambda entry: _entry_order(entry, by_id))
+    ordered = [
+        replace(
+            by_id[row_id],
+            rank=entry.rank,
+            rank_last=entry.rank_last,
+            entry=entry.id,
+        )
+        for entry in entries
+        for row_id in entry.rows
+    ]
+    return ordered, entries
 
 
-def _interval(row: Row) -> Interval | None:
-    metric = row.metrics.get(RANKED_BY)
-    if metric is None or metric.value is None:
-        return None
-    low = metric.ci_low if metric.ci_low is not None else metric.value
-    high = metric.ci_high if metric.ci_high is not None else metric.value
-    return Interval(value=metric.value, low=low, high=high)
+def _member(row: Row) -> Member:
+    return Member(
+        id=row.id,
+        record=row.record,
+        marks=row.marks,
+        metrics=row.metrics,
+        accuracy=row.accuracy,
+        natoms=None if row.throughput is None else row.throughput.natoms,
+    )
 
 
-def _row_order(row: Row) -> tuple[bool, int, bool, float, float, str, str]:
-    metric, speed = row.metrics.get(RANKED_BY), row.metrics.get(TIES_BY)
+def _entry_order(
+    entry: Entry, rows: Mapping[str, Row]
+) -> tuple[bool, bool, float, float, str, str]:
+    metric, speed = entry.metrics.get(RANKED_BY), entry.metrics.get(TIES_BY)
     value = metric.value if metric is not None else None
     return (
-        row.rank is None,
-        row.rank or 0,
+        entry.rank is None,
         value is None,
         float(f"{value or 0.0:.4g}"),  # the same weights on two backends are level
         math.inf if speed is None or speed.value is None else speed.value,
-        row.record.model.name,
-        row.id,
+        rows[entry.rows[0]].record.model.name,
+        entry.id,
     )
 
 
