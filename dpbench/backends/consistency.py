@@ -130,7 +130,7 @@ def worker_of(python: Path, *, timeout_s: float) -> Ask:
         python: Interpreter of its environment.
         timeout_s: How long a survey may take, s.
     """
-    env = {**ONE_THREAD, **_plugin_variables(python)}
+    env = {**ONE_THREAD, **plugin_variables(python)}
 
     def ask(task: str, arguments: dict[str, Any], folder: Path) -> dict[str, Any]:
         needs = env if task == "survey_lammps" else ONE_THREAD
@@ -318,7 +318,7 @@ def _through_lammps(
     }
 
 
-def _plugin_variables(python: Path) -> dict[str, str]:
+def plugin_variables(python: Path) -> dict[str, str]:
     """Return what lets LAMMPS find DeePMD-kit's plugin and the libraries it needs."""
     own = python.parent.parent
     site = next(iter(own.glob("lib/python3*/site-packages")), own)

@@ -115,18 +115,25 @@ def elements_of(structure: Structure) -> tuple[str, ...]:
     return tuple(SYMBOLS[z] for z in sorted(set(structure.z.tolist())))
 
 
-def data_text(structure: Structure, masses: NDArray[np.float64]) -> str:
+def data_text(
+    structure: Structure,
+    masses: NDArray[np.float64],
+    *,
+    elements: tuple[str, ...] = (),
+) -> str:
     """Write a data file, ``atom_style atomic``, with type labels and masses.
 
     Args:
-        structure: The atoms; types are its elements in the order of atomic numbers.
+        structure: The atoms.
         masses: (atom), eV ps^2/Å^2.
+        elements: Of the types, in order; none: the structure's own, in the order of
+            atomic numbers.
 
     Raises:
         SimulationError: If its periodic cell vectors span no volume.
     """
     turned = lammps_box(structure)
-    elements = elements_of(structure)
+    elements = elements or elements_of(structure)
     kind = [elements.index(SYMBOLS[z]) + 1 for z in structure.z.tolist()]
     sides = np.stack([turned.low, turned.low + np.diagonal(turned.box)], axis=1)
     tilts = [turned.box[i, j] for i, j in ((1, 0), (2, 0), (2, 1))]
@@ -139,7 +146,9 @@ def data_text(structure: Structure, masses: NDArray[np.float64]) -> str:
     lines += ["", "Atom Type Labels", ""]
     lines += [f"{i} {name}" for i, name in enumerate(elements, 1)]
     lines += ["", "Masses", ""]
-    mass = dict(zip(kind, (masses / AMU).tolist(), strict=True))
+    standard = masses_of(np.array([SYMBOLS.index(name) for name in elements]))
+    mass = dict(enumerate((standard / AMU).tolist(), 1))
+    mass |= dict(zip(kind, (masses / AMU).tolist(), strict=True))
     lines += [f"{i} {mass[i]!r}" for i in sorted(mass)]
     lines += ["", "Atoms # atomic", ""]
     for i, (k, place) in enumerate(zip(kind, turned.coord.tolist(), strict=True), 1):

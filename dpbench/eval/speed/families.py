@@ -130,9 +130,7 @@ def make_structure(
     return Made(frame=frame, replicas=replicas, volume=volume)
 
 
-def doubled(
-    box: NDArray[np.float64], ncell: int, natoms: int
-) -> tuple[int, int, int]:
+def doubled(box: NDArray[np.float64], ncell: int, natoms: int) -> tuple[int, int, int]:
     """Double the shortest side of a cell until it has enough atoms.
 
     Args:
@@ -182,9 +180,15 @@ def _turned(frame: Frames, rng: np.random.Generator) -> Frames:
     w, x, y, z = (q / np.linalg.norm(q, axis=1, keepdims=True)).T
     turn = np.stack(
         [
-            np.stack([1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)]),
-            np.stack([2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)]),
-            np.stack([2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)]),
+            np.stack(
+                [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)]
+            ),
+            np.stack(
+                [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)]
+            ),
+            np.stack(
+                [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)]
+            ),
         ]
     ).transpose(2, 0, 1)
     oxygen = triples[:, :1]
@@ -205,9 +209,7 @@ def _solid_cell(symbol: str) -> Frames:
     )
 
 
-def _mixed(
-    frame: Frames, elements: Sequence[str], rng: np.random.Generator
-) -> Frames:
+def _mixed(frame: Frames, elements: Sequence[str], rng: np.random.Generator) -> Frames:
     """Put equal shares of elements on the sites, in random order."""
     numbers = np.array([atomic_numbers[name] for name in elements])
     z = rng.permutation(np.resize(numbers, len(frame.z)))
