@@ -128,6 +128,6 @@ def _ase(job: ProbeJob, frame: Frames, evaluator: AbstractEvaluator) -> Mover:
         timestep=job.timestep * units.fs,
         temperature_K=job.temperature,
         friction=1.0 / (job.tdamp * units.fs),
-        rng=np.random.RandomState(job.seed),  # noqa: NPY002 -- what ASE takes
+        rng=np.random.RandomState(job.seed),  # what ASE takes
     )
     return Mover(step=dynamics.step, builds=lambda: evaluator.list_builds(calculator))

@@ -199,8 +199,8 @@ def _turned(frame: Frames, rng: np.random.Generator) -> Frames:
 def _solid_cell(symbol: str) -> Frames:
     """Return the cell of an element in its reference state, as near to a cube as is."""
     atoms: Any = bulk(symbol)
-    symmetry = reference_states[atomic_numbers[symbol]]["symmetry"]
-    if symmetry == "hcp":
+    state: Any = reference_states[atomic_numbers[symbol]]
+    if state["symmetry"] == "hcp":
         atoms = make_supercell(atoms, [[1, 0, 0], [1, 2, 0], [0, 0, 1]])
     else:
         atoms = bulk(symbol, cubic=True)

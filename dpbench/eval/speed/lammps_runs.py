@@ -11,6 +11,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, final
 
+import numpy as np
+
 from dpbench.backends.cards import WORKERS
 from dpbench.backends.consistency import plugin_variables
 from dpbench.backends.environments import launch_of
@@ -156,8 +158,8 @@ def _commands(job: ProbeJob, frame: Frames, folder: Path) -> list[str]:
     configuration = job.configuration
     structure = Structure(
         where=job.family,
-        z=frame.z,
-        coord=frame.coord,
+        z=frame.z.astype(np.int64),
+        coord=frame.coord.astype(np.float64),
         box=frame.box[0],
         pbc=frame.pbc[0],
     )

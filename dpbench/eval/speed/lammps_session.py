@@ -24,7 +24,7 @@ def main() -> None:
     print(json.dumps({"ok": True, "version": session.version()}), file=answers)
     answers.flush()
     for line in sys.stdin:
-        answer = {"ok": True}
+        answer: dict[str, object] = {"ok": True}
         try:
             for command in json.loads(line)["commands"]:
                 session.command(command)

@@ -141,8 +141,8 @@ def opened(job: ProbeJob) -> Iterator[AbstractEvaluator | None]:
         timeout_s=job.timeout_s,
         start_timeout_s=OPENING_SECONDS,
         memory_limit=job.memory,
-    ) as model:
-        yield ForeignEvaluator(model)
+    ) as worker:
+        yield ForeignEvaluator(worker)
 
 
 def _mean_neighbours(frame: Frames, job: ProbeJob) -> float | None:

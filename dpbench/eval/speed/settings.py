@@ -76,9 +76,9 @@ class SpeedSettings:
                 )
         positive = ("window_s", "timeout_s", "memory_gib", "temperature", "tdamp")
         for name in positive:
-            value: Any = getattr(self, name)
-            if value is not None and not value > 0:
-                raise EvaluationError(f"{name} = {value}; expected a positive number.")
+            number: Any = getattr(self, name)
+            if number is not None and not number > 0:
+                raise EvaluationError(f"{name} = {number}; expected a positive number.")
 
 
 MODES: dict[str, SpeedSettings] = {
