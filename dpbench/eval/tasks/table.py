@@ -1,9 +1,12 @@
 """All tasks by name."""
 
 from dpbench.errors import EvaluationError
+from dpbench.eval.tasks import nve
 from dpbench.eval.tasks.task import Task
 
-TASKS: dict[str, Task] = {}
+TASKS: dict[str, Task] = {
+    nve.TASK.name: nve.TASK,
+}
 """Name -> task, in the order of reports."""
 
 
