@@ -67,11 +67,8 @@ class DaskCluster:
             ConfigError: If the scheduler cannot be reached, has no worker, or its
                 workers run other versions.
         """
-        self._scheduler = scheduler
-        self._client = _connect(scheduler)
+        self._client = connect(scheduler)
         try:
-            _wait_for_worker(self._client, scheduler)
-            _check_versions(self._client, scheduler)
             plugin = _Readers(limits, Path.cwd())
             self._plugin = plugin.name
             self._client.register_plugin(plugin)
@@ -94,7 +91,7 @@ class DaskCluster:
         with it is taken apart, so that only the source that does it fails.
         """
         staging = staging.resolve()
-        self._check_reach(staging)
+        check_reach(self._client, staging)
 
         def submit(task: Bundle) -> Future[list[TaskResult]]:
             future: Future[list[TaskResult]] = self._client.submit(
@@ -130,21 +127,47 @@ class DaskCluster:
             self._client.unregister_worker_plugin(self._plugin)
         self._client.close()
 
-    def _check_reach(self, staging: Path) -> None:
-        """Refuse workers that do not see the folder that segments are written to."""
-        probe = staging / f"{_PROBE}-{uuid.uuid4().hex}"
-        probe.write_text("")
-        try:
-            answers: Mapping[str, bool] = self._client.run(_sees, probe)
-        finally:
-            probe.unlink()
-        blind = sorted(worker for worker, sees in answers.items() if not sees)
-        if blind:
-            raise WorkspaceError(
-                f"{staging.parent}: {len(blind)} of {len(answers)} Dask workers do not "
-                f"see it ({blind[0]}); expected a file system that all nodes share. Put"
-                " the workspace there: --workspace DIR."
-            )
+
+def connect(scheduler: str) -> Client:
+    """Connect to a running cluster, wait for a first worker and compare versions.
+
+    Args:
+        scheduler: ``tcp://host:8786``, or the file that
+            ``dask scheduler --scheduler-file`` writes.
+
+    Raises:
+        ConfigError: If the scheduler cannot be reached, has no worker, or its workers
+            run other versions.
+    """
+    client = _connect(scheduler)
+    try:
+        _wait_for_worker(client, scheduler)
+        _check_versions(client, scheduler)
+    except BaseException:
+        client.close()
+        raise
+    return client
+
+
+def check_reach(client: Client, folder: Path) -> None:
+    """Refuse workers that do not see a folder of the workspace.
+
+    Raises:
+        WorkspaceError: If one does not.
+    """
+    probe = folder / f"{_PROBE}-{uuid.uuid4().hex}"
+    probe.write_text("")
+    try:
+        answers: Mapping[str, bool] = client.run(_sees, probe)
+    finally:
+        probe.unlink()
+    blind = sorted(worker for worker, sees in answers.items() if not sees)
+    if blind:
+        raise WorkspaceError(
+            f"{folder.parent}: {len(blind)} of {len(answers)} Dask workers do not "
+            f"see it ({blind[0]}); expected a file system that all nodes share. Put"
+            " the workspace there: --workspace DIR."
+        )
 
 
 @final
