@@ -35,6 +35,9 @@ DOUBLE = 1e-9
 TABULATED = 1e-3
 """Largest relative difference of a compressed model: it would be damaged then."""
 
+COMPRESSED = (".pth", ".pb", ".hlo", ".savedmodel")
+"""Suffixes of compressed models: of PyTorch, TensorFlow, and JAX twice."""
+
 ATOMS = 24
 """Most atoms of the structure that old and new file are compared on."""
 
@@ -119,14 +122,14 @@ def compress_by_deepmd(
     timeout_s: float = CONVERT_SECONDS,
     say: Say | None = None,
 ) -> Conversion:
-    """Tabulate the embedding nets of a model by ``dp compress``, through ``.pth``.
+    """Tabulate the embedding nets of a model as ``dp compress`` does.
 
     The shortest distance of its training data must be known to the file.
 
     Args:
         launch: Of DeePMD-kit's environment.
         source: A model file of DeePMD-kit.
-        target: The ``.pth`` to write.
+        target: What to write; its suffix, one of ``COMPRESSED``, says the backend.
         trust: Which programs may be opened.
         step: Of the table, in normalised units.
         extrapolate: How far the coarse table goes, in multiples of the fine one.
@@ -138,9 +141,10 @@ def compress_by_deepmd(
         BackendError: If the worker fails, or the result is damaged.
         ModelError: If the source is missing or no model.
     """
-    if target.suffix != ".pth":
+    if target.suffix not in COMPRESSED:
         raise ModelError(
-            f"{target}: dp compress writes '.pth'; name a file that ends so."
+            f"{target}: dp compress writes {', '.join(COMPRESSED)}; name a file that "
+            "ends so."
         )
     return _made(
         launch,

@@ -93,10 +93,10 @@ def test_a_file_is_not_converted_to_itself(model):
     assert model.read_text() == TEXT
 
 
-def test_compression_writes_pth_alone(model):
-    with pytest.raises(ModelError, match=r"writes '\.pth'"):
+def test_compression_writes_what_a_backend_reads_compressed(model):
+    with pytest.raises(ModelError, match=r"writes \.pth, \.pb, \.hlo"):
         compress_by_deepmd(
-            springs("faithfully"), model, model.with_name("c.pb"), trust=Trust()
+            springs("faithfully"), model, model.with_name("c.json"), trust=Trust()
         )
 
 

@@ -5,6 +5,7 @@ not support is ``Refused`` with its own message.
 """
 
 import importlib.metadata
+import os
 import sys
 import tempfile
 import time
@@ -78,21 +79,95 @@ def convert(
 def compress(
     source: str, target: str, *, step: float = 0.01, extrapolate: int = 5
 ) -> dict[str, Any]:
-    """Tabulate the embedding nets of a model: ``dp --pt compress`` through ``.pth``.
+    """Tabulate the embedding nets of a model as ``dp compress`` does.
+
+    By PyTorch for a target ``.pth``, TensorFlow for ``.pb``, JAX for ``.hlo`` and
+    ``.savedmodel``.
 
     Raises:
         Refused: With DeePMD-kit's message.
     """
+    began = time.perf_counter()
+    by = {".pb": _compress_tensorflow, ".hlo": _compress_jax}
+    by[".savedmodel"] = by[".hlo"]
+    with tempfile.TemporaryDirectory(prefix="deepmd-") as scratch:
+        tabulate = by.get(Path(target).suffix, _compress_pytorch)
+        tabulate(Path(source), Path(target), Path(scratch), (step, extrapolate))
+    return {"target": target, "seconds": time.perf_counter() - began}
+
+
+def _compress_pytorch(
+    source: Path, target: Path, scratch: Path, table: tuple[float, int]
+) -> None:
     from deepmd.pt.entrypoints.compress import enable_compression
 
-    began = time.perf_counter()
-    with tempfile.TemporaryDirectory(prefix="deepmd-") as scratch:
-        start = Path(source)
-        if start.suffix != ".pth":
-            start = Path(scratch) / "plain.pth"
-            convert(source, str(start))
-        asked(enable_compression, str(start), target, step, extrapolate)
-    return {"target": target, "seconds": time.perf_counter() - began}
+    if source.suffix != ".pth":
+        plain = scratch / "plain.pth"
+        convert(str(source), str(plain))
+        source = plain
+    asked(enable_compression, str(source), str(target), *table)
+
+
+def _compress_tensorflow(
+    source: Path, target: Path, scratch: Path, table: tuple[float, int]
+) -> None:
+    """Compress a frozen graph, whose own script lacks all but the model.
+
+    DeePMD-kit 3.2.0 checks that script as if it were to train.
+    """
+    import deepmd.tf.entrypoints  # noqa: F401 -- its name for the module is a function
+
+    plain = source.absolute()
+    if source.suffix != ".pb":
+        plain = scratch / "plain.pb"
+        convert(str(source), str(plain))
+    module = sys.modules["deepmd.tf.entrypoints.compress"]
+    check = module.normalize
+
+    def whole(script: dict[str, Any]) -> Any:
+        rate = {"type": "exp", "start_lr": 1e-3, "stop_lr": 1e-8, "decay_steps": 1000}
+        return check({**script, "learning_rate": rate})
+
+    module.normalize = whole
+    here = Path.cwd()
+    os.chdir(scratch)  # it leaves scripts and checkpoints where it runs
+    try:
+        asked(
+            module.compress,
+            input=str(plain),
+            output=str(target.absolute() if target.is_absolute() else here / target),
+            step=table[0],
+            extrapolate=table[1],
+            frequency="-1",
+            checkpoint_folder="model-compression",
+            training_script=None,
+            mpi_log="master",
+            log_path=None,
+            log_level=0,
+        )
+    finally:
+        os.chdir(here)
+        module.normalize = check
+
+
+def _compress_jax(
+    source: Path, target: Path, scratch: Path, table: tuple[float, int]
+) -> None:
+    """Compress by JAX; DeePMD-kit 3.2.0 loses the shortest distance on the way."""
+    from deepmd.dpmodel.entrypoints.compress_common import enable_model_compression
+    from deepmd.jax.model.base_model import BaseModel
+    from deepmd.jax.utils.serialization import deserialize_to_file
+
+    data = _read(source)
+    shortest = data.get("@variables", {}).get("min_nbor_dist")
+    shortest = data.get("min_nbor_dist", shortest)
+    if shortest is None:
+        raise Refused("the model tells no shortest distance of its training data")
+    model = asked(BaseModel.deserialize, data["model"])
+    step, extrapolate = table
+    asked(enable_model_compression, model, float(shortest), step, extrapolate, -1)
+    told = {**data, "model": model.serialize(), "min_nbor_dist": float(shortest)}
+    asked(deserialize_to_file, str(target), told)
 
 
 def versions() -> dict[str, str]:
