@@ -32,12 +32,13 @@ BIDI = frozenset("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u
 """Marks that turn the direction of what is shown."""
 
 
-def strict_loads(data: bytes, *, where: str) -> Any:
+def strict_loads(data: bytes, *, where: str, may_be_nan: bool = False) -> Any:
     """Decode JSON, refusing what no program of good will writes.
 
     Args:
         data: UTF-8.
         where: File, the start of every message.
+        may_be_nan: Let NaN and infinity through: facts beside arrays may hold them.
 
     Raises:
         EvaluationError: If it is too large or too deep, is no JSON, names a key twice,
@@ -65,7 +66,9 @@ def strict_loads(data: bytes, *, where: str) -> Any:
             raise _refused(where, f"holds the number {text[:30]}", "a finite one")
         return value
 
-    def constant(text: str) -> None:
+    def constant(text: str) -> float:
+        if may_be_nan:
+            return float(text)
         raise _refused(where, f"holds {text}", "null where a number is missing")
 
     try:

@@ -1,21 +1,27 @@
 """Records in words, for a terminal."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
+from dpbench.eval.filing import Listed
 from dpbench.eval.leaderboard.columns import with_spread
 from dpbench.eval.leakage import leakage_line
 from dpbench.eval.record import BackendFacts, Record
-from dpbench.eval.task_results import Accuracy, Stability, Throughput
+from dpbench.eval.standing import Standing
+from dpbench.eval.strict_json import BIDI
+from dpbench.eval.task_results import Accuracy, Stability, TaskResult, Throughput
 from dpbench.eval.web.numbers import number
 from dpbench.metrics.definitions import METRICS, MetricValue
 
 
-def record_text(record: Record, digest: str) -> str:
+def record_text(
+    record: Record, digest: str, *, standing: Standing | None = None
+) -> str:
     """Write what was measured as a table with units.
 
     Args:
         record: The record.
         digest: Its name in the object store.
+        standing: What is known here of a record from elsewhere.
     """
     where = f"{record.dataset.label}:{record.part}"
     lines = [
@@ -23,6 +29,10 @@ def record_text(record: Record, digest: str) -> str:
         f"{record.natoms} atoms",
         f"  {record.backend}, {record.precision}, {record.hardware.label}",
     ]
+    if record.suite is not None:
+        lines.append(f"  suite {record.suite} ({(record.suite_digest or '')[:19]})")
+    if standing is not None:
+        lines.append(f"  {standing_line(standing)}")
     if record.leakage is not None:
         lines.append(f"  {leakage_line(record.leakage)}")
     lines += [f"  takes no rank: {mark}" for mark in record.marks]
@@ -36,8 +46,35 @@ def record_text(record: Record, digest: str) -> str:
         lines += _stability_lines(record.stability)
     if record.throughput is not None:
         lines += _throughput_lines(record.throughput)
+    for name in sorted(record.tasks):
+        lines += task_lines(record.tasks[name])
     lines.append(f"  record {digest}")
-    return "\n".join(lines)
+    return "\n".join(map(plain, lines))
+
+
+def standing_line(standing: Standing) -> str:
+    """Say where a record is from, and what was found out about it here."""
+    done = "; ".join(standing.checks)
+    why = f"; {'; '.join(standing.reasons)}" if standing.reasons else ""
+    return f"from {standing.source}, {standing.status} here: {done}{why}"
+
+
+def task_lines(result: TaskResult) -> list[str]:
+    """Write the result of a task of the table."""
+    rows = [
+        (_title(metric.name), with_spread(metric), metric.unit)
+        for metric in result.metrics
+    ]
+    lines = ["", *table_lines((f"Task {result.task}", "value", "unit"), rows)]
+    if result.status != "ok":
+        lines.append(f"  {result.status}: {result.reason}")
+    return lines
+
+
+def _title(name: str) -> str:
+    """Title of a metric; the name itself where another dpbench knows more."""
+    known = METRICS.get(name)
+    return name if known is None else known.title
 
 
 def _program_line(program: BackendFacts) -> str:
@@ -71,7 +108,7 @@ def _accuracy_lines(accuracy: Accuracy) -> list[str]:
         dummy = {metric.name: metric for metric in accuracy.baseline.metrics}
     rows = [
         (
-            METRICS[metric.name].title,
+            _title(metric.name),
             with_spread(metric),
             metric.unit,
             number(dummy[metric.name].value) if metric.name in dummy else "–",
@@ -97,7 +134,7 @@ def fidelity_lines(accuracy: Accuracy) -> list[str]:
 
 def _stability_lines(stability: Stability) -> list[str]:
     rows = [
-        (METRICS[metric.name].title, with_spread(metric), metric.unit)
+        (_title(metric.name), with_spread(metric), metric.unit)
         for metric in stability.metrics
     ]
     protocol = stability.protocol
@@ -119,11 +156,12 @@ def _throughput_lines(throughput: Throughput) -> list[str]:
     rows: list[tuple[str, ...]] = []
     for size in throughput.sizes:
         if size.status != "ok":
-            rows.append((f"{size.natoms} atoms: out of memory", "–", "–", "–", "–"))
+            words = size.status.replace("_", " ")
+            rows.append((f"{size.natoms} atoms: {words}", "–", "–", "–", "–"))
         for name, timing in size.quantities.items():
             rows.append(
                 (
-                    f"{METRICS[name].title}, {size.natoms} atoms",
+                    f"{_title(name)}, {size.natoms} atoms",
                     number(timing.median),
                     f"{number(timing.quartile_low)}..{number(timing.quartile_high)}",
                     number(timing.katom_step_per_s),
@@ -140,35 +178,29 @@ def _throughput_lines(throughput: Throughput) -> list[str]:
     return ["", *table_lines(heads, rows)]
 
 
-def records_overview(records: Mapping[str, Record]) -> list[dict[str, str]]:
-    """One line of facts for each record, oldest first."""
-    order = sorted(records.items(), key=lambda item: (item[1].created_at, item[0]))
+def records_overview(records: Sequence[Listed]) -> list[dict[str, str]]:
+    """One line of facts for each record, in their order."""
     return [
         {
-            "record": digest[:12],
+            "record": record.digest[:12],
             "made": record.created_at,
-            "model": record.model.name,
-            "data": f"{record.dataset.label}:{record.part}",
-            "precision": record.precision,
-            "tasks": ",".join(
-                task
-                for task in ("accuracy", "stability", "throughput")
-                if getattr(record, task) is not None
-            ),
-            "force_rmse_mev_per_ang": number(_value(record, _FORCE)),
-            "md_us_per_atom_step": number(_value(record, _SPEED)),
+            "model": plain(record.model),
+            "data": plain(record.data),
+            "backend": plain(record.backend),
+            "precision": plain(record.precision),
+            "suite": plain(record.suite),
+            "tasks": plain(record.tasks),
+            "force_rmse_mev_per_ang": number(record.force_rmse),
+            "md_us_per_atom_step": number(record.md_speed),
+            "standing": "own" if record.standing is None else record.standing.status,
         }
-        for digest, record in order
+        for record in records
     ]
 
 
-_FORCE = "force_rmse_component_mev_per_ang"
-_SPEED = "md_us_per_atom_step"
-
-
-def _value(record: Record, name: str) -> float | None:
-    for result in (record.accuracy, record.throughput):
-        for metric in () if result is None else result.metrics:
-            if metric.name == name:
-                return metric.value
-    return None
+def plain(text: str) -> str:
+    """Show a text on one line: what is no letter, sign or space is written out."""
+    return "".join(
+        letter if letter.isprintable() and letter not in BIDI else f"<{ord(letter):x}>"
+        for letter in text
+    )

@@ -1,24 +1,21 @@
 """Check records: schema, digest, and every number that can be computed again."""
 
-import math
-from collections.abc import Iterable
+from contextlib import suppress
 
 import numpy as np
 
-from dpbench.errors import DpbenchError, EvaluationError
+from dpbench.errors import DatasetError, DpbenchError, EvaluationError
 from dpbench.eval.filing import find_record
-from dpbench.eval.predict import KeptPredictions, load
+from dpbench.eval.parts import Part, versions_of
+from dpbench.eval.predict import load
 from dpbench.eval.record import Record, record_from_payload
-from dpbench.eval.score import score
-from dpbench.eval.task_results import Accuracy, Throughput
-from dpbench.metrics.definitions import MetricValue
-from dpbench.metrics.statistics import spread
+from dpbench.eval.rescoring import check_accuracy, placed
+from dpbench.eval.self_check import check_itself
+from dpbench.eval.task_rescoring import rescore_tasks, suite_of
 from dpbench.store.dataset import DatasetVersion, open_dataset
 from dpbench.store.references import DatasetReference
+from dpbench.store.splits.making import find_split
 from dpbench.store.workspace import Workspace
-
-TOLERANCE = 1e-9
-"""Relative difference that a recomputed number may have."""
 
 
 def verify_record(workspace: Workspace, digest: str) -> list[str]:
@@ -26,7 +23,7 @@ def verify_record(workspace: Workspace, digest: str) -> list[str]:
 
     The object's bytes must fit its digest, the content the schema, the medians the
     raw samples; and where predictions and dataset are here, scoring again must give
-    the same numbers.
+    the same numbers. The suite that it names must be the one that is here.
 
     Args:
         workspace: Holds the record.
@@ -39,72 +36,80 @@ def verify_record(workspace: Workspace, digest: str) -> list[str]:
         DpbenchError: If a check fails.
     """
     name, payload = find_record(workspace, digest)
-    record = record_from_payload(payload, where=f"result {name[:12]}")
+    where = f"result {name[:12]}"
+    record = record_from_payload(payload, where=where)
     done = ["digest", "schema"]
+    check_itself(record, where=where)
     if record.throughput is not None:
-        _check_samples(record.throughput, name)
         done.append("speeds from their samples")
+    if record.stability is not None:
+        done.append("drifts from their traces")
+    if record.suite is not None:
+        is_here = suite_of(record) is not None
+        done.append("suite" if is_here else f"suite {record.suite} is not here")
+    version = _find_version(workspace, record)
+    part = None if version is None else _part(version, record)
+    done += _accuracy(workspace, record, version, part, where=where)
+    told = rescore_tasks(workspace, record, part, where=where)
+    return [*done, *told.done, *(f"not rescored: {why}" for why in told.missing)]
+
+
+def _accuracy(
+    workspace: Workspace,
+    record: Record,
+    version: DatasetVersion | None,
+    part: Part | None,
+    *,
+    where: str,
+) -> list[str]:
+    """Score the accuracy again where that is possible; say what was done."""
     accuracy = record.accuracy
     if accuracy is None or accuracy.predictions is None:
-        return done
+        return []
     if not (workspace.root / accuracy.predictions.path).exists():
-        return [*done, "accuracy not rescored: predictions are not kept here"]
-    version = _find_version(workspace, record)
+        return ["accuracy not rescored: predictions are not kept here"]
     if version is None:
-        return [*done, "accuracy not rescored: the dataset version is not here"]
-    _check_accuracy(load(workspace, accuracy.predictions), version, accuracy, name)
-    return [*done, "accuracy rescored from kept predictions"]
-
-
-def _check_samples(throughput: Throughput, name: str) -> None:
-    for size in throughput.sizes:
-        for quantity, timing in size.quantities.items():
-            median = spread(timing.samples).median
-            if not _is_close(median, timing.median):
-                raise EvaluationError(
-                    f"result {name[:12]}: {quantity} at {size.natoms} atoms is "
-                    f"{timing.median}; its samples give {median} µs/atom/step."
-                )
+        return ["accuracy not rescored: the dataset version is not here"]
+    kept = load(workspace, accuracy.predictions)
+    if part is not None:
+        kept = placed(kept, version, part.indices, where=where)
+    elif not np.array_equal(version.frame_digests[kept.indices], kept.frame_digests):
+        raise EvaluationError(
+            f"{where}: the kept predictions are of other frames than {version.label} "
+            "holds at their places."
+        )
+    check_accuracy(accuracy, kept, version, where=where)
+    return ["accuracy rescored from kept predictions"]
 
 
 def _find_version(workspace: Workspace, record: Record) -> DatasetVersion | None:
+    """Find the dataset version by its name, else by its content."""
     dataset = record.dataset
-    reference = DatasetReference(name=dataset.name, number=dataset.number)
-    try:
+    with suppress(DpbenchError):
+        reference = DatasetReference(name=dataset.name, number=dataset.number)
         version = open_dataset(workspace, reference)
-    except DpbenchError:
-        return None
-    return version if version.digest == dataset.digest else None
+        if version.digest == dataset.digest:
+            return version
+    for object_id in versions_of(workspace, dataset.digest):
+        with suppress(DatasetError):
+            return DatasetVersion(workspace, object_id)
+    return None
 
 
-def _check_accuracy(
-    kept: KeptPredictions, version: DatasetVersion, accuracy: Accuracy, name: str
-) -> None:
-    if not np.array_equal(version.frame_digests[kept.indices], kept.frame_digests):
-        raise EvaluationError(
-            f"result {name[:12]}: the kept predictions are of other frames than "
-            f"{version.label} holds at their places."
-        )
-    again = score(kept, version, baseline=None, file=None, wall_time_s=0.0)
-    _compare(accuracy.metrics, again.metrics, name)
-
-
-def _compare(
-    filed: Iterable[MetricValue], again: Iterable[MetricValue], name: str
-) -> None:
-    found = {metric.name: metric.value for metric in again}
-    for metric in filed:
-        value = found.get(metric.name)
-        if value is not None and not math.isfinite(value):
-            value = None
-        if not _is_close(metric.value, value):
-            raise EvaluationError(
-                f"result {name[:12]}: {metric.name} is {metric.value}; scoring the "
-                f"kept predictions again gives {value} {metric.unit}."
-            )
-
-
-def _is_close(a: float | None, b: float | None) -> bool:
-    if a is None or b is None:
-        return a is b
-    return math.isclose(a, b, rel_tol=TOLERANCE, abs_tol=1e-12)
+def _part(version: DatasetVersion, record: Record) -> Part | None:
+    """Return the frames of a record; None where their split is not here."""
+    split, rows = None, np.arange(version.nframes)
+    if record.split is not None:
+        with suppress(DatasetError):
+            split = find_split(version, record.split.digest)
+        if split is None or record.part not in split.parts:
+            return None
+        rows = np.asarray(split.parts[record.part], np.int64)
+    return Part(
+        version=version,
+        split=split,
+        name=record.part,
+        indices=rows,
+        overlap=record.overlap,
+        marks=record.marks,
+    )

@@ -1,0 +1,159 @@
+"""Scoring again the tasks that keep their answers."""
+
+import re
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from dpbench.config import from_mapping
+from dpbench.errors import ConfigError, DpbenchError, EvaluationError
+from dpbench.eval.parts import Part
+from dpbench.eval.record import Record
+from dpbench.eval.rescoring import TOLERANCE, compare_metrics
+from dpbench.eval.strict_npz import check_npz
+from dpbench.eval.suites.loading import Suite, load_suite
+from dpbench.eval.task_results import TaskResult
+from dpbench.eval.tasks.doing import code_digest, score_again
+from dpbench.eval.tasks.kept import FACTS
+from dpbench.eval.tasks.table import TASKS
+from dpbench.eval.tasks.task import Job, Task
+from dpbench.store.workspace import Workspace
+
+SUITE = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*-v[1-9][0-9]{0,5}")
+"""Form of a suite's label; whatever else a record says is no path to open."""
+
+TROUBLE = (KeyError, IndexError, TypeError, ValueError, ArithmeticError)
+"""What code that scores may raise on answers that no task gives."""
+
+
+@dataclass(kw_only=True, slots=True)
+class Rescored:
+    """What was scored again, and what could not be."""
+
+    done: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+
+
+def rescore_tasks(
+    workspace: Workspace,
+    record: Record,
+    part: Part | None,
+    *,
+    where: str,
+    tolerance: float = TOLERANCE,
+) -> Rescored:
+    """Score every task of a record again from the answers that it keeps.
+
+    Args:
+        workspace: Has the answers.
+        record: The record.
+        part: Its frames; None where they are not here.
+        where: The record, the start of every message.
+        tolerance: Relative difference that is let through.
+
+    Raises:
+        EvaluationError: If a number differs, or answers are none of the task.
+    """
+    out = Rescored()
+    for name, result in sorted(record.tasks.items()):
+        task = TASKS.get(name)
+        why = _why_not(workspace, task, result)
+        if task is None or why:
+            out.missing.append(f"task {name[:40]}: {why}")
+            continue
+        place = f"{where}: task {name}"
+        suite = suite_of(record)
+        try:
+            job = _job(workspace, record, part, task=task, suite=suite)
+        except ConfigError as error:
+            out.missing.append(f"task {name}: {error}")
+            continue
+        again = _scored(task, result, job, place)
+        if again.status != result.status:
+            raise EvaluationError(
+                f"{place} is '{result.status}'; scoring its answers again gives "
+                f"'{again.status}'."
+            )
+        compare_metrics(result.metrics, again.metrics, where=place, tolerance=tolerance)
+        out.done.append(f"task {name} from its answers")
+    return out
+
+
+def suite_of(record: Record) -> Suite | None:
+    """Load the suite that a record names; None without one, or where it is not here.
+
+    Raises:
+        EvaluationError: If the suite here has another digest.
+    """
+    if record.suite is None or SUITE.fullmatch(record.suite) is None:
+        return None
+    try:
+        suite = load_suite(record.suite)
+    except ConfigError:
+        return None
+    if record.suite_digest is not None and record.suite_digest != suite.digest:
+        raise EvaluationError(
+            f"suite {record.suite}: the record was made with "
+            f"{record.suite_digest[:19]}; this dpbench has {suite.digest[:19]}. A "
+            "published suite never changes: one of the two files was."
+        )
+    return suite
+
+
+def _why_not(workspace: Workspace, task: Task | None, result: TaskResult) -> str:
+    if task is None:
+        return "is unknown here"
+    if result.kept is None:
+        return "kept no answers"
+    if result.code != code_digest(task.sources):
+        return "was scored by other code than is here"
+    if not (workspace.root / result.kept.path).exists():
+        return "its answers are not here"
+    return ""
+
+
+def _job(
+    workspace: Workspace,
+    record: Record,
+    part: Part | None,
+    *,
+    task: Task,
+    suite: Suite | None,
+) -> Job:
+    """Set up the task as it was done, from what the record says of its protocol."""
+    told: dict[str, Any] = record.tasks[task.name].protocol
+    told = told.get("settings", told) if isinstance(told, dict) else {}
+    known = {f.name for f in fields(task.settings)}
+    chosen = {key: value for key, value in told.items() if key in known}
+    references: Path | None = None
+    if suite is not None:
+        for entry in suite.file.task:
+            if entry.task == task.name and entry.references:
+                references = suite.folder / entry.references
+    return Job(
+        workspace=workspace,
+        part=part,
+        settings=from_mapping(task.settings, chosen, where=f"protocol of {task.name}"),
+        references=references,
+        provenance=record.provenance.run or {},
+    )
+
+
+def _scored(task: Task, result: TaskResult, job: Job, where: str) -> TaskResult:
+    """Score kept answers that may be hostile."""
+    if result.kept is None:
+        raise EvaluationError(f"{where}: kept no answers; expected some.")
+    data = (job.workspace.root / result.kept.path).read_bytes()
+    shapes = check_npz(data, where=where)
+    if FACTS not in shapes:
+        raise EvaluationError(f"{where}: its answers tell no facts; expected some.")
+    try:
+        return score_again(task, result, job)
+    except DpbenchError:
+        raise
+    except TROUBLE as error:
+        found = " ".join(str(error).split())[:200]
+        raise EvaluationError(
+            f"{where}: its answers cannot be scored ({type(error).__name__}: {found}); "
+            "expected those that the task keeps."
+        ) from error
