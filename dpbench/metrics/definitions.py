@@ -210,6 +210,53 @@ METRICS: dict[str, Definition] = {
         meaning="One velocity-Verlet step through the ASE calculator, atoms moving, "
         "neighbour lists rebuilt when needed.",
     ),
+    "md_water_us_per_atom_step": Definition(
+        unit="µs/atom/step",
+        title="MD step, water",
+        meaning="One step of Langevin dynamics of liquid water in the engine that the "
+        "record names, at the ladder's reference size; median over processes.",
+    ),
+    "md_dense_us_per_atom_step": Definition(
+        unit="µs/atom/step",
+        title="MD step, dense",
+        meaning="The same of a dense metal, alloy or semiconductor.",
+    ),
+    "md_slab_us_per_atom_step": Definition(
+        unit="µs/atom/step",
+        title="MD step, slab",
+        meaning="The same of a slab between empty space.",
+    ),
+    "time_exponent": Definition(
+        unit="1",
+        title="Exponent of time",
+        meaning="Slope of log(time of a step) against log(atoms) above the stated "
+        "size: 1 is linear scaling.",
+    ),
+    "speedup_over_dft": Definition(
+        unit="1",
+        title="Speed-up over DFT",
+        meaning="Wall time of the DFT calculation that labelled a frame over that of "
+        "one evaluation of the same frame; median over frames, cores not counted.",
+        polarity="higher",
+    ),
+    "loader_frames_per_s": Definition(
+        unit="frames/s",
+        title="Data loading",
+        meaning="Frames of random batches of 32 read from the store into one buffer, "
+        "files in the cache; one thread.",
+        polarity="higher",
+    ),
+    "training_time_to_target_s": Definition(
+        unit="s",
+        title="Training time",
+        meaning="Wall time of training until the force RMSE on validation frames first "
+        "reached the stated target, from the curve of the run.",
+    ),
+    "training_steps_to_target": Definition(
+        unit="steps",
+        title="Training steps",
+        meaning="Steps of training until the same.",
+    ),
 } | CRYSTAL_METRICS
 """All metrics, in the order of reports."""
 
