@@ -1,0 +1,1 @@
+"""Crystals: their references, prototypes, and what several tasks ask of them."""
