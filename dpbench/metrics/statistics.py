@@ -1,6 +1,5 @@
-"""Spread of measured numbers: median, quartiles, bootstrap intervals, ties."""
+"""Spread of measured numbers: median, quartiles, bootstrap intervals."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -64,32 +63,6 @@ def spread(samples: Sequence[float], *, seed: int = BOOTSTRAP_SEED) -> Spread:
     )
 
 
-def blocks_of_groups(group: NDArray[np.integer]) -> NDArray[np.int64]:
-    """Cut frames into blocks for a bootstrap that respects their correlation.
-
-    Frames of one group (a trajectory) are taken in their order and cut into contiguous
-    blocks of ceil(n^(1/2)) frames; a block never holds two groups.
-
-    Args:
-        group: Group of each frame, (frame).
-
-    Returns:
-        Block of each frame, (frame), counted from 0.
-
-    Source:
-        J. M. Flegal, G. L. Jones, Ann. Stat. 38, 1034 (2010): batches of n^(1/2) for
-        correlated series whose correlation time is not known.
-    """
-    block = np.zeros(len(group), np.int64)
-    first = 0
-    for label in np.unique(group):
-        rows = np.flatnonzero(group == label)
-        length = math.isqrt(len(rows) - 1) + 1
-        block[rows] = first + np.arange(len(rows)) // length
-        first = int(block[rows[-1]]) + 1
-    return block
-
-
 def bootstrap_ratios(
     numerator: NDArray[np.float64],
     denominator: NDArray[np.float64],
@@ -123,38 +96,3 @@ def bootstrap_ratios(
     ratios[:, ~np.isfinite(ratios).all(axis=0)] = np.nan
     low, high = np.percentile(ratios, [2.5, 97.5], axis=0)
     return low, high
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Interval:
-    """A value, lower is better, and its interval."""
-
-    value: float
-    low: float
-    high: float
-
-
-def rank_with_ties(values: Sequence[Interval]) -> tuple[int, ...]:
-    """Rank values, lower first; overlapping intervals share a rank.
-
-    Values are walked from best to worst. One whose interval overlaps that of the first
-    of the current rank shares that rank; else it starts a new one, numbered by its
-    position (1, 1, 3). Ranks never fall as values grow, so taking one entry out never
-    turns two others around.
-
-    Args:
-        values: One entry per competitor.
-
-    Returns:
-        Ranks from 1, in the order of ``values``.
-    """
-    order = sorted(range(len(values)), key=lambda index: values[index].value)
-    ranks = [0] * len(values)
-    leader: Interval | None = None
-    rank = 0
-    for position, index in enumerate(order, start=1):
-        entry = values[index]
-        if leader is None or entry.low > leader.high:
-            leader, rank = entry, position
-        ranks[index] = rank
-    return tuple(ranks)

@@ -81,8 +81,5 @@ def _middle(values: Sequence[float]) -> tuple[float, float, float]:
 def _shift(middle: float, variance: float, dof: float, level: float) -> Shift:
     error = math.sqrt(variance)
     half = two_sided_quantile(level, round(dof, 3)) * error
-    if error > 0:
-        p = two_sided_p(middle / error, dof)
-    else:
-        p = float(middle == 0)
+    p = two_sided_p(middle / error, dof) if error > 0 else float(middle == 0)
     return Shift(value=middle, low=middle - half, high=middle + half, p=p)

@@ -210,6 +210,7 @@ def test_interval_holds_the_value_and_shrinks_with_more_frames():
         )
         metric = {m.name: m for m in accuracy_metrics(errors)}[name]
         assert metric.ci_low < metric.value < metric.ci_high
+        assert metric.nblocks == pytest.approx(nframes, rel=0.3)
         widths.append(metric.ci_high - metric.ci_low)
     assert widths[1] < widths[0] / 2
 
@@ -217,20 +218,28 @@ def test_interval_holds_the_value_and_shrinks_with_more_frames():
 def test_a_single_frame_has_no_interval():
     frames = random_frames(nframes=1)
     errors = frame_errors(frames, random_predictions(frames), elements=ELEMENTS)
-    assert all(metric.ci_low is None for metric in accuracy_metrics(errors))
+    metrics = accuracy_metrics(errors)
+    assert all(metric.ci_low is None for metric in metrics)
+    assert {metric.nblocks for metric in metrics} <= {1, None}
 
 
 def test_names_carry_their_unit():
     suffix = {
-        "meV/atom": "_per_atom_mev",
-        "meV/Å": "_mev_per_ang",
-        "%": "_percent",
-        "GPa": "_gpa",
-        "meV/atom/ps": "_mev_per_atom_ps",
-        "µs/atom/step": "_us_per_atom_step",
+        "meV/atom": ("_per_atom_mev",),
+        "meV/Å": ("_mev_per_ang",),
+        "%": ("_percent",),
+        "GPa": ("_gpa",),
+        "meV/atom/ps": ("_mev_per_atom_ps",),
+        "µs/atom/step": ("_us_per_atom_step",),
     }
     for name, definition in METRICS.items():
-        assert name.endswith(suffix[definition.unit]), name
+        if definition.unit == "1":  # a pure number has no unit to carry
+            assert not any(name.endswith(end) for (end,) in suffix.values()), name
+        elif definition.unit in suffix:
+            assert name.endswith(suffix[definition.unit]), name
+        else:
+            word = definition.unit.split("/")[0].lower().replace("å", "ang")
+            assert word in name, (name, definition.unit)
 
 
 def test_blocks_with_other_elements_are_refused():
