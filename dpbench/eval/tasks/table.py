@@ -1,11 +1,27 @@
 """All tasks by name."""
 
 from dpbench.errors import EvaluationError
-from dpbench.eval.tasks import nve
+from dpbench.eval.tasks import (
+    elastic,
+    eos,
+    nve,
+    phonons,
+    relaxation,
+    size_transfer,
+    smoothness,
+    vacancy,
+)
 from dpbench.eval.tasks.task import Task
 
 TASKS: dict[str, Task] = {
     nve.TASK.name: nve.TASK,
+    eos.TASK.name: eos.TASK,
+    elastic.TASK.name: elastic.TASK,
+    phonons.TASK.name: phonons.TASK,
+    vacancy.TASK.name: vacancy.TASK,
+    relaxation.TASK.name: relaxation.TASK,
+    size_transfer.TASK.name: size_transfer.TASK,
+    smoothness.TASK.name: smoothness.TASK,
 }
 """Name -> task, in the order of reports."""
 
