@@ -56,6 +56,10 @@ COMMANDS = {
         "dpbench.cli.evaluate:evaluate_command",
         "Measure a model: accuracy, stability and speed.",
     ),
+    "suites": (
+        "dpbench.cli.suites:suites_group",
+        "Look at suites of tasks, and make their data.",
+    ),
     "model-devi": (
         "dpbench.cli.model_devi:model_devi_command",
         "Compare the models of an ensemble; write model_devi.out.",

@@ -159,9 +159,7 @@ def _ingest(
     return version
 
 
-def _root(
-    stack: ExitStack, suite: Suite, data: SuiteData, folder: Path | None
-) -> Path:
+def _root(stack: ExitStack, suite: Suite, data: SuiteData, folder: Path | None) -> Path:
     """Find where the paths of a dataset begin."""
     if folder is not None:
         return folder
