@@ -1,27 +1,27 @@
+"""The files of a board: the same rows in each, and no text that is more than text."""
+
+import base64
 import csv
 import json
 import re
+import zlib
 from dataclasses import replace
 from html.parser import HTMLParser
 
-import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dpbench.errors import EvaluationError
 from dpbench.eval.leaderboard import write_board
-from dpbench.eval.leaderboard.plots import (
-    Point,
-    pareto_front,
-    pareto_plot,
-    parity_plot,
-    trace_plot,
-)
+from dpbench.eval.leaderboard.chunks import shortened
+from dpbench.eval.leaderboard.escaping import csv_text, markdown_text, yaml_text
 from dpbench.eval.web.axes import linear_ticks, log_ticks, tick_text
 from dpbench.eval.web.markup import Markup, join, tag
 from dpbench.eval.web.numbers import number, spread_text
 from tests.eval.synthetic_records import exploded, synthetic_record, with_digests
 
-HOSTILE = '<script>alert(1)</script> & "x" \' | `y` [z](u) </td>'
+HOSTILE = '<script>alert(1)</script> & "x" \' | `y` [z](javascript:u) </td> \u202e'
 
 
 def some_records():
@@ -39,12 +39,34 @@ def written(tmp_path):
     return write_board(with_digests(some_records()), tmp_path / "out")
 
 
-def test_four_files_are_written(written):
+def page_data(path):
+    """The rows that the page carries."""
+    text = path.read_text(encoding="utf-8")
+    found = re.search(r'<script type="application/json"[^>]*>(.*?)</script>', text)
+    return json.loads(found[1])
+
+
+def page_records(path):
+    """The records that the page carries compressed, in the order of its rows."""
+    text = path.read_text(encoding="utf-8")
+    blocks = re.findall(
+        r'<script type="text/plain" id="chunk-\d+">(.*?)</script>', text
+    )
+    return [
+        item
+        for block in blocks
+        for item in json.loads(zlib.decompress(base64.b64decode(block)))
+    ]
+
+
+def test_all_files_are_written(written):
     assert [path.name for path in written] == [
         "index.html",
         "leaderboard.md",
         "leaderboard.csv",
         "leaderboard.json",
+        "eval_results.yaml",
+        "badge.svg",
     ]
 
 
@@ -56,8 +78,9 @@ def test_a_rerun_and_another_order_give_the_same_bytes(tmp_path, written):
 
 
 def test_the_page_asks_the_network_for_nothing(written):
-    page = written[0].read_text(encoding="utf-8")
+    page = written[0].read_text(encoding="utf-8").replace("http://www.w3.org/", "")
     assert not re.search(r"https?://|@import|url\(|src=|<link[^>]*stylesheet", page)
+    assert "default-src &#x27;none&#x27;" in page
 
 
 class Structure(HTMLParser):
@@ -86,31 +109,88 @@ def test_the_page_is_well_formed_and_its_ids_are_unique(written):
     assert len(structure.ids) == len(set(structure.ids))
 
 
+def hostile_files(tmp_path, text):
+    """A board with a record all of whose strings are hostile."""
+    record = synthetic_record(model=text, hardware=text, marks=(text,), precision=text)
+    record = replace(
+        record,
+        part=text,
+        command=("dpbench", text),
+        dataset=replace(record.dataset, label=text, name=text),
+        backend=text,
+        model=replace(record.model, description=text, path=text, digest=text),
+        provenance=replace(record.provenance, run={"run_id": text, text: text}),
+    )
+    return write_board(with_digests([record]), tmp_path)
+
+
 def test_hostile_names_stay_text(tmp_path):
-    record = synthetic_record(model=HOSTILE, hardware=HOSTILE, marks=(HOSTILE,))
-    record = replace(record, part="test", command=("dpbench", HOSTILE))
-    page, markdown, table, _ = write_board(with_digests([record]), tmp_path)
+    page, markdown, table, _, results, badge = hostile_files(tmp_path, HOSTILE)
     text = page.read_text(encoding="utf-8")
     assert text.count("<script>") == 1
     structure = Structure()
     structure.feed(text)
     assert structure.open == []
     assert HOSTILE in "".join(structure.text)
-    rows = [line for line in markdown.read_text().splitlines() if line.startswith("|")]
-    widths = {len(re.findall(r"(?<!\\)\|", line)) for line in rows}
-    assert len(widths) == 1
-    (row, _) = csv.DictReader(table.read_text(encoding="utf-8").splitlines())
+    for block in markdown.read_text(encoding="utf-8").split("\n\n"):
+        rows = [line for line in block.splitlines() if line.startswith("|")]
+        assert len({len(re.findall(r"(?<!\\)\|", line)) for line in rows}) <= 1
+    assert not re.search(r"(?<!\\)\]\(|\u202e", markdown.read_text(encoding="utf-8"))
+    row = next(csv.DictReader(table.read_text(encoding="utf-8").splitlines()))
     assert row["model"] == HOSTILE
+    assert "<script" not in badge.read_text(encoding="utf-8")
+    assert len(results.read_text(encoding="utf-8").splitlines()) % 10 == 0
 
 
-def test_a_spreadsheet_does_not_take_a_name_for_a_formula(tmp_path):
-    record = synthetic_record(model="=1+1")
+@pytest.mark.parametrize(
+    "start", ["=1+1", "+1", "-1", "@sum", "\t=1", " =1", "\uff1d1"]
+)
+def test_a_spreadsheet_does_not_take_a_text_for_a_formula(tmp_path, start):
+    record = synthetic_record(model=start)
     path = write_board(with_digests([record]), tmp_path)[2]
-    assert "'=1+1" in path.read_text(encoding="utf-8")
+    row = next(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
+    assert row["model"] == "'" + start
+
+
+def test_numbers_of_a_spreadsheet_stay_numbers():
+    assert csv_text(-1.5) == -1.5
+    assert csv_text(None) is None
+    assert csv_text("a-b") == "a-b"
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("a|b", "a\\|b"),
+        ("[x](javascript:alert(1))", "\\[x\\](javascript:alert(1))"),
+        ("https://a.b", "https\\://a.b"),
+        ("www.a.b", "www\\.a.b"),
+        ("a@b.c", "a\\@b.c"),
+        ("a\n\n# b", "a \\# b"),
+        ("<img onerror=x>", "&lt;img onerror=x&gt;"),
+        ("![x](y)", "\\!\\[x\\](y)"),
+    ],
+)
+def test_markdown_shows_a_text_as_it_is(text, told):
+    assert markdown_text(text) == told
+
+
+@given(st.text())
+def test_yaml_gives_a_text_back(text):
+    """Read as JSON with YAML's longer escapes, the scalar is the text again."""
+    scalar = yaml_text(text)
+    assert "\n" not in scalar
+    back = re.sub(
+        r"\\U([0-9a-f]{8})",
+        lambda found: json.dumps(chr(int(found[1], 16)))[1:-1],
+        scalar,
+    )
+    known = "".join("\ufffd" if 0xD800 <= ord(c) < 0xE000 else c for c in text)
+    assert json.loads(back) == known
 
 
 def test_all_forms_tell_the_same_numbers(written):
-    _, markdown, table, file = written
+    page, markdown, table, file, *_ = written
     board = json.loads(file.read_text(encoding="utf-8"))
     rows = list(csv.DictReader(table.read_text(encoding="utf-8").splitlines()))
     name = "force_rmse_component_mev_per_ang"
@@ -120,25 +200,78 @@ def test_all_forms_tell_the_same_numbers(written):
         for row in [*part["rows"], *part["baselines"]]
     ]
     assert [float(row[name]) for row in rows] == told
-    lines = [s for s in markdown.read_text().splitlines() if s.startswith("| ")]
-    assert len(lines) == len(rows) + len(board["tables"])
+    packed = page_data(page)
+    place = packed["fields"].index("cells")
+    index = [column[1] for column in packed["columns"]].index(name)
+    shown = [
+        next(cell[1] for cell in cells if cell[0] == index)
+        for part in packed["tables"]
+        for cells in [
+            *(row[place] for row in part["rows"]),
+            *(row["cells"] for row in part["baselines"]),
+        ]
+    ]
+    assert shown == told
+    models = [row["model"] for row in rows]
+    assert [f"| {model} |" in markdown.read_text() for model in models]
 
 
 def test_every_row_leads_to_its_record_command_and_sources(written):
-    page = written[0].read_text(encoding="utf-8")
-    for digest in with_digests(some_records()):
-        assert digest in page
-    assert "dpbench evaluate --model large.pth" in page
-    assert "a" * 64 in page
-    assert "run-large" in page
+    """L2: what a row unfolds to holds the whole chain, compressed."""
+    found = page_records(written[0])
+    digests = {digest for item in found for digest in item["records"]}
+    assert digests == set(with_digests(some_records()))
+    payload = found[0]["records"][found[0]["tasks"]["accuracy"]]["payload"]
+    assert payload["command"] == ["dpbench", "evaluate", "--model", "large.pth"]
+    assert payload["provenance"]["sources"][0]["sha256"] == "a" * 64
+    assert payload["provenance"]["run"]["run_id"] == "run-large"
+    digest = found[0]["tasks"]["accuracy"]
+    assert f"dpbench reproduce {digest[:12]}" in written[1].read_text()
+    assert digest in written[2].read_text()
+    assert f"dpbench reproduce {digest}" in written[3].read_text()
 
 
-def test_different_hardware_is_never_in_one_plot(written):
+def test_a_long_list_is_thinned_and_the_page_says_so():
+    record = synthetic_record()
+    whole = shortened(record, 10_000)
+    assert whole["cut"] == {}
+    short = shortened(record, 50)
+    assert short["cut"]["energy_reference"] == 150
+    parity = short["payload"]["accuracy"]["parity"]
+    assert len(parity["energy_reference"]) == len(parity["energy_predicted"]) == 50
+    known = record.accuracy.parity.energy_reference
+    assert parity["energy_reference"] == pytest.approx(known[::3], rel=1e-7)
+
+
+def test_a_reader_without_javascript_sees_the_first_rows(written):
     page = written[0].read_text(encoding="utf-8")
-    figures = re.findall(r"<figure data-hardware=.*?</figure>", page, re.DOTALL)
-    assert [figure.count('class="dot') for figure in figures[:2]] == [3, 1] or [
-        figure.count('class="dot') for figure in figures[:2]
-    ] == [1, 3]
+    plain = re.search(r"<noscript>(.*?)</noscript>", page, re.DOTALL)[1]
+    for words in ("large", "40.0 ± 2.0", "composition-only", "leaderboard.md"):
+        assert words in plain
+
+
+def test_hugging_face_results_name_dataset_value_date_and_source(tmp_path):
+    """L7."""
+    records = with_digests(some_records())
+    paths = write_board(records, tmp_path, model="large", url="https://a.b/records")
+    text = paths[4].read_text(encoding="utf-8")
+    entries = text.split("- dataset:\n")[1:]
+    assert len(entries) == 7
+    first = entries[0]
+    assert '    id: "si8-v1"\n' in first
+    assert f'    revision: "dpb1:{"d" * 64}"\n' in first
+    assert '    task_id: "test/energy_mae_per_atom_mev"\n' in first
+    assert '  date: "2026-01-01T00:00:00+00:00"\n' in first
+    assert '    url: "https://a.b/records"\n' in first
+    assert float(re.search(r"value: (.*)", first)[1]) == pytest.approx(1.8)
+    assert "small" not in text
+
+
+def test_a_badge_tells_a_models_rank(tmp_path):
+    badge = write_board(with_digests(some_records()), tmp_path, model="large")[5]
+    assert "rank 1 of" in badge.read_text(encoding="utf-8")
+    with pytest.raises(EvaluationError, match="model 'huge': is not on the board"):
+        write_board(with_digests(some_records()), tmp_path, model="huge")
 
 
 def test_no_record_is_a_clear_error(tmp_path):
@@ -187,32 +320,3 @@ def test_ticks_are_round_and_inside():
     )
     assert log_ticks(1.5, 70) == pytest.approx([2, 5, 10, 20, 50])
     assert tick_text(-107.2, [-107.3, -107.2]) == "\u2212107.2"
-
-
-def test_the_front_holds_what_nothing_beats():
-    def point(name, speed, error):
-        return Point(
-            row_id=name,
-            name=name,
-            speed=speed,
-            error=error,
-            error_low=error,
-            error_high=error,
-            is_ranked=True,
-        )
-
-    points = [point("a", 1, 9), point("b", 2, 5), point("c", 3, 6), point("d", 4, 1)]
-    assert [p.name for p in pareto_front(points)] == ["a", "b", "d"]
-    assert pareto_plot(points, label="x").count("<circle") == 4
-
-
-def test_plots_of_nothing_are_left_out():
-    assert parity_plot([], [], quantity="energy", unit="eV") is None
-    assert parity_plot([1.0], [None], quantity="energy", unit="eV") is None
-    assert trace_plot([((), ())]) is None
-
-
-def test_plots_bear_constant_values():
-    same = np.full(5, 2.0).tolist()
-    assert "NaN" not in parity_plot(same, same, quantity="energy", unit="eV")
-    assert "nan" not in trace_plot([((0.0, 1.0), (0.0, 0.0))])

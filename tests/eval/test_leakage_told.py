@@ -186,9 +186,9 @@ def test_cells_say_what_was_found_and_sort_by_it(leakage, text, severity):
 def test_every_form_of_the_leaderboard_carries_leakage(tmp_path):
     leakage = replace(NO_LEAKAGE, invariant=3, same_trajectory=7, nearest_steps=2)
     records = with_digests([synthetic_record(leakage=leakage)])
-    page, markdown, table, board = write_board(records, tmp_path)
+    page, markdown, table, board, *_ = write_board(records, tmp_path)
     assert "3 twins (7% same run)" in markdown.read_text()
-    assert 'class="badge warn">3 twins<' in page.read_text()
+    assert '"3 twins"' in page.read_text()
     assert "A copy is the same structure" in page.read_text()
     (row, *_) = csv.DictReader(table.read_text().splitlines())
     keys = ("copies", "twins", "same_trajectory", "nearest_steps")
@@ -206,7 +206,7 @@ def test_a_rows_leakage_is_that_of_its_accuracy(tmp_path):
         stability=None,
         leakage=None,
     )
-    board = write_board(with_digests([first, later]), tmp_path)[-1]
+    board = write_board(with_digests([first, later]), tmp_path)[3]
     (row,) = json.loads(board.read_text())["tables"][0]["rows"]
     assert row["leakage"]["exact"] == 5
 

@@ -7,6 +7,7 @@ from dpbench.errors import EvaluationError
 from dpbench.eval.filing import read_records
 from dpbench.eval.leaderboard.board import make_board
 from dpbench.eval.leaderboard.export import render_csv, render_json, render_markdown
+from dpbench.eval.leaderboard.interchange import render_badge, render_eval_results
 from dpbench.eval.leaderboard.page import render_page
 from dpbench.eval.record import Record
 from dpbench.store.files import disk_errors, write_atomically
@@ -16,7 +17,12 @@ __all__ = ["build", "write_board"]
 
 
 def build(
-    workspace: Workspace, out: Path, *, suite: str | None = None
+    workspace: Workspace,
+    out: Path,
+    *,
+    suite: str | None = None,
+    model: str | None = None,
+    url: str | None = None,
 ) -> tuple[Path, ...]:
     """Write the leaderboard of all records in a workspace.
 
@@ -24,19 +30,26 @@ def build(
         workspace: Holds the records.
         out: Folder of the files; made if it is missing.
         suite: Only records of this suite.
+        model: Badge and ``eval_results.yaml`` are of this model alone.
+        url: Where the records can be had, for ``eval_results.yaml``.
 
     Returns:
-        index.html, leaderboard.md, leaderboard.csv and leaderboard.json.
+        index.html, leaderboard.md, .csv and .json, eval_results.yaml, badge.svg.
 
     Raises:
-        EvaluationError: If there is no record.
+        EvaluationError: If there is no record, or no row of the model.
         WorkspaceError: If a file cannot be written.
     """
-    return write_board(read_records(workspace), out, suite=suite)
+    return write_board(read_records(workspace), out, suite=suite, model=model, url=url)
 
 
 def write_board(
-    records: Mapping[str, Record], out: Path, *, suite: str | None = None
+    records: Mapping[str, Record],
+    out: Path,
+    *,
+    suite: str | None = None,
+    model: str | None = None,
+    url: str | None = None,
 ) -> tuple[Path, ...]:
     """Write the leaderboard of some records; the same records give the same bytes.
 
@@ -44,9 +57,14 @@ def write_board(
         records: Digest -> record.
         out: Folder of the files; made if it is missing.
         suite: Only records of this suite.
+        model: Badge and ``eval_results.yaml`` are of this model alone.
+        url: Where the records can be had, for ``eval_results.yaml``.
+
+    Returns:
+        As ``build``.
 
     Raises:
-        EvaluationError: If there is no record.
+        EvaluationError: If there is no record, or no row of the model.
         WorkspaceError: If a file cannot be written.
     """
     board = make_board(records, suite=suite)
@@ -61,6 +79,8 @@ def write_board(
         "leaderboard.md": render_markdown(board),
         "leaderboard.csv": render_csv(board),
         "leaderboard.json": render_json(board),
+        "eval_results.yaml": render_eval_results(board, model=model, url=url),
+        "badge.svg": render_badge(board, model=model),
     }
     with disk_errors(out):
         for name, text in texts.items():

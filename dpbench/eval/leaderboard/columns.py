@@ -81,14 +81,6 @@ class Column:
         """Whether the number belongs to one hardware and is compared on that alone."""
         return self.group == "speed"
 
-    def of(self, row: Row) -> MetricValue | None:
-        """Find the row's number; None where another code measured it, or nothing."""
-        metric = row.metrics.get(self.metric)
-        if metric is None or self.code is None:
-            return metric
-        task = row.tasks.get(self.task)
-        return metric if task is not None and task.code == self.code else None
-
 
 COLUMNS = (
     Column(metric="energy_mae_per_atom_mev", head="Energy MAE"),

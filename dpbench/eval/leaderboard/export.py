@@ -2,6 +2,7 @@
 
 import csv
 import json
+from collections.abc import Mapping, Sequence
 from io import StringIO
 from typing import Any
 
@@ -13,15 +14,23 @@ from dpbench.eval.leaderboard.board import (
     Board,
     Row,
     Table,
-    was_busy,
 )
-from dpbench.eval.leaderboard.columns import COLUMNS, with_spread
-from dpbench.eval.leaderboard.plots import shortened
-from dpbench.eval.record import Record
+from dpbench.eval.leaderboard.cautions import cautions, fidelity
+from dpbench.eval.leaderboard.columns import (
+    COLUMNS,
+    GROUPS,
+    Column,
+    further_columns,
+    with_spread,
+)
+from dpbench.eval.leaderboard.escaping import csv_text, markdown_text
+from dpbench.eval.leaderboard.lines import Line, lines, trained_on
+from dpbench.eval.web.numbers import number
 from dpbench.metrics.definitions import MetricValue
 
-SCHEMA_VERSION = 2
-"""Of ``leaderboard.json``. 1 had no ``leakage``."""
+SCHEMA_VERSION = 3
+"""Of ``leaderboard.json``. 1 had no ``leakage``; 2 had neither entries nor ranges of
+ranks nor the tasks beside accuracy, stability and throughput."""
 
 LEAKAGE_COLUMNS = (
     "leakage_copies",
@@ -31,61 +40,101 @@ LEAKAGE_COLUMNS = (
 )
 """Heads of the columns of leakage, in frames and steps."""
 
+FIDELITY = "fidelity_force_mae_component_mev_per_ang"
+"""Head of the column that tells how far a fast mode is from float64."""
+
+MARKDOWN_LENGTH = 80
+"""Characters of a cell."""
+
 
 def render_markdown(board: Board) -> str:
-    """Write one table per dataset part."""
-    lines = ["# dpbench leaderboard", ""]
+    """Write one table per dataset part, and one per set of further numbers."""
+    out = ["# dpbench leaderboard", ""]
     for table in board.tables:
-        lines += [f"## {_md(table.dataset)}:{_md(table.part)}", ""]
-        lines += [f"{table.nframes} frames, {table.natoms} atoms.", ""]
-        heads = ["#", "Model", "Trained on"]
-        heads += [f"{c.head}, {c.unit}" for c in COLUMNS]
-        heads += [
-            leakage_cell.HEAD,
-            "Params",
-            "Backend",
-            "Precision",
-            "Hardware",
-            "Marks",
-            "Record",
-        ]
-        lines.append("| " + " | ".join(heads) + " |")
-        lines.append("|" + "---|" * len(heads))
-        lines += [_md_row(_model_cells(row)) for row in table.rows]
-        lines += [_md_row(_baseline_cells(row)) for row in table.baselines]
-        lines.append("")
-    lines.append(
-        "± is half the 95 % bootstrap interval. Rows are ranked by force RMSE; rows "
-        "whose intervals overlap share a rank; marked rows take none."
+        shown = lines(table)
+        out += [f"## {markdown_text(table.dataset)}:{markdown_text(table.part)}", ""]
+        out += [f"{table.nframes} frames, {table.natoms} atoms.", ""]
+        heads = ["#", "Model", "Trained on", *map(_head, COLUMNS)]
+        heads += ["Blocks", "Seeds", "Off float64, meV/Å", leakage_cell.HEAD, "Params"]
+        heads += ["Backend", "Precision", "Hardware", "Marks", "Reproduce"]
+        cells = [_model_cells(line) for line in shown]
+        cells += [_baseline_cells(row) for row in table.baselines]
+        out += [*_md_table(heads, cells), ""]
+        out += _further_tables(table, shown)
+    out.append(
+        "± is half the 95 % interval: over independent blocks of frames and over seeds "
+        "for errors, over timed windows for speeds. Ranks go by force RMSE: 1 + the "
+        "models that are significantly better, to those that are not significantly "
+        "worse; marked rows take none. Speeds of different hardware are not compared."
     )
-    return "\n".join(lines) + "\n"
+    return "\n".join(out) + "\n"
 
 
-def _cautions(row: Row) -> list[str]:
-    """What a reader of the timings must know, as the page's badges say it."""
-    smoke = ["smoke"] if row.record.mode == "smoke" else []
-    return [*smoke, *(["busy machine"] if was_busy(row) else [])]
+def _further_tables(table: Table, shown: Sequence[Line]) -> list[str]:
+    columns = further_columns(table.rows)
+    out: list[str] = []
+    for group, title in GROUPS.items():
+        own = [column for column in columns if column.group == group]
+        kept = [line for line in shown if any(line.metric(c) for c in own)]
+        if not kept:
+            continue
+        speed = ["Hardware"] if any(c.is_speed for c in own) else []
+        cells = [
+            [
+                line.entry.name,
+                *(with_spread(line.metric(c)) for c in own),
+                *(line.record.hardware.label for _ in speed),
+            ]
+            for line in kept
+        ]
+        out += [f"### {title}", ""]
+        out += [*_md_table(["Model", *map(_head, own), *speed], cells), ""]
+    return out
+
+
+def _head(column: Column) -> str:
+    code = "" if column.code is None else f" ({column.code[:8]})"
+    return f"{column.head}{code}, {column.unit}"
+
+
+def _md_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    return [
+        "| " + " | ".join(heads) + " |",
+        "|" + "---|" * len(heads),
+        *(
+            "| " + " | ".join(markdown_text(c, MARKDOWN_LENGTH) for c in row) + " |"
+            for row in rows
+        ),
+    ]
 
 
 def _told(number: int | None) -> str:
     return "–" if number is None else str(number)
 
 
-def _model_cells(row: Row) -> list[str]:
-    record = row.record
-    digest = row.digests.get("accuracy") or sorted(row.digests.values())[0]
+def main_digest(row: Row) -> str:
+    """Digest of the record that stands for a row: that of its accuracy."""
+    return row.digests.get("accuracy") or min(row.digests.values())
+
+
+def _model_cells(line: Line) -> list[str]:
+    record, first = line.record, line.first
+    warnings = dict.fromkeys(text for row in line.rows for text, _ in cautions(row))
     return [
-        "–" if row.rank is None else str(row.rank),
-        record.model.name,
-        _trained_on(record),
-        *(with_spread(row.metrics.get(c.metric)) for c in COLUMNS),
-        leakage_cell.leakage_cell(row.leakage_record).text,
+        line.rank_text,
+        line.entry.name,
+        trained_on(record),
+        *(with_spread(line.metric(c)) for c in COLUMNS),
+        _told(line.nblocks),
+        str(len(line.rows)),
+        number(fidelity(first)),
+        leakage_cell.leakage_cell(first.leakage_record).text,
         _told(record.model.parameters),
         record.backend,
         record.precision,
         record.hardware.label,
-        "; ".join([*row.marks, *_cautions(row)]),
-        digest[:12],
+        "; ".join([*line.entry.marks, *warnings]),
+        f"dpbench reproduce {main_digest(first)[:12]}",
     ]
 
 
@@ -95,13 +144,107 @@ def _baseline_cells(row: BaselineRow) -> list[str]:
         BASELINE_NAME,
         row.baseline.fitted_on,
         *(with_spread(row.metrics.get(c.metric)) for c in COLUMNS),
-        "–",
+        *("–",) * 4,
         str(row.baseline.rank),
-        "–",
-        "–",
-        "–",
+        *("–",) * 3,
         "baseline",
-        row.digest[:12],
+        f"dpbench reproduce {row.digest[:12]}",
+    ]
+
+
+def render_csv(board: Board) -> str:
+    """Write all lines under one head; names of columns carry their units.
+
+    A training with several seeds has a line of its own (``training``), and then one of
+    each seed.
+    """
+    rows = [row for table in board.tables for row in table.rows]
+    columns = (*COLUMNS, *further_columns(rows))
+    buffer = StringIO(newline="")
+    writer = csv.writer(buffer, lineterminator="\n")
+    heads = ["dataset", "part", "line", "rank", "rank_last", "model", "model_digest"]
+    heads += ["trained_on", "seeds", "blocks"]
+    for column in columns:
+        heads += [column.key, f"{column.key}_ci_low", f"{column.key}_ci_high"]
+    heads += [FIDELITY, "md_natoms", "parameters", "backend", "precision", "hardware"]
+    heads += ["hardware_id", "suite", "marks", "train_overlap_frames"]
+    writer.writerow([*heads, *LEAKAGE_COLUMNS, "records"])
+    for table in board.tables:
+        cells: list[list[Any]] = []
+        for line in lines(table):
+            cells.append(_csv_line(table, line, columns))
+            if len(line.rows) > 1:
+                cells += [_csv_seed(table, line, row, columns) for row in line.rows]
+        cells += [_csv_baseline(table, row, columns) for row in table.baselines]
+        writer.writerows([csv_text(cell) for cell in row] for row in cells)
+    return buffer.getvalue()
+
+
+def _csv_numbers(metrics: Sequence[MetricValue | None]) -> list[float | None]:
+    out: list[float | None] = []
+    for metric in metrics:
+        if metric is None:
+            out += [None, None, None]
+        else:
+            out += [metric.value, metric.ci_low, metric.ci_high]
+    return out
+
+
+def _csv_line(table: Table, line: Line, columns: Sequence[Column]) -> list[Any]:
+    digests = {digest for row in line.rows for digest in row.digests.values()}
+    several = len(line.rows) > 1
+    return [
+        table.dataset,
+        table.part,
+        "training" if several else "row",
+        line.entry.rank,
+        line.entry.rank_last,
+        line.entry.name,
+        None if several else line.record.model.digest,
+        trained_on(line.record),
+        len(line.rows),
+        line.nblocks,
+        *_csv_numbers([line.metric(column) for column in columns]),
+        *_csv_row_facts(line.first, line.entry.marks),
+        " ".join(sorted(digests)),
+    ]
+
+
+def _csv_seed(
+    table: Table, line: Line, row: Row, columns: Sequence[Column]
+) -> list[Any]:
+    seeds = dict(zip(line.entry.rows, line.entry.seeds, strict=True))
+    return [
+        table.dataset,
+        table.part,
+        f"seed {_told(seeds[row.id])}",
+        None,
+        None,
+        row.record.model.name,
+        row.record.model.digest,
+        trained_on(row.record),
+        1,
+        None,
+        *_csv_numbers([row.metrics.get(column.metric) for column in columns]),
+        *_csv_row_facts(row, row.marks),
+        " ".join(sorted(set(row.digests.values()))),
+    ]
+
+
+def _csv_row_facts(row: Row, marks: Sequence[str]) -> list[Any]:
+    record = row.record
+    return [
+        fidelity(row),
+        None if row.throughput is None else row.throughput.natoms,
+        record.model.parameters,
+        record.backend,
+        record.precision,
+        record.hardware.label,
+        record.hardware.id,
+        record.suite,
+        "; ".join(marks),
+        row.leakage_record.overlap.train,
+        *_leakage_numbers(row),
     ]
 
 
@@ -117,102 +260,21 @@ def _leakage_numbers(row: Row) -> list[int | None]:
     ]
 
 
-def _trained_on(record: Record) -> str:
-    training = record.provenance.training_dataset
-    return "unknown" if training is None else training.label
-
-
-def _md_row(cells: list[str]) -> str:
-    return "| " + " | ".join(_md(shortened(cell, 80)) for cell in cells) + " |"
-
-
-def _md(text: str) -> str:
-    """Keep a text from being markup: pipes, tags, emphasis, links, line breaks."""
-    text = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;")
-    for sign in ("\\", "|", "`", "*", "_", "[", "]"):
-        text = text.replace(sign, "\\" + sign)
-    return text
-
-
-def render_csv(board: Board) -> str:
-    """Write all rows under one head; names of columns carry their units."""
-    buffer = StringIO(newline="")
-    writer = csv.writer(buffer, lineterminator="\n")
-    heads = ["dataset", "part", "rank", "model", "model_digest", "trained_on"]
-    for column in COLUMNS:
-        heads += [column.metric, f"{column.metric}_ci_low", f"{column.metric}_ci_high"]
-    heads += ["md_natoms", "parameters", "backend", "precision", "hardware"]
-    heads += ["marks", "train_overlap_frames", *LEAKAGE_COLUMNS, "records"]
-    writer.writerow(heads)
-    for table in board.tables:
-        for row in table.rows:
-            writer.writerow([_plain(cell) for cell in _csv_model(table, row)])
-        for baseline in table.baselines:
-            writer.writerow([_plain(cell) for cell in _csv_baseline(table, baseline)])
-    return buffer.getvalue()
-
-
-def _plain(cell: Any) -> Any:
-    """Keep a spreadsheet from reading a name as a formula."""
-    if isinstance(cell, str) and cell[:1] in ("=", "+", "-", "@"):
-        return "'" + cell
-    return cell
-
-
-def _csv_numbers(metrics: dict[str, MetricValue]) -> list[float | None]:
-    out: list[float | None] = []
-    for column in COLUMNS:
-        metric = metrics.get(column.metric)
-        if metric is None:
-            out += [None, None, None]
-        else:
-            out += [metric.value, metric.ci_low, metric.ci_high]
-    return out
-
-
-def _csv_model(table: Table, row: Row) -> list[Any]:
-    record = row.record
+def _csv_baseline(
+    table: Table, row: BaselineRow, columns: Sequence[Column]
+) -> list[Any]:
     return [
-        table.dataset,
-        table.part,
-        row.rank,
-        record.model.name,
-        record.model.digest,
-        _trained_on(record),
-        *_csv_numbers(row.metrics),
-        None if row.throughput is None else row.throughput.natoms,
-        record.model.parameters,
-        record.backend,
-        record.precision,
-        record.hardware.label,
-        "; ".join(row.marks),
-        row.leakage_record.overlap.train,
-        *_leakage_numbers(row),
-        " ".join(sorted(set(row.digests.values()))),
-    ]
-
-
-def _csv_baseline(table: Table, row: BaselineRow) -> list[Any]:
-    return [
-        table.dataset,
-        table.part,
-        None,
-        BASELINE_NAME,
-        None,
-        row.baseline.fitted_on,
-        *_csv_numbers(row.metrics),
-        None,
-        row.baseline.rank,
-        *(None,) * 3,
-        "baseline",
-        None,
-        *(None,) * len(LEAKAGE_COLUMNS),
+        *(table.dataset, table.part, "baseline", None, None, BASELINE_NAME, None),
+        *(row.baseline.fitted_on, None, None),
+        *_csv_numbers([row.metrics.get(column.metric) for column in columns]),
+        *(None, None, row.baseline.rank, None, None, None, None, None, "baseline"),
+        *(None,) * (1 + len(LEAKAGE_COLUMNS)),
         row.digest,
     ]
 
 
 def render_json(board: Board) -> str:
-    """Write tables and rows with full metrics and the digests of their records."""
+    """Write tables, entries and rows with metrics and the digests of their records."""
     payload = {
         "schema": "dpbench.leaderboard",
         "schema_version": SCHEMA_VERSION,
@@ -229,6 +291,20 @@ def _json_table(table: Table) -> dict[str, Any]:
         "split_digest": table.split_digest,
         "nframes": table.nframes,
         "natoms": table.natoms,
+        "entries": [
+            {
+                "id": line.entry.id,
+                "name": line.entry.name,
+                "rank": line.entry.rank,
+                "rank_last": line.entry.rank_last,
+                "marks": list(line.entry.marks),
+                "rows": list(line.entry.rows),
+                "seeds": list(line.entry.seeds),
+                "blocks": line.nblocks,
+                "metrics": _json_metrics(line.entry.metrics),
+            }
+            for line in lines(table)
+        ],
         "rows": [_json_row(row) for row in table.rows],
         "baselines": [
             {
@@ -246,22 +322,32 @@ def _json_row(row: Row) -> dict[str, Any]:
     record, leakage = row.record, row.leakage_record.leakage
     return {
         "id": row.id,
+        "entry": row.entry,
         "rank": row.rank,
+        "rank_last": row.rank_last,
         "marks": list(row.marks),
+        "cautions": [words for words, _ in cautions(row)],
         "model": to_mapping(record.model),
-        "trained_on": _trained_on(record),
+        "trained_on": trained_on(record),
         "backend": record.backend,
         "precision": record.precision,
+        "suite": record.suite,
         "hardware": {"id": record.hardware.id, "label": record.hardware.label},
         "overlap": to_mapping(row.leakage_record.overlap),
         "leakage": None if leakage is None else to_mapping(leakage),
         "metrics": _json_metrics(row.metrics),
+        FIDELITY: fidelity(row),
         "md_natoms": None if row.throughput is None else row.throughput.natoms,
         "stability": None if row.stability is None else row.stability.status,
+        "tasks": {
+            name: {"status": task.status, "reason": task.reason, "code": task.code}
+            for name, task in sorted(row.tasks.items())
+        },
         "records": dict(sorted(row.digests.items())),
         "command": list(record.command),
+        "reproduce": f"dpbench reproduce {main_digest(row)}",
     }
 
 
-def _json_metrics(metrics: dict[str, MetricValue]) -> dict[str, Any]:
+def _json_metrics(metrics: Mapping[str, MetricValue]) -> dict[str, Any]:
     return {name: to_mapping(metric) for name, metric in sorted(metrics.items())}

@@ -39,6 +39,18 @@ class LeakageCell:
     """By what the column sorts; None = not known."""
 
     @property
+    def kind(self) -> str:
+        """What the page filters by."""
+        words = " ".join(self.found)
+        if "cop" in words:
+            return "copies"
+        if "twin" in words:
+            return "twins"
+        if self.rest in ("same run", "none", "unknown"):
+            return self.rest
+        return "twins not checked"
+
+    @property
     def text(self) -> str:
         """The whole cell on one line."""
         words = ", ".join(self.found) or self.rest

@@ -1,30 +1,66 @@
-"""The leaderboard as one HTML file that needs nothing else."""
+"""The leaderboard as one HTML file that needs nothing else.
 
-from collections.abc import Iterable, Sequence
+The head and the filters stand in the file, and for readers without JavaScript the first
+rows. All rows are inline JSON, and the records behind them compressed blocks after the
+script: the table is there before the parser has reached them.
+"""
+
+from collections.abc import Sequence
 from importlib.resources import files
 
 from dpbench.eval.leaderboard.board import Board
+from dpbench.eval.leaderboard.chunks import record_chunks
 from dpbench.eval.leaderboard.columns import COLUMNS
 from dpbench.eval.leaderboard.leakage_cell import HELP
-from dpbench.eval.leaderboard.table_markup import table_section
+from dpbench.eval.leaderboard.packing import inline_json, page_data
+from dpbench.eval.leaderboard.plain_table import plain_tables
 from dpbench.eval.web.document import LOGO, THEME_BUTTON, document
 from dpbench.eval.web.markup import Markup, tag
 from dpbench.eval.web.tables import grid
 from dpbench.metrics.definitions import METRICS
 
+SCRIPTS = (
+    "dom.js",
+    "axes.js",
+    "plots.js",
+    "data.js",
+    "details.js",
+    "cards.js",
+    "cells.js",
+    "table.js",
+    "sections.js",
+    "app.js",
+)
+"""Parts of the page's script, in the order in which one builds on the other."""
+
+FILTERS = (
+    ("suite", "Suite"),
+    ("dataset", "Dataset"),
+    ("part", "Part"),
+    ("hardware", "Hardware"),
+    ("backend", "Backend"),
+    ("precision", "Precision"),
+    ("trained", "Trained on"),
+    ("leakage", "Leakage"),
+)
+"""Names and titles; the script fills in the choices, and hides those with one."""
+
 
 def render_page(board: Board) -> str:
     """Write the page: a pure function of the board."""
     assets = files("dpbench.eval.leaderboard") / "assets"
+    parts = [(assets / name).read_text(encoding="utf-8") for name in SCRIPTS]
+    chunks = record_chunks(board)
+    data = page_data(board) | {"chunks": chunks.counts}
     return document(
         "dpbench leaderboard",
         tag("a", "Skip to the tables", href="#tables", class_="skip"),
         _header(board),
         tag(
             "main",
-            _toolbar(board),
+            _toolbar(),
             tag("p", "", class_="status", role="status", id="status"),
-            tag("div", *(table_section(t) for t in board.tables), id="tables"),
+            tag("div", tag("noscript", plain_tables(board)), id="tables"),
             tag(
                 "p",
                 "No row fits these filters.",
@@ -34,7 +70,19 @@ def render_page(board: Board) -> str:
             ),
             _reading_help(),
         ),
-        script=(assets / "app.js").read_text(encoding="utf-8"),
+        tag("div", "", id="tip", role="tooltip", hidden=""),
+        tag(
+            "script",
+            Markup(inline_json(data)),
+            type="application/json",
+            id="board-data",
+        ),
+        script='(() => {\n"use strict";\n' + "".join(parts) + "})();\n",
+        style=(assets / "board.css").read_text(encoding="utf-8"),
+        after="".join(
+            tag("script", Markup(text), type="text/plain", id=f"chunk-{index}")
+            for index, text in enumerate(chunks.texts)
+        ),
     )
 
 
@@ -57,8 +105,8 @@ def _header(board: Board) -> Markup:
                 tag("h1", "dpbench leaderboard"),
                 tag(
                     "p",
-                    "Deep Potential models measured for accuracy, stability and speed; "
-                    "every number leads back to its source files.",
+                    "Interatomic potentials measured for accuracy, stability and "
+                    "speed; every number leads back to its source files.",
                 ),
             ),
             class_="brand",
@@ -68,39 +116,20 @@ def _header(board: Board) -> Markup:
     )
 
 
-def _toolbar(board: Board) -> Markup:
-    rows = [row for table in board.tables for row in table.rows]
-    selects = (
-        ("dataset", "Dataset", sorted({t.dataset for t in board.tables})),
-        ("part", "Part", _unique(t.part for t in board.tables)),
-        ("hardware", "Hardware", sorted({r.record.hardware.label for r in rows})),
-        ("precision", "Precision", sorted({r.record.precision for r in rows})),
+def _toolbar() -> Markup:
+    search = tag(
+        "input",
+        id="filter-text",
+        type="search",
+        placeholder="model, training set …",
+        autocomplete="off",
     )
     return tag(
         "form",
-        tag(
-            "label",
-            tag("span", "Search"),
-            tag(
-                "input",
-                id="filter-text",
-                type="search",
-                placeholder="model, training set …",
-                autocomplete="off",
-            ),
-        ),
-        *(_select(name, title, values) for name, title, values in selects),
-        tag(
-            "label",
-            tag("span", "Sort by"),
-            tag(
-                "select",
-                tag("option", "Rank", value="rank"),
-                *(tag("option", c.head, value=c.metric) for c in COLUMNS),
-                id="sort-by",
-            ),
-            class_="sort-by",
-        ),
+        tag("label", tag("span", "Search"), search),
+        *(_select(f"filter-{name}", title, filter_=name) for name, title in FILTERS),
+        _select("columns", "Columns"),
+        _select("sort-by", "Sort by"),
         tag("button", "Reset", type="reset"),
         class_="toolbar",
         id="filters",
@@ -108,26 +137,19 @@ def _toolbar(board: Board) -> Markup:
     )
 
 
-def _select(name: str, title: str, values: Sequence[str]) -> Markup:
+def _select(name: str, title: str, *, filter_: str | None = None) -> Markup:
     return tag(
         "label",
         tag("span", title),
-        tag(
-            "select",
-            tag("option", "All", value=""),
-            *(tag("option", value, value=value) for value in values),
-            id=f"filter-{name}",
-            data_filter=name,
-        ),
+        tag("select", id=name, data_filter=filter_),
+        class_=name,
     )
 
 
-def _unique(values: Iterable[str]) -> list[str]:
-    return list(dict.fromkeys(values))
-
-
 def _reading_help() -> Markup:
-    rows = [(METRICS[c.metric].title, c.unit, c.meaning) for c in COLUMNS]
+    rows: Sequence[Sequence[str]] = [
+        (METRICS[c.metric].title, c.unit, c.meaning) for c in COLUMNS
+    ]
     return tag(
         "details",
         tag("summary", "How to read this page"),
@@ -137,7 +159,7 @@ def _reading_help() -> Markup:
             "over timed windows for speeds. Rows are ranked by force RMSE within one "
             "table; rows whose intervals overlap share a rank. Rows scored on training "
             "or validation frames take no rank. Speeds of different hardware are never "
-            "put into one plot.",
+            "sorted into one list nor put into one plot.",
         ),
         tag("p", HELP),
         grid(("Metric", "Unit", "Meaning"), rows, numbers_from=9),

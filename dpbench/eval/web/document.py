@@ -1,5 +1,7 @@
 """A whole page as one file that needs nothing else, and what every page bears."""
 
+import base64
+import hashlib
 from importlib.resources import files
 
 from dpbench.eval.web.markup import Markup, tag
@@ -22,25 +24,38 @@ THEME_BUTTON = tag(
 """Switches between light and dark."""
 
 
-def document(title: str, *content: Markup, script: str = "") -> str:
+def document(
+    title: str, *content: Markup, script: str = "", style: str = "", after: str = ""
+) -> str:
     """Write an HTML file.
+
+    The page may run this one script and fetch nothing: its security policy says so, and
+    the browser holds it even where an escape were forgotten.
 
     Args:
         title: Title of the window.
         content: What the body holds; ``THEME_BUTTON`` must be in it.
         script: JavaScript of this page, run when all is there.
+        style: CSS of this page, beside that of all pages.
+        after: Data blocks that the parser reaches after the script has run.
     """
     assets = files("dpbench.eval.web") / "assets"
-    style = Markup((assets / "style.css").read_text(encoding="utf-8"))
-    theme = (assets / "theme.js").read_text(encoding="utf-8")
+    shared = (assets / "style.css").read_text(encoding="utf-8")
+    code = (assets / "theme.js").read_text(encoding="utf-8") + script
+    digest = base64.b64encode(hashlib.sha256(code.encode()).digest()).decode()
+    policy = (
+        f"default-src 'none'; script-src 'sha256-{digest}'; "
+        "style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
+    )
     head = tag(
         "head",
         tag("meta", charset="utf-8"),
+        tag("meta", http_equiv="Content-Security-Policy", content=policy),
         tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
         tag("meta", name="color-scheme", content="light dark"),
         tag("link", rel="icon", href="data:,"),
         tag("title", title),
-        tag("style", style),
+        tag("style", Markup(shared + style)),
     )
-    body = tag("body", *content, tag("script", Markup(theme + script)))
+    body = tag("body", *content, tag("script", Markup(code)), Markup(after))
     return "<!doctype html>\n" + tag("html", head, body, lang="en") + "\n"

@@ -1,123 +1,245 @@
-"use strict";
-(() => {
-  const byId = (id) => document.getElementById(id);
-  const all = (selector, root = document) => [...root.querySelectorAll(selector)];
-  const sections = all(".part-section");
-  const filters = byId("filters");
-  const rowsOf = (section) => all(".row", section);
-  const headsOf = (section) => all(".board > thead th", section);
-  const order = new Map(all(".row").map((row, index) => [row, index]));
+// The page: filters, permalinks, keyboard, tooltips, copying.
+const FILTERS = ["suite", "dataset", "part", "hardware", "backend", "precision", "trained", "leakage"];
+const TABLE_FIELDS = new Set(["dataset", "part"]);
+const form = byId("filters");
+const fieldOf = (row, name) => (TABLE_FIELDS.has(name) ? row.table[name] : row[name]);
+const state = { words: "", filters: {}, group: "overview", sort: { key: "rank", direction: "ascending" }, row: null };
+let view = groupView("overview");
+const sections = tables.map((table) => new Section(table));
+const sectionOf = new Map(sections.map((section) => [section.table, section]));
 
-  // Rows unfold.
-  const setOpen = (row, open) => {
-    const button = row.querySelector(".open");
-    if (!button) return;
-    button.setAttribute("aria-expanded", String(open));
-    byId(row.dataset.details).hidden = !open || row.hidden;
-  };
-  const isOpen = (row) => row.querySelector(".open")?.getAttribute("aria-expanded") === "true";
-  const reveal = (row) => {
-    setOpen(row, true);
-    row.classList.remove("found");
-    void row.offsetWidth;
-    row.classList.add("found");
-    row.scrollIntoView({ block: "start" });
-    row.querySelector(".open")?.focus({ preventScroll: true });
-  };
-  document.addEventListener("click", (event) => {
-    const link = event.target.closest("[data-row]");
-    if (link) {
+// Choices of a filter: what occurs, and what a link asks for.
+const fillSelects = () => {
+  for (const name of FILTERS) {
+    const select = byId(`filter-${name}`);
+    const found = new Set(name === "dataset" || name === "part" ? tables.map((table) => table[name])
+      : allRows.map((row) => fieldOf(row, name)).filter((value) => value !== null));
+    const values = name === "part" ? [...found] : [...found].sort();
+    select.append(el("option", { value: "" }, "All"), ...values.slice(0, 1000).map((value) => el("option", { value }, value)));
+    select.parentElement.hidden = values.length < 2;
+  }
+  byId("columns").append(...board.groups.map(([key, title]) => el("option", { value: key }, title)));
+  byId("columns").parentElement.hidden = board.groups.length < 2;
+};
+const fillSort = () => {
+  byId("sort-by").replaceChildren(el("option", { value: "rank" }, "Rank"),
+    ...view.columns.map((column) => el("option", { value: column.key }, column.head)),
+    el("option", { value: "model" }, "Model"), el("option", { value: "leakage" }, board.leakage[0]));
+  byId("sort-by").value = state.sort.key;
+};
+
+const show = () => {
+  if (state.group !== view.group || view.gap !== (NARROW.matches ? 10 : 0)) view = groupView(state.group);
+  const known = ["rank", "model", "leakage", "parameters", "hardware", ...view.columns.map((column) => column.key)];
+  if (!known.includes(state.sort.key)) state.sort = { key: "rank", direction: "ascending" };
+  fillSort();
+  const words = state.words.toLowerCase().split(/\s+/).filter(Boolean);
+  const chosen = Object.entries(state.filters).filter(([, value]) => value);
+  const fits = (row) => chosen.every(([name, value]) => fieldOf(row, name) === value)
+    && words.every((text) => searchText(row).includes(text));
+  const shown = sections.reduce((sum, section) => sum + section.show(fits, state.sort, view), 0);
+  byId("nothing").hidden = shown !== 0;
+  byId("status").textContent = shown === allRows.length ? "" : `${counted(shown)} of ${plural(allRows.length, "row")} fit the filters`;
+};
+
+// The address says what is shown, so that it can be sent to somebody.
+const fragment = () => {
+  const told = new URLSearchParams();
+  if (state.words) told.set("q", state.words);
+  for (const [name, value] of Object.entries(state.filters)) if (value) told.set(name, value);
+  if (state.group !== "overview") told.set("columns", state.group);
+  const { key, direction } = state.sort;
+  if (key !== "rank" || direction !== "ascending") told.set("sort", direction === "ascending" ? key : `${key}:desc`);
+  if (state.row) told.set("row", state.row);
+  return told.toString();
+};
+const writeAddress = () => {
+  const text = fragment();
+  if (text !== location.hash.slice(1)) history.replaceState(null, "", text ? `#${text}` : location.pathname + location.search);
+};
+const readAddress = () => {
+  const text = location.hash.slice(1);
+  const told = new URLSearchParams(text.startsWith("row-") ? `row=${text.slice(4)}` : text);
+  state.words = told.get("q") ?? "";
+  state.filters = Object.fromEntries(FILTERS.map((name) => [name, told.get(name) ?? ""]));
+  const group = told.get("columns");
+  state.group = board.groups.some(([key]) => key === group) ? group : "overview";
+  const [key, way] = (told.get("sort") ?? "rank").split(":");
+  state.sort = { key, direction: way === "desc" ? "descending" : "ascending" };
+  state.row = rowById.has(told.get("row")) ? told.get("row") : null;
+  return told.get("task");
+};
+const writeForm = () => {
+  byId("filter-text").value = state.words;
+  byId("columns").value = state.group;
+  for (const name of FILTERS) {
+    const select = byId(`filter-${name}`);
+    const value = state.filters[name] ?? "";
+    if (value && ![...select.options].some((option) => option.value === value)) select.append(el("option", { value }, value));
+    select.value = value;
+    if (value) select.parentElement.hidden = false;
+  }
+};
+
+// Rows unfold.
+const CARD_OF_TASK = { accuracy: "Accuracy", stability: "Energy conservation", throughput: "Speed" };
+const showCard = (row, task) => {
+  const panel = document.getElementById(`details-${row.id}`);
+  const title = CARD_OF_TASK[task] ?? (task ? task[0].toUpperCase() + task.slice(1).replaceAll("_", " ") : null);
+  const target = title ? [...(panel?.querySelectorAll(".card") ?? [])].find((item) => item.dataset.card === title) : null;
+  if (!target) return;
+  target.scrollIntoView({ block: "center", behavior: "instant" });
+  target.classList.add("found");
+};
+const openRow = (row, task = null) => {
+  const section = sectionOf.get(row.table);
+  state.row = row.id;
+  const waiting = !document.getElementById(`details-${row.id}`);
+  section.rows.toggle(row, true);
+  const node = section.rows.reveal(row);
+  if (!node) return;
+  node.classList.remove("found");
+  void node.offsetWidth;
+  node.classList.add("found");
+  node.querySelector(".open").focus({ preventScroll: true });
+  if (waiting) section.body.addEventListener("filled", () => showCard(row, task), { once: true });
+  else showCard(row, task);
+  writeAddress();
+};
+const toggleRow = (row) => {
+  const isOpen = !open.has(row.id);
+  state.row = isOpen ? row.id : null;
+  sectionOf.get(row.table).rows.toggle(row, isOpen);
+  writeAddress();
+};
+
+const copyText = async (button, text) => {
+  try {
+    await navigator.clipboard.writeText(text);
+  } catch {
+    const area = el("textarea", { class: "hidden" });
+    area.value = text;
+    document.body.append(area);
+    area.select();
+    document.execCommand("copy");
+    area.remove();
+    button.focus();
+  }
+  const said = button.textContent;
+  button.textContent = "Copied";
+  byId("status").textContent = `Copied: ${text}`;
+  setTimeout(() => { button.textContent = said === "Copied" ? "Copy" : said; }, 1500);
+};
+
+document.addEventListener("click", (event) => {
+  const at = (selector) => event.target.closest(selector);
+  const button = at("[data-copy], [data-copy-link]");
+  if (button) {
+    const link = `${location.href.split("#")[0]}#row=${button.dataset.copyLink}`;
+    copyText(button, button.dataset.copy ?? link);
+    return;
+  }
+  const sorted = at("[data-sort]");
+  if (sorted) {
+    const key = sorted.dataset.sort;
+    const isUp = state.sort.key === key && state.sort.direction === "ascending";
+    state.sort = { key, direction: isUp ? "descending" : "ascending" };
+    show();
+    writeAddress();
+    return;
+  }
+  const link = at("[data-open]");
+  if (link && !event.ctrlKey && !event.metaKey && !event.shiftKey) {
+    event.preventDefault();
+    openRow(rowById.get(link.dataset.open), link.dataset.task);
+    return;
+  }
+  const row = rowById.get(at(".row")?.dataset.id);
+  const isSelecting = String(window.getSelection()) !== "";
+  if (row && !link && (!isSelecting || at(".open"))) toggleRow(row);
+});
+
+// Arrows walk through the rows and, left and right, through a row's numbers.
+document.addEventListener("keydown", (event) => {
+  const line = event.target.closest?.(".row[data-id]");
+  if (!line || event.ctrlKey || event.altKey || event.metaKey) return;
+  const rows = sectionOf.get(rowById.get(line.dataset.id).table).rows;
+  const steps = { ArrowDown: 1, ArrowUp: -1, PageDown: 12, PageUp: -12, Home: -Infinity, End: Infinity };
+  if (event.key in steps) {
+    event.preventDefault();
+    const far = rows.items.length;
+    rows.step(line.dataset.id, Math.max(-far, Math.min(far, steps[event.key])));
+  } else if (event.key === "ArrowLeft" || event.key === "ArrowRight") {
+    const stops = [...line.querySelectorAll(".open, a.cell")];
+    const next = stops[stops.indexOf(event.target.closest(".open, a.cell")) + (event.key === "ArrowRight" ? 1 : -1)];
+    if (next) {
       event.preventDefault();
-      reveal(byId("row-" + link.dataset.row));
-      return;
+      next.focus();
     }
-    const row = event.target.closest(".row");
-    const isSelecting = String(window.getSelection()) !== "";
-    if (row && (!isSelecting || event.target.closest(".open"))) setOpen(row, !isOpen(row));
-  });
-
-  // Sorting: numbers as numbers, missing values last whichever way.
-  const valueOf = (row, column) => {
-    const text = row.children[column].dataset.value;
-    if (text === undefined) return null;
-    return text !== "" && Number.isFinite(Number(text)) ? Number(text) : text;
-  };
-  const sortSection = (section, column, direction) => {
-    const heads = headsOf(section);
-    heads.forEach((head, index) =>
-      head.setAttribute("aria-sort", index === column ? direction : "none"));
-    const sign = direction === "ascending" ? 1 : -1;
-    const body = section.querySelector(".board > tbody");
-    const compare = (a, b) => {
-      const [x, y] = [valueOf(a, column), valueOf(b, column)];
-      if (x === null || y === null) {
-        if (x !== y) return x === null ? 1 : -1;
-      } else if (x !== y) {
-        const numeric = typeof x === "number" && typeof y === "number";
-        return sign * (numeric ? x - y : String(x).localeCompare(String(y), "en"));
-      }
-      return order.get(a) - order.get(b);
-    };
-    for (const row of rowsOf(section).sort(compare)) {
-      body.append(row);
-      if (row.dataset.details) body.append(byId(row.dataset.details));
-    }
-  };
-  for (const section of sections) {
-    headsOf(section).forEach((head, column) =>
-      head.querySelector("button").addEventListener("click", () => {
-        const up = head.getAttribute("aria-sort") === "ascending";
-        sortSection(section, column, up ? "descending" : "ascending");
-      }));
   }
-  byId("sort-by").addEventListener("change", (event) => {
-    for (const section of sections) {
-      const heads = headsOf(section);
-      const column = heads.findIndex((head) => head.dataset.key === event.target.value);
-      sortSection(section, column, "ascending");
-    }
+});
+
+// Tooltips, for the mouse and for the keyboard.
+const tip = byId("tip");
+const showTip = (target) => {
+  tip.hidden = !target;
+  if (!target) return;
+  tip.textContent = target.dataset.tip;
+  const [box, own] = [target.getBoundingClientRect(), tip.getBoundingClientRect()];
+  const left = Math.max(8, Math.min(box.left + box.width / 2 - own.width / 2, window.innerWidth - own.width - 8));
+  const above = box.top - own.height - 8;
+  Object.assign(tip.style, { left: `${left}px`, top: `${above > 4 ? above : box.bottom + 8}px` });
+};
+const tipOf = (event) => event.target.closest?.("[data-tip]") ?? null;
+document.addEventListener("mouseover", (event) => showTip(tipOf(event)));
+document.addEventListener("focusin", (event) => showTip(event.target.matches(":focus-visible") ? tipOf(event) : null));
+document.addEventListener("focusout", () => showTip(null));
+document.addEventListener("keydown", (event) => { if (event.key === "Escape") showTip(null); });
+
+// Filters.
+const readForm = () => {
+  state.words = byId("filter-text").value;
+  state.group = byId("columns").value || "overview";
+  for (const name of FILTERS) state.filters[name] = byId(`filter-${name}`).value;
+  const key = byId("sort-by").value;
+  if (key && key !== state.sort.key && NARROW.matches) state.sort = { key, direction: "ascending" };
+  show();
+  writeAddress();
+};
+form.addEventListener("input", readForm);
+form.addEventListener("submit", (event) => event.preventDefault());
+form.addEventListener("reset", () => setTimeout(() => {
+  Object.assign(state, { words: "", filters: {}, group: "overview", sort: { key: "rank", direction: "ascending" } });
+  writeForm();
+  show();
+  writeAddress();
+}));
+
+let isWaiting = false;
+const updateSoon = () => {
+  if (isWaiting) return;
+  isWaiting = true;
+  requestAnimationFrame(() => {
+    isWaiting = false;
+    for (const section of sections) section.update();
   });
+};
+window.addEventListener("scroll", () => { showTip(null); updateSoon(); }, { passive: true });
+window.addEventListener("resize", updateSoon);
+NARROW.addEventListener("change", show);
+window.addEventListener("hashchange", () => {
+  if (!location.hash.includes("=") && !location.hash.startsWith("#row-") && location.hash !== "") return;
+  start();
+});
 
-  // Filters.
-  const apply = () => {
-    const words = byId("filter-text").value.toLowerCase().split(/\s+/).filter(Boolean);
-    const wanted = Object.fromEntries(
-      all("[data-filter]", filters).map((select) => [select.dataset.filter, select.value]));
-    const fits = (element, name) => !wanted[name] || element.dataset[name] === wanted[name];
-    let shown = 0;
-    let total = 0;
-    for (const section of sections) {
-      const isWanted = fits(section, "dataset") && fits(section, "part");
-      let models = 0;
-      for (const row of rowsOf(section)) {
-        const isBaseline = row.dataset.baseline !== undefined;
-        const isFit = isWanted && (isBaseline ||
-          (fits(row, "hardware") && fits(row, "precision") &&
-            words.every((word) => row.dataset.search.includes(word))));
-        row.hidden = !isFit;
-        if (row.dataset.details) setOpen(row, isOpen(row));
-        if (!isBaseline) {
-          total += 1;
-          models += Number(isFit);
-        }
-      }
-      for (const figure of all("figure", section)) figure.hidden = !fits(figure, "hardware");
-      section.hidden = models === 0;
-      shown += models;
-    }
-    byId("nothing").hidden = shown !== 0;
-    byId("status").textContent =
-      shown === total ? "" : `${shown} of ${total} rows fit the filters`;
-  };
-  filters.addEventListener("input", apply);
-  filters.addEventListener("submit", (event) => event.preventDefault());
-  filters.addEventListener("reset", () => setTimeout(() => {
-    for (const section of sections) sortSection(section, 0, "ascending");
-    apply();
-  }));
-
-  if (location.hash.startsWith("#row-")) {
-    const row = byId(location.hash.slice(1));
-    if (row) reveal(row);
-  }
-})();
+const start = () => {
+  const task = readAddress();
+  writeForm();
+  show();
+  const row = rowById.get(state.row);
+  if (row) openRow(row, task);
+};
+fillSelects();
+byId("tables").replaceChildren(...sections.map((section) => section.node));
+start();
+performance.mark("board-ready");
