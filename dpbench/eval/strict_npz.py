@@ -8,6 +8,7 @@ import struct
 from collections.abc import Mapping
 from io import BytesIO
 from math import prod
+from tokenize import TokenError
 from typing import IO, Any
 from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 from zlib import error as ZlibError  # noqa: N812 -- it is an exception
@@ -108,6 +109,7 @@ DAMAGE = (
     NotImplementedError,
     RuntimeError,
     struct.error,
+    TokenError,
     ZlibError,
 )
 """What zipfile and numpy raise on damaged or hostile bytes."""

@@ -331,3 +331,16 @@ def test_a_workspace_or_a_folder_of_files_is_merged(
     outcomes = {one.digest: one.outcome for one in merge(other, trained.workspace.root)}
     assert outcomes[measured.digest] == "known"
     assert "refused" not in outcomes.values()
+
+
+def test_what_is_only_told_never_takes_the_place_of_what_was_measured(measured):
+    """The same model, data and machine, claimed to be faster tomorrow."""
+    claim = replace(
+        measured.record,
+        created_at="2100-01-01T00:00:00+00:00",
+        marks=("unverified: its predictions did not come with it",),
+    )
+    board = make_board({"a" * 64: measured.record, "b" * 64: claim})
+    rows = board.tables[0].rows
+    assert [row.rank for row in rows] == [1, None]
+    assert rows[0].digests == {"accuracy": "a" * 64}

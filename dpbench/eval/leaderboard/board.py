@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from dpbench.eval.leaderboard.entries import Entry, Member, make_entries
 from dpbench.eval.leaderboard.ranks import RANKED_BY, TIMED_BY, ranked
 from dpbench.eval.record import Record
+from dpbench.eval.standing import is_unverified
 from dpbench.eval.task_results import (
     Accuracy,
     Baseline,
@@ -140,6 +141,8 @@ def _row_key(record: Record) -> tuple[str, ...]:
         record.backend,
         record.precision,
         record.hardware.id,
+        # What is only told never takes the place of what was measured or checked.
+        *(["unverified"] if is_unverified(record) else []),
     )
 
 
