@@ -86,13 +86,14 @@ MODES: dict[str, SpeedSettings] = {
     "standard": SpeedSettings(),
     "full": SpeedSettings(
         sizes=tuple(64 * 2**k for k in range(15)),
-        processes=5,
+        processes=8,
         windows=3,
-        window_s=2.0,
+        window_s=1.0,
         timeout_s=3600.0,
     ),
 }
-"""Settings by mode; ``full`` climbs until memory or time runs out."""
+"""Settings by mode; ``full`` climbs until memory or time runs out, in as many processes
+as a test between two configurations needs."""
 
 
 def reference_size(sizes: tuple[int, ...]) -> int:
