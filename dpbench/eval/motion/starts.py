@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -73,3 +74,14 @@ def starts_of(
             )
         )
     return found
+
+
+def described(start: Start) -> dict[str, Any]:
+    """Say where runs started, for records."""
+    return {
+        "frame": start.frame,
+        "source": start.source,
+        "formula": start.formula,
+        "replicas": list(start.replicas),
+        "natoms": len(start.structure.z),
+    }

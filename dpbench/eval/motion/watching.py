@@ -18,6 +18,9 @@ Kind = Literal["exploded", "detached"]
 REACH = 5.0
 """Å; an atom that starts with no neighbour within it cannot be detached."""
 
+FARTHEST = 10.0
+"""Å; no atom needs to be farther from all others to be detached."""
+
 BOND = 1.3
 """Å; a hydrogen that starts as near to another element is bonded to it."""
 
@@ -36,7 +39,7 @@ class Limits:
     """See ``temperature_factor``."""
     detached_factor: float = 2.0
     """An atom whose nearest neighbour is farther than this times that of the start, and
-    than ``detached_ang``, is detached."""
+    than ``detached_ang``, is detached; 0 = none ever is."""
     detached_ang: float = 2.5
     """See ``detached_factor``."""
     partner_ang: float = 0.0
@@ -75,7 +78,8 @@ class RunWatch:
         self._energy: Array | None = None
         start = self.nearest(coord, box, REACH)
         limit = np.maximum(limits.detached_factor * start, limits.detached_ang)
-        self._limit = np.where(np.isfinite(start), limit, np.inf)
+        is_watched = np.isfinite(start) & (limits.detached_factor > 0)
+        self._limit = np.where(is_watched, np.minimum(limit, FARTHEST), np.inf)
         finite = self._limit[np.isfinite(self._limit)]
         self._reach = max(float(finite.max(initial=0.0)), limits.min_distance_ang)
         self._bonds = self._hydrogens(coord, box) if limits.partner_ang else None

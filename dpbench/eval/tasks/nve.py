@@ -13,7 +13,7 @@ from dpbench.config import to_mapping
 from dpbench.errors import ConfigError
 from dpbench.eval.evaluator import AbstractEvaluator
 from dpbench.eval.motion.running import Plan, make_runs
-from dpbench.eval.motion.starts import Start, starts_of
+from dpbench.eval.motion.starts import described, starts_of
 from dpbench.eval.motion.summary import (
     how_it_went,
     listed,
@@ -127,17 +127,6 @@ def predict(evaluator: AbstractEvaluator, job: Job) -> Kept:
         facts={"systems": systems},
         wall_time_s=round(time.perf_counter() - begin, 3),
     )
-
-
-def described(start: Start) -> dict[str, Any]:
-    """Say where runs started, for records."""
-    return {
-        "frame": start.frame,
-        "source": start.source,
-        "formula": start.formula,
-        "replicas": list(start.replicas),
-        "natoms": len(start.structure.z),
-    }
 
 
 def score(kept: Kept, job: Job) -> TaskResult:

@@ -6,6 +6,7 @@ from dpbench.eval.tasks import (
     eos,
     nve,
     phonons,
+    ramps,
     relaxation,
     size_transfer,
     smoothness,
@@ -15,6 +16,7 @@ from dpbench.eval.tasks.task import Task
 
 TASKS: dict[str, Task] = {
     nve.TASK.name: nve.TASK,
+    ramps.TASK.name: ramps.TASK,
     eos.TASK.name: eos.TASK,
     elastic.TASK.name: elastic.TASK,
     phonons.TASK.name: phonons.TASK,

@@ -143,7 +143,7 @@ def test_an_atom_that_is_let_go_is_seen():
             assert end["status"] == "detached"
             assert 30 < end["failure_step"] < 400
             assert words in end["reason"]
-    settings = Limits(energy_ev_per_atom=1e9, detached_factor=1e3)
+    settings = Limits(energy_ev_per_atom=1e9, detached_factor=0.0)
     late = make_runs(
         Springs(sites, ["H", "C", "O"], fault=let_go),
         start,
