@@ -196,7 +196,7 @@ def phonons(turn: Turn) -> Iterator[Case]:
     for name in turn.suite.phonons:
         cell, cube, group = CELLS[name], turn.at_minimum(name), f"phonons-{name}"
         box = cube.box[0] @ (np.array(FCC_2) / 2)
-        basis = cell.primitive
+        basis = list(cell.primitive)
         primitive = uniform(
             z=cube.z[basis], coord=cube.coord[basis][None], box=box[None]
         )
