@@ -39,8 +39,13 @@ VACUUM = 12.0
 SHAKE = 0.05
 """Å, standard deviation by which atoms of a solid are moved from their sites."""
 
-SOLIDS = ("fcc", "bcc", "hcp", "diamond")
-"""Reference states of elements that make a dense solid."""
+METALS, SEMICONDUCTORS = ("fcc", "bcc", "hcp"), ("diamond",)
+"""Reference states of elements that make a dense solid; noble gases are left out."""
+
+MOST_ELEMENTS = 2
+"""Of an alloy: a model of half the periodic table gets a binary one."""
+
+GASES = ("He", "Ne", "Ar", "Kr", "Xe", "Rn")
 
 Kind = Literal["water", "dense", "slab"]
 
@@ -65,13 +70,15 @@ def elements_for(family: str, type_map: Sequence[str]) -> tuple[str, ...]:
         type_map: Elements of the model, or those that several models share.
     """
     is_wet = {"O", "H"} <= set(type_map)
-    solids = tuple(sorted(name for name in type_map if _is_solid(name)))
+    metals = [name for name in type_map if _state(name) in METALS]
+    solids = metals or [name for name in type_map if _state(name) in SEMICONDUCTORS]
+    chosen = tuple(sorted(solids)[:MOST_ELEMENTS])
     if family == "water":
         return ("O", "H") if is_wet else ()
     if family == "dense":
-        return solids
+        return chosen
     if family == "slab":
-        return solids or (("O", "H") if is_wet else ())
+        return chosen or (("O", "H") if is_wet else ())
     raise EvaluationError(
         f"family '{family}': is unknown; expected one of {', '.join(FAMILIES)}."
     )
@@ -90,7 +97,7 @@ def shared_elements(
         Elements for each model; none where it knows none of the family.
     """
     own = [elements_for(family, known) for known in type_maps]
-    able = [set(elements) for elements in own if elements]
+    able = [set(known) for known, chosen in zip(type_maps, own, strict=True) if chosen]
     common = elements_for(family, sorted(set.intersection(*able))) if able else ()
     return [common if common and elements else elements for elements in own]
 
@@ -145,11 +152,12 @@ def doubled(box: NDArray[np.float64], ncell: int, natoms: int) -> tuple[int, int
     return (int(replicas[0]), int(replicas[1]), int(replicas[2]))
 
 
-def _is_solid(symbol: str) -> bool:
-    state: Any = (
-        reference_states[atomic_numbers[symbol]] if symbol in atomic_numbers else None
-    )
-    return state is not None and state["symmetry"] in SOLIDS
+def _state(symbol: str) -> str | None:
+    """Return the symmetry of an element's reference state; None of gases."""
+    if symbol not in atomic_numbers or symbol in GASES:
+        return None
+    state: Any = reference_states[atomic_numbers[symbol]]
+    return None if state is None else str(state["symmetry"])
 
 
 def _water_cell() -> Frames:
