@@ -1,6 +1,8 @@
-"""Tasks that cost nothing: they count how often they are asked."""
+"""A task that costs nothing: it counts how often it is asked."""
 
-from dataclasses import dataclass, field
+import os
+import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +10,7 @@ import numpy as np
 from dpbench.errors import BackendError, ModelError
 from dpbench.eval.task_results import TaskResult
 from dpbench.eval.tasks.kept import Kept
+from dpbench.eval.tasks.table import TASKS
 from dpbench.eval.tasks.task import Task
 from dpbench.metrics.definitions import metric_value
 
@@ -24,14 +27,17 @@ class FakeSettings:
     """``model`` or ``backend``: what gives out."""
     calls: str = ""
     """File that each call adds a line to."""
-    names: tuple[str, ...] = field(default_factory=tuple)
-    """Words."""
+    waits: str = ""
+    """File that the first call to find it missing makes, with its process id in it; it
+    then waits to be killed."""
 
 
 def predict(evaluator, job):
     if job.settings.calls:
         with Path(job.settings.calls).open("a", encoding="utf-8") as file:
             file.write(f"{job.part.name} {job.settings.seed}\n")
+    if job.settings.waits:
+        _wait_to_be_killed(Path(job.settings.waits))
     if job.settings.fails == "model":
         raise ModelError("m.pth: the net\nbroke; expected it whole.")
     if job.settings.fails == "backend":
@@ -39,6 +45,15 @@ def predict(evaluator, job):
     frame = job.part.version.read([int(job.part.indices[0])])
     force = evaluator.predict(frame).force
     return Kept(arrays={"force": force}, facts={"seed": job.settings.seed})
+
+
+def _wait_to_be_killed(path):
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(str(os.getpid()))
+    except FileExistsError:
+        return
+    time.sleep(600)
 
 
 def score(kept, job):
@@ -66,3 +81,8 @@ FAKE = Task(
     cost=lambda settings: 10.0 * settings.seed,
     sources=("dpbench.eval.tasks.kept",),
 )
+
+
+def dask_setup(worker):
+    """Make the task known to a Dask worker that preloads this file."""
+    TASKS[FAKE.name] = FAKE
