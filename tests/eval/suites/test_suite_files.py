@@ -116,7 +116,7 @@ def test_the_seal_breaks_when_a_file_changes(tmp_path):
 
 @pytest.mark.parametrize("label", SHIPPED)
 def test_suites_that_ship_are_whole(label):
-    """Tasks are of parts that there are, published numbers of metrics that there are."""
+    """Tasks are of parts that there are, published numbers of known metrics."""
     suite = load_suite(label)
     places = {(data.key, part) for data in suite.file.data for part in parts(data)}
     for row in suite.published():
