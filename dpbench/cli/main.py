@@ -80,6 +80,10 @@ COMMANDS = {
         "dpbench.cli.results:results_group",
         "Look at filed result records.",
     ),
+    "reproduce": (
+        "dpbench.cli.reproduce:reproduce_command",
+        "Measure what a record tells again, and say whether it agrees.",
+    ),
     "registry": (
         "dpbench.cli.registry:registry_group",
         "Look after the SQL index of the workspace.",
@@ -91,7 +95,17 @@ COMMANDS = {
 }
 """Name -> (where it lives, its line in ``dpbench --help``)."""
 
-COMPUTING = {"demo", "train", "compress", "md", "lammps", "ipi", "evaluate", "bench"}
+COMPUTING = {
+    "demo",
+    "train",
+    "compress",
+    "md",
+    "lammps",
+    "ipi",
+    "evaluate",
+    "reproduce",
+    "bench",
+}
 """Commands that run kernels."""
 
 # Trouble with the disk or its rights is the user's to mend, not a bug of ours.

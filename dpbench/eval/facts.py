@@ -42,6 +42,7 @@ RUN_KEYS = (
     "code",
     "hardware",
     "config",
+    "init",
     "curve",
 )
 """Keys of a model's provenance that describe its run."""

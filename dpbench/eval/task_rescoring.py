@@ -121,22 +121,35 @@ def _job(
     suite: Suite | None,
 ) -> Job:
     """Set up the task as it was done, from what the record says of its protocol."""
-    told: dict[str, Any] = record.tasks[task.name].protocol
-    told = told.get("settings", told) if isinstance(told, dict) else {}
-    known = {f.name for f in fields(task.settings)}
-    chosen = {key: value for key, value in told.items() if key in known}
-    references: Path | None = None
-    if suite is not None:
-        for entry in suite.file.task:
-            if entry.task == task.name and entry.references:
-                references = suite.folder / entry.references
     return Job(
         workspace=workspace,
         part=part,
-        settings=from_mapping(task.settings, chosen, where=f"protocol of {task.name}"),
-        references=references,
+        settings=settings_of(task, record.tasks[task.name]),
+        references=references_of(suite, task.name),
         provenance=record.provenance.run or {},
     )
+
+
+def settings_of(task: Task, result: TaskResult) -> Any:
+    """Read the settings that a task was done with from its protocol.
+
+    Raises:
+        ConfigError: If one is none of the task's.
+    """
+    told: dict[str, Any] = result.protocol
+    told = told.get("settings", told)
+    known = {f.name for f in fields(task.settings)}
+    chosen = {key: value for key, value in told.items() if key in known}
+    found: Any = from_mapping(task.settings, chosen, where=f"protocol of {task.name}")
+    return found
+
+
+def references_of(suite: Suite | None, task: str) -> Path | None:
+    """Return the folder of reference values that a suite gives a task."""
+    for entry in () if suite is None else suite.file.task:
+        if suite is not None and entry.task == task and entry.references:
+            return suite.folder / entry.references
+    return None
 
 
 def _scored(task: Task, result: TaskResult, job: Job, where: str) -> TaskResult:
