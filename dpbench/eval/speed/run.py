@@ -14,7 +14,8 @@ from dpbench.eval.record import Record, record_to_payload
 from dpbench.eval.speed import machine
 from dpbench.eval.speed.measuring import expected_seconds, measure_ladders
 from dpbench.eval.speed.preparing import Competitor, Wish, prepare
-from dpbench.eval.speed.records import speed_record, task_result
+from dpbench.eval.speed.records import speed_record
+from dpbench.eval.speed.reporting import task_result
 from dpbench.eval.speed.results import Ladders
 from dpbench.eval.speed.settings import SpeedSettings
 from dpbench.store import catalog

@@ -4,10 +4,12 @@ from dpbench.errors import EvaluationError
 from dpbench.eval.tasks import (
     elastic,
     eos,
+    md_throughput,
     nve,
     phonons,
     ramps,
     relaxation,
+    scaling,
     size_transfer,
     smoothness,
     vacancy,
@@ -24,6 +26,8 @@ TASKS: dict[str, Task] = {
     relaxation.TASK.name: relaxation.TASK,
     size_transfer.TASK.name: size_transfer.TASK,
     smoothness.TASK.name: smoothness.TASK,
+    md_throughput.TASK.name: md_throughput.TASK,
+    scaling.TASK.name: scaling.TASK,
 }
 """Name -> task, in the order of reports."""
 

@@ -6,7 +6,7 @@ from dpbench.errors import EvaluationError
 from dpbench.eval.speed.configurations import Configuration
 from dpbench.eval.speed.measuring import expected_seconds, measure_ladders
 from dpbench.eval.speed.processes import Probed
-from dpbench.eval.speed.records import headline, samples_of
+from dpbench.eval.speed.reporting import headline, samples_of
 from dpbench.eval.speed.settings import LEVELS, SpeedSettings, reference_size
 from dpbench.eval.speed.table import speed_table
 

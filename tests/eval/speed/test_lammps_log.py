@@ -1,7 +1,7 @@
 import pytest
 
 from dpbench.errors import EvaluationError
-from dpbench.eval.speed.lammps_log import last_digit, lammps_timings
+from dpbench.eval.speed.lammps_log import lammps_timings, last_digit
 
 MANUAL = """\
 Loop time of 0.942801 on 4 procs for 300 steps with 2004 atoms
