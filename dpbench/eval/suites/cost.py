@@ -11,6 +11,7 @@ from dpbench.eval.stability import StabilitySettings
 from dpbench.eval.structures import displaced, replicas_to_reach, supercell
 from dpbench.eval.suites.measuring import plan_of
 from dpbench.eval.suites.units import Unit
+from dpbench.eval.tasks.md_throughput import ATOM_STEPS_PER_S
 from dpbench.eval.tasks.table import TASKS
 from dpbench.eval.throughput import QUANTITIES, ThroughputSettings
 from dpbench.frames import Frames
@@ -26,6 +27,9 @@ CALLS = 3
 
 OPENING = 1.0
 """Seconds that a unit takes beside its evaluations: opening, comparing, filing."""
+
+WINDOWED = ("md_throughput", "scaling")
+"""Tasks whose windows last as long whatever a step takes."""
 
 WARM_UP = 1.5
 """How much longer a timing takes than its windows."""
@@ -76,6 +80,9 @@ def seconds_of(unit: Unit, us_per_atom_step: float | None) -> float | None:
     if isinstance(settings, ThroughputSettings):
         windows = settings.nsizes * len(QUANTITIES) * settings.repeats
         return OPENING + WARM_UP * windows * settings.window_s
+    if unit.task.task in WINDOWED:
+        work = float(TASKS[unit.task.task].cost(settings))
+        return OPENING + WARM_UP * work / ATOM_STEPS_PER_S
     if us_per_atom_step is None:
         return None
     if unit.task.task == "accuracy":

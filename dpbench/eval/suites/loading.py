@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dpbench.config import from_mapping, read_toml, to_mapping
-from dpbench.errors import ConfigError
+from dpbench.errors import ConfigError, EvaluationError
 from dpbench.eval.options import STABILITY, THROUGHPUT
 from dpbench.eval.suites.format import (
     Mode,
@@ -174,7 +174,11 @@ def _settings(task: str, mode: str, chosen: Mapping[str, Any], *, where: str) ->
             raise ConfigError(f"{where}: has no settings; found {', '.join(chosen)}.")
         return None
     default = by_mode[mode]
-    return from_mapping(type(default), {**to_mapping(default), **chosen}, where=where)
+    keys = {**to_mapping(default), **chosen}
+    try:
+        return from_mapping(type(default), keys, where=where)
+    except EvaluationError as error:  # of the task's own checks
+        raise ConfigError(f"{where}: {error}") from error
 
 
 def _find(name: str, folder: Path) -> Path:
