@@ -1,10 +1,14 @@
 """The page as a person meets it: opened from disk in a real browser."""
 
+import json
+import re
 from dataclasses import replace
 
 import pytest
 
 from dpbench.eval.leaderboard import write_board
+from dpbench.eval.task_results import Fidelity
+from dpbench.eval.web.numbers import number, spread_text
 from tests.browser.webdriver import Browser
 from tests.eval.synthetic_records import exploded, synthetic_record, with_digests
 
@@ -12,18 +16,27 @@ pytestmark = pytest.mark.slow
 
 HOSTILE = 'a <b>bold</b> & "quoted" <script>document.title = "owned"</script>'
 WIDTHS = (360, 768, 1400)
+RIGHT, DOWN, END = "\ue014", "\ue015", "\ue010"
+OFF = Fidelity(
+    reference="dpbench, float64",
+    nframes=8,
+    energy_max_per_atom_mev=0.01,
+    force_mae_component_mev_per_ang=0.4,
+    force_max_component_mev_per_ang=1.9,
+)
 
 
 def records():
     ood = synthetic_record(model="small", force=200, part="ood")
+    fast = synthetic_record(
+        model="small", force=61, precision="float32", hardware="GPU", seed=3
+    )
     return [
         synthetic_record(model="small", force=60, speed=20),
         synthetic_record(model="large", force=40, speed=150, seed=1),
         exploded(synthetic_record(model=HOSTILE, force=80, speed=70, seed=2)),
         synthetic_record(model="peeked", force=5, marks=("validation frames",)),
-        synthetic_record(
-            model="small", force=61, precision="float32", hardware="GPU", seed=3
-        ),
+        replace(fast, accuracy=replace(fast.accuracy, fidelity=OFF)),
         replace(ood, stability=None, throughput=None),
     ]
 
@@ -96,14 +109,15 @@ def test_the_page_opens_ranked_and_with_its_baseline(page):
 
 
 def test_a_click_on_a_head_sorts_and_another_turns_around(page):
-    assert sort_by(page, "md_us_per_atom_step") == "ascending"
+    assert sort_by(page, "nve_drift_mev_per_atom_ps") == "ascending"
     up = first_names(page)
-    assert up[-1] == "composition-only"  # no speed: last
-    assert up[0] == "small"
-    assert sort_by(page, "md_us_per_atom_step") == "descending"
-    down = first_names(page)
-    assert down[0] == "large"
-    assert down[-1] == "composition-only"  # still last
+    assert up[-2:] == [HOSTILE, "composition-only"]  # no drift: last
+    assert sort_by(page, "energy_mae_per_atom_mev") == "ascending"
+    up = first_names(page)
+    assert up[0] == "peeked"
+    assert up[-1] == "composition-only"
+    assert sort_by(page, "energy_mae_per_atom_mev") == "descending"
+    assert first_names(page) == up[::-1]
     marks = page.run(
         "return [...document.querySelectorAll('.part-section:first-child "
         ".board > thead th')].map(h => h.getAttribute('aria-sort'))"
@@ -117,11 +131,35 @@ def test_sorting_by_name_is_alphabetic(page):
     assert first_names(page)[-1] == "small"
 
 
+def test_speeds_of_two_machines_never_stand_in_one_list(page):
+    """T6: sorted by speed, each machine has a list of its own."""
+    sort_by(page, "md_us_per_atom_step")
+    told = page.run(
+        "return [...document.querySelector('.part-section').querySelectorAll("
+        "'.row, .group')].map(r => r.matches('.group') ? r.innerText.trim() :"
+        "r.querySelector('.open, .name').textContent)"
+    )
+    assert told[0] == "On GPU"
+    assert told[1:3] == ["small", "On Made-up CPU, 2 threads"]
+    assert told[3:] == ["small", "peeked", HOSTILE, "large", "composition-only"]
+
+
+def test_a_fast_mode_shows_its_error_beside_the_speed(page):
+    """E5: so does one that nobody compared."""
+    cells = page.run(
+        "return [...document.querySelectorAll('.part-section:first-child .row')]"
+        ".map(r => r.querySelector(\"[data-label^='MD step']\").innerText)"
+    )
+    assert sum("0.400 meV/Å off float64" in cell for cell in cells) == 1
+    assert sum("not compared" in cell for cell in cells) == 0
+
+
 def test_sorting_keeps_details_under_their_rows(page):
+    page.run("document.querySelectorAll('.open').forEach(b => b.click())")
     sort_by(page, "md_us_per_atom_step")
     assert page.run(
-        "return [...document.querySelectorAll('.row[data-details]')].every("
-        "r => r.nextElementSibling.id === r.dataset.details)"
+        "return [...document.querySelectorAll('.row[data-id]')].every("
+        "r => r.nextElementSibling.dataset.details === r.dataset.id)"
     )
 
 
@@ -145,27 +183,30 @@ def test_typing_searches_and_reset_brings_all_back(page):
     page.type(page.find("#filter-text")[0], "LARGE")
     assert shown(page) == [["large", "composition-only"]]
     page.click(page.find("button[type=reset]")[0])
-    page.wait("return [...document.querySelectorAll('.row[hidden]')].length", 0)
+    page.wait("return document.querySelectorAll('.row').length", 8)
     assert [len(names) for names in shown(page)] == [6, 2]
 
 
 def test_a_click_on_a_row_unfolds_its_record_and_provenance(page):
-    row = page.find("tr.row[data-search^=large]")[0]
+    row = page.find("tr.row")[0]
     page.click(row)
-    panel = page.run(
-        "const r = arguments[0], d = document.getElementById(r.dataset.details);"
-        "return [r.querySelector('.open').getAttribute('aria-expanded'), d.hidden,"
-        "d.innerText, d.querySelectorAll('svg.plot').length]",
+    page.wait("return document.querySelectorAll('.details svg.plot').length", 5)
+    told, expanded = page.run(
+        "return [document.querySelector('.details').innerText,"
+        "arguments[0].querySelector('.open').getAttribute('aria-expanded')]",
         row,
     )
-    assert panel[:2] == ["true", False]
+    assert expanded == "true"
     for words in ("dpbench evaluate --model large.pth", "run-large", "a" * 64, "Split"):
-        assert words in panel[2]
-    assert panel[3] == 3  # two parity plots and the energy trace
+        assert words in told
+    assert "dpbench reproduce " in told
+    whole = page.find(".details [data-card=Record] summary")[0]
+    page.click(whole)
+    text = page.run("return document.querySelector('.details pre').textContent")
+    assert json.loads(text)["model"]["name"] == "large"
+    page.run("window.scrollTo(0, 0)")
     page.click(row)
-    assert page.run(
-        "return document.getElementById(arguments[0].dataset.details).hidden", row
-    )
+    assert page.find(".details") == []
 
 
 def test_the_keyboard_unfolds_a_row_too(page):
@@ -177,19 +218,124 @@ def test_the_keyboard_unfolds_a_row_too(page):
 
 
 def test_a_point_of_the_plot_leads_to_its_row(page):
-    point = page.find("figure a[data-row]")[0]
+    point = page.find("figure a[data-open]")[0]
     page.run("arguments[0].dispatchEvent(new Event('click', {bubbles: true}))", point)
     opened = page.run(
-        "const r = document.getElementById('row-' + arguments[0].dataset.row);"
+        "const r = document.getElementById('row-' + arguments[0].dataset.open);"
         "return r.querySelector('.open').getAttribute('aria-expanded')",
         point,
     )
     assert opened == "true"
 
 
+def test_every_number_leads_to_its_record(page):
+    """L2: a click on a cell opens the record at the task that measured it."""
+    cell = page.find("tr.row a.cell[data-task=stability]")[0]
+    assert "task=stability" in page.run("return arguments[0].hash", cell)
+    page.click(cell)
+    page.wait(
+        "return document.querySelector('.card.found')?.dataset.card",
+        "Energy conservation",
+    )
+    numbers = page.run(
+        "return [...document.querySelectorAll('.row[data-id] .num .value')]"
+        ".filter(v => v.textContent !== '–' && !v.closest('a.cell')).length"
+    )
+    assert numbers == 0
+
+
+def test_a_command_is_copied(page):
+    page.allow_clipboard()
+    page.click(page.find("tr.row")[0])
+    page.wait("return document.querySelectorAll('.details .copy').length > 0", True)
+    button = page.find(".details .copy")[0]
+    page.click(button)
+    page.wait("return arguments[0].textContent", "Copied", button)
+    copied = page.run_async(
+        "navigator.clipboard.readText().then(arguments[arguments.length - 1])"
+    )
+    assert re.fullmatch("dpbench reproduce [0-9a-f]{12}", copied)
+
+
+def test_an_interval_is_told_on_hover_and_by_the_keyboard(page):
+    cell = page.find("tr.row a.cell")[0]
+    tip = "const t = document.getElementById('tip'); return t.hidden ? '' : t.innerText"
+    page.hover(cell)
+    page.wait(tip, "95 % interval 1.71 to 1.89 meV/atom")
+    page.hover(page.find("h1")[0])
+    page.wait(tip, "")
+    page.type(page.find("tr.row .open")[0], RIGHT)
+    page.wait(tip, "95 % interval 1.71 to 1.89 meV/atom")
+
+
+def test_arrows_walk_through_the_rows(page):
+    page.type(page.find("tr.row .open")[0], DOWN + DOWN)
+    focus = (
+        "return document.activeElement.closest('.row')?.getAttribute('aria-rowindex')"
+    )
+    page.wait(focus, "4")
+    page.type(page.find("tr.row .open")[2], END)
+    page.wait(focus, "6")  # the baseline below it has no record
+
+
+def test_a_link_brings_back_filters_sort_and_row(page):
+    choose(page, "filter-part", "test")
+    choose(page, "filter-precision", "float64")
+    sort_by(page, "energy_mae_per_atom_mev")
+    page.click(page.find("tr.row .open")[0])
+    page.wait("return document.querySelectorAll('.details .card').length > 3", True)
+    told, address = shown(page), page.run("return location.hash")
+    for words in ("part=test", "precision=float64", "sort=energy_mae", "row="):
+        assert words in address
+    other = page.path.parent / "a copy.html"
+    other.write_bytes(page.path.read_bytes())
+    page.open(other, fragment=address)
+    assert shown(page) == told
+    page.wait("return document.querySelectorAll('.details .card').length > 3", True)
+    assert page.run("return document.getElementById('filter-part').value") == "test"
+    page.click(page.find("button[type=reset]")[0])
+    page.wait("return location.hash.includes('part=')", False)
+
+
+def test_an_old_link_to_a_row_still_opens_it(page):
+    name = page.run("return document.querySelector('.row').dataset.id")
+    page.open(page.path.parent / "index.html", fragment=f"#row-{name}&x")
+    page.open(page.path, fragment=f"#row-{name}")
+    page.wait("return document.querySelectorAll('.details .card').length > 3", True)
+
+
+def test_roles_tell_a_screen_reader_what_is_there(page):
+    assert page.run(
+        "const t = document.querySelector('.board');"
+        "return [t.getAttribute('role'), t.getAttribute('aria-rowcount'),"
+        "t.getAttribute('aria-colcount'), [...t.querySelectorAll('tr')]"
+        ".map(r => r.getAttribute('aria-rowindex')).join()]"
+    ) == ["table", "7", "11", "1,2,3,4,5,6,7"]
+    unnamed = page.run(
+        "return [...document.querySelectorAll('svg.plot, select, input, table.board')]"
+        ".filter(e => !(e.ariaLabel || e.labels?.length)).length"
+    )
+    assert unnamed == 0
+
+
+def test_the_script_writes_numbers_as_python_does(page):
+    values = [0.0, 1.005, 2.745, 12.25, 100.5, 999.6, 0.00123, 9.999, 2.5e-5, 1.5e6, -3]
+    told = [
+        cell.split()
+        for cell in page.run("return window.dpbenchNumbers(arguments[0])", values)
+    ]
+    assert told == [[number(v), spread_text(v, 0.02)] for v in values]
+
+
 def test_hostile_names_are_shown_and_not_run(page):
     assert HOSTILE in first_names(page)
-    assert page.find(".model b") == []
+    page.run("document.querySelectorAll('.open').forEach(b => b.click())")
+    page.wait("return document.querySelectorAll('.details .card').length > 30", True)
+    assert page.find(".model b, .details script, .details b, .details iframe") == []
+    links = page.run(
+        "return [...document.querySelectorAll('a')].map(a => a.getAttribute('href'))"
+    )
+    assert not [link for link in links if link.startswith("javascript")]
     assert page.run("return document.title") != "owned"
 
 
@@ -250,5 +396,5 @@ def test_on_a_phone_rows_are_cards_that_can_be_sorted(page):
         )
         == "none"
     )
-    choose(page, "sort-by", "md_us_per_atom_step")
-    assert first_names(page)[0] == "small"
+    choose(page, "sort-by", "energy_mae_per_atom_mev")
+    assert first_names(page)[0] == "peeked"

@@ -55,18 +55,25 @@ class Browser:
         self.process.wait(timeout=10)
         self.process.stdout.close()
 
-    def open(self, path: Path) -> None:
-        self._call("POST", f"{self.session}/url", {"url": path.as_uri()})
+    def open(self, path: Path, fragment: str = "") -> None:
+        """Open a page from disk, perhaps with what stands behind its address."""
+        self.path = path
+        self._call("POST", f"{self.session}/url", {"url": path.as_uri() + fragment})
 
     def run(self, script: str, *arguments: Any) -> Any:
         """Run JavaScript; elements may be passed and returned."""
         body = {"script": script, "args": list(arguments)}
         return self._call("POST", f"{self.session}/execute/sync", body)
 
-    def wait(self, script: str, expected: Any) -> None:
+    def run_async(self, script: str, *arguments: Any) -> Any:
+        """Run JavaScript that calls its last argument with the result."""
+        body = {"script": script, "args": list(arguments)}
+        return self._call("POST", f"{self.session}/execute/async", body)
+
+    def wait(self, script: str, expected: Any, *arguments: Any) -> None:
         """Wait until a script gives what is expected; the browser sends events late."""
         deadline = time.monotonic() + WAIT_TIMEOUT
-        while (found := self.run(script)) != expected:
+        while (found := self.run(script, *arguments)) != expected:
             if time.monotonic() > deadline:
                 raise AssertionError(f"{script}: {found!r}; expected {expected!r}")
             time.sleep(0.02)
@@ -82,6 +89,18 @@ class Browser:
     def type(self, element: dict[str, str], text: str) -> None:
         name = element[ELEMENT]
         self._call("POST", f"{self.session}/element/{name}/value", {"text": text})
+
+    def hover(self, element: dict[str, str]) -> None:
+        """Put the mouse on the middle of an element."""
+        move = {"type": "pointerMove", "duration": 0, "x": 0, "y": 0, "origin": element}
+        mouse = {"type": "pointer", "id": "mouse", "actions": [move]}
+        self._call("POST", f"{self.session}/actions", {"actions": [mouse]})
+
+    def allow_clipboard(self) -> None:
+        """Let pages read what they have copied; they may write without asking."""
+        for name in ("clipboard-read", "clipboard-write"):
+            body = {"descriptor": {"name": name}, "state": "granted"}
+            self._call("POST", f"{self.session}/permissions", body)
 
     def console(self) -> list[dict[str, Any]]:
         """What the page has said since the last call, errors and warnings included."""

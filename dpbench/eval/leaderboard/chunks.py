@@ -9,7 +9,7 @@ import base64
 import json
 import math
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,8 +28,13 @@ FEWEST_POINTS = 48
 POINTS_OF_BOARD = 400_000
 """Numbers that the rows of a board share out."""
 
+DIGITS = 8
+"""Significant digits of the numbers of a list."""
+
 MOST_ITEMS = 50
 """Source files, runs and the like of a record."""
+
+_AS_THEY_ARE = frozenset((str, int, bool, type(None)))
 
 LEFT_OUT = frozenset({"errors"})
 """Series of every frame, which nobody looks at here."""
@@ -76,9 +81,12 @@ def _row_json(row: Row, most: int) -> str:
     records = {
         digest: shortened(record, most) for digest, record in row.records.items()
     }
-    payload = {"id": row.id, "tasks": row.digests, "records": records}
+    return _json({"id": row.id, "tasks": row.digests, "records": records})
+
+
+def _json(value: Any) -> str:
     return json.dumps(
-        payload,
+        value,
         ensure_ascii=False,
         allow_nan=False,
         separators=(",", ":"),
@@ -101,22 +109,19 @@ def shortened(record: Record, most: int) -> dict[str, Any]:
 
 
 def _plain(value: Any, most: int, name: str, cut: dict[str, int]) -> Any:
-    if value is None or isinstance(value, str | int):
+    kind = type(value)
+    if kind is float:
+        return value if math.isfinite(value) else None
+    if kind in _AS_THEY_ARE:
         return value
-    if isinstance(value, float):
-        return float(f"{value:.8g}") if math.isfinite(value) else None
-    if isinstance(value, list | tuple):
+    if kind is tuple or kind is list:
         return _plain_list(value, most, name, cut)
-    if isinstance(value, Mapping):
-        items = list(value.items())
-    else:
-        names = type(value).__dataclass_fields__
-        items = [(n, getattr(value, n)) for n in names if n not in LEFT_OUT]
+    if kind is dict:
+        return {key: _plain(item, most, key, cut) for key, item in value.items()}
     return {
-        str(key): item
-        if item is None or isinstance(item, str | int)
-        else _plain(item, most, str(key), cut)
-        for key, item in items
+        key: _plain(getattr(value, key), most, key, cut)
+        for key in kind.__dataclass_fields__
+        if key not in LEFT_OUT
     }
 
 
@@ -128,4 +133,13 @@ def _plain_list(values: Any, most: int, name: str, cut: dict[str, int]) -> list[
         cut[name] = len(values)
         # Lists of one length lose the same places, so that pairs stay pairs.
         values = values[:: -(-len(values) // limit)] if is_series else values[:limit]
+    if isinstance(first, float):
+        return [_rounded(value) for value in values]
     return [_plain(value, most, name, cut) for value in values]
+
+
+def _rounded(value: float | None) -> float | None:
+    """Keep what a plot shows of a number; it is a third as long."""
+    if value is None or not math.isfinite(value):
+        return None
+    return float(f"{value:.{DIGITS}g}")

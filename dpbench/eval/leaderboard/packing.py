@@ -2,7 +2,7 @@
 
 A line is an array, in the order of ``FIELDS``; texts that repeat stand once, in
 ``words``, and a line has their index. Numbers of a line are ``cells``: column, value,
-ends of the interval, count and a note. The script of the page reads exactly this.
+ends of the interval, blocks and a note. The script of the page reads exactly this.
 """
 
 import json
@@ -60,7 +60,7 @@ FIELDS = (
 )
 """What the places of a line mean."""
 
-DIGITS = 6
+DIGITS = 5
 """Significant digits of a summary number; the records have them all."""
 
 
@@ -182,7 +182,7 @@ def _cells(line: Line, columns: tuple[Column, ...], words: Words) -> list[list[A
         metric = line.metric(column)
         if metric is not None:
             note = words(_note(column, line.first))
-            cells.append([*_numbers(index, metric), metric.nblocks, note])
+            cells.append([*_numbers(index, metric), note])
     return [_trimmed(cell) for cell in cells]
 
 
@@ -207,7 +207,7 @@ def _numbers(index: int, metric: MetricValue) -> list[Any]:
         _short(metric.value),
         _short(metric.ci_low),
         _short(metric.ci_high),
-        metric.n,
+        metric.nblocks,
     ]
 
 

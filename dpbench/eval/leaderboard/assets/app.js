@@ -243,3 +243,5 @@ fillSelects();
 byId("tables").replaceChildren(...sections.map((section) => section.node));
 start();
 performance.mark("board-ready");
+// For tests: numbers as this page writes them.
+window.dpbenchNumbers = (values) => values.map((value) => `${number(value)} ${spreadText(value, 0.02)}`);

@@ -25,13 +25,13 @@ const modelCell = (row) => el("th", { role: "rowheader", scope: "row", class: "m
   row.marks.map((mark) => badge(mark, "takes no rank", "warn")),
   row.badges.map(([text, why]) => badge(text, why)));
 
-const intervalWords = (column, { low, high, n, blocks }) => {
+const intervalWords = (column, { low, high, blocks }) => {
   const few = isNumber(blocks) && blocks < FEWEST_BLOCKS ? `: ${plural(blocks, "independent block")} are too few` : "";
   const interval = isNumber(low) && isNumber(high) ? `95 % interval ${number(low)} to ${number(high)} ${column.unit}` : `no interval${few}`;
-  return [interval, isNumber(n) ? `n = ${n}` : null, isNumber(blocks) && !few ? plural(blocks, "independent block") : null].filter(Boolean).join(", ");
+  return isNumber(blocks) && !few ? `${interval}, from ${plural(blocks, "independent block")}` : interval;
 };
 const numberCell = (row, column, largest) => {
-  const found = row.cells[column.index];
+  const found = cellOf(row, column);
   const label = { "data-label": `${column.head}, ${column.unit}`, class: "num" };
   if (!found || found.value === null) return cell(label, el("span", { class: "value" }, "–"), noteLines(found));
   const { value, low, high } = found;

@@ -10,33 +10,48 @@ const columnOf = new Map(columns.map((column) => [column.key, column]));
 const ERROR = columnOf.get("force_rmse_component_mev_per_ang");
 const SPEED = columnOf.get("md_us_per_atom_step");
 
-const cellsOf = (packed) => {
-  const cells = new Array(columns.length).fill(null);
-  for (const [index, value = null, low = null, high = null, n = null, blocks = null, note] of packed) {
-    cells[index] = { value, low, high, n, blocks, note: word(note) };
+// A line of a table over its array; nothing is unpacked before somebody looks at it.
+const place = Object.fromEntries(board.fields.map((field, index) => [field, index]));
+const WORDS = new Set(["trained", "description", "kind", "backend", "precision", "hardware", "machine",
+  "suite", "leakage", "rest", "note", "told", "training"]);
+class Line {
+  constructor(packed, table, index, position) {
+    this.packed = packed;
+    this.table = table;
+    this.index = index;
+    this.position = position;
   }
-  return cells;
+  get marks() { return this.packed[place.marks].map(word); }
+  get found() { return this.packed[place.found].map(word); }
+  get badges() { return this.packed[place.badges].map(([text, why]) => [word(text), word(why)]); }
+  get trained() { return word(this.packed[place.trained]) ?? "unknown data"; }
+}
+for (const [field, at] of Object.entries(place)) {
+  if (field in Line.prototype) continue;
+  Object.defineProperty(Line.prototype, field,
+    WORDS.has(field) ? { get() { return word(this.packed[at]); } } : { get() { return this.packed[at]; } });
+}
+// A cell is [column, value, low, high, blocks, note], what is missing at the end left out.
+const valueOf = (line, column) => {
+  for (const cell of line.cells) if (cell[0] === column.index) return cell[1] ?? null;
+  return null;
 };
-const WORDS = ["trained", "description", "kind", "backend", "precision", "hardware", "machine",
-  "suite", "leakage", "rest", "note", "told", "training"];
+const cellOf = (line, column) => {
+  const packed = line.cells.find((cell) => cell[0] === column.index);
+  if (!packed) return null;
+  const [, value = null, low = null, high = null, blocks = null, note] = packed;
+  return { value, low, high, blocks, note: word(note) };
+};
 const rowById = new Map();
 let position = 0;
 const unpackRow = (packed, table, index) => {
-  const row = { table, index, position };
-  board.fields.forEach((field, place) => { row[field] = packed[place]; });
+  const row = new Line(packed, table, index, position);
   position += row.seeds?.length ?? 1;
-  for (const field of WORDS) row[field] = word(row[field]);
-  row.trained ??= "unknown data";
-  row.marks = row.marks.map(word);
-  row.found = row.found.map(word);
-  row.badges = row.badges.map(([text, why]) => [word(text), word(why)]);
-  row.cells = cellsOf(row.cells);
   for (const id of [row.id, ...(row.seeds ?? [])]) rowById.set(id, row);
   return row;
 };
 const tables = board.tables.map((table) => {
   table.rows = table.rows.map((packed, index) => unpackRow(packed, table, index));
-  for (const baseline of table.baselines) baseline.cells = cellsOf(baseline.cells);
   return table;
 });
 const allRows = tables.flatMap((table) => table.rows);

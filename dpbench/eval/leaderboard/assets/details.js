@@ -66,7 +66,7 @@ const detailCards = (row, found) => {
 const rowPanels = async (row) => [detailCards(row, await recordsOf(row.position))];
 const seedPanels = async (row) => {
   const found = await Promise.all(row.seeds.map((_, i) => recordsOf(row.position + i)));
-  const shown = columns.filter((column) => row.cells[column.index]).slice(0, 8);
+  const shown = columns.filter((column) => cellOf(row, column)).slice(0, 8);
   const seedOf = (item) => Object.values(item.records)[0].payload.provenance.run?.seed;
   const values = (item) => {
     const parts = partsOf(row, item);
@@ -80,7 +80,7 @@ const seedPanels = async (row) => {
       grid(["Seed", ...shown.map((column) => `${column.head}, ${column.unit}`)],
         [...found.map((item, i) => [names[i], ...values(item)]),
           ["All", ...shown.map((column) => {
-            const { value, low, high } = row.cells[column.index];
+            const { value, low, high } = cellOf(row, column);
             return withSpread({ value, ci_low: low, ci_high: high });
           })]], 1),
       note("The line of the table is the mean over the seeds; its interval knows of the frames and of the seeds."))),

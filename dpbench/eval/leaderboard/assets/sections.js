@@ -25,15 +25,16 @@ const sortValue = (key) => {
   if (key === "leakage") return (row) => row.severity;
   if (key === "parameters" || key === "hardware") return (row) => row[key];
   const column = columnOf.get(key);
-  return column ? (row) => row.cells[column.index]?.value ?? null : null;
+  return column ? (row) => valueOf(row, column) : null;
 };
 const inOrder = (rows, key, direction) => {
-  const valueOf = sortValue(key);
-  if (!valueOf) return direction === "descending" ? [...rows].reverse() : [...rows];
+  const read = sortValue(key);
+  if (!read) return direction === "descending" ? [...rows].reverse() : [...rows];
   const sign = direction === "descending" ? -1 : 1;
+  const known = new Map(rows.map((row) => [row, read(row) ?? null]));
   const collate = new Intl.Collator("en").compare;
   return [...rows].sort((a, b) => {
-    const [x, y] = [valueOf(a) ?? null, valueOf(b) ?? null];
+    const [x, y] = [known.get(a), known.get(b)];
     if (x === null || y === null) {
       if (x !== y) return x === null ? 1 : -1;
     } else if (x !== y) {
@@ -61,8 +62,8 @@ const itemsOf = (table, rows, sort) => {
         ...inOrder(own, sort.key, sort.direction).map(asItem)];
     }).concat(baselines);
   }
-  if (!column) return [...inOrder(rows, sort.key, sort.direction).map(asItem), ...baselines];
-  // A baseline is sorted in by its errors, as a row of its own.
+  if (sort.key === "rank") return [...inOrder(rows, sort.key, sort.direction).map(asItem), ...baselines];
+  // A baseline is sorted in, as a row of its own.
   const mixed = [...rows, ...table.baselines.map((baseline, i) => ({ ...baseline, index: rows.length + i + 1e6, isBaseline: true }))];
   const made = new Map(baselines.map((item) => [item.key, item]));
   return rows.length ? inOrder(mixed, sort.key, sort.direction).map((row) => made.get(row.id) ?? asItem(row)) : [];
@@ -128,7 +129,7 @@ const toldApart = (row, rows) => {
 const paretoFigures = (table, rows) => {
   const machines = new Map();
   for (const row of rows) {
-    const [error, speed] = [row.cells[ERROR.index], row.cells[SPEED.index]];
+    const [error, speed] = [cellOf(row, ERROR), cellOf(row, SPEED)];
     if (!(error?.value > 0) || !(speed?.value > 0)) continue;
     const points = machines.get(row.machine) ?? machines.set(row.machine, []).get(row.machine);
     points.push({ id: row.id, row, speed: speed.value, error: error.value, low: error.low ?? error.value,

@@ -19,7 +19,7 @@ class RowWindow {
     this.view = view;
     this.items = items;
     this.place = new Map(items.map((item, index) => [item.key, index]));
-    this.largest = items.reduce((most, { row }) => Math.max(most, row?.cells[ERROR.index]?.value ?? 0), 0);
+    this.largest = items.reduce((most, { row }) => Math.max(most, row ? valueOf(row, ERROR) ?? 0 : 0), 0);
     this.layout();
     this.shown = null;
     this.update();
@@ -175,12 +175,14 @@ class RowWindow {
 
   // Put the keyboard on the row `step` places on.
   step(id, step) {
-    let index = this.place.get(id) + step;
-    const direction = Math.sign(step);
-    index = Math.max(0, Math.min(this.items.length - 1, index));
-    while (this.items[index] && !this.items[index].row) index += direction || 1;
-    const item = this.items[index];
-    if (!item) return;
+    const goal = Math.max(0, Math.min(this.items.length - 1, this.place.get(id) + step));
+    const way = Math.sign(step);
+    const seek = (from, by) => {
+      let index = from;
+      while (this.items[index] && !this.items[index].row) index += by;
+      return this.items[index];
+    };
+    const item = seek(goal, way) ?? seek(goal, -way);
     this.focused = item.key;
     this.update();
     this.nodes.get(item.key).querySelector(".open").focus({ preventScroll: true });
