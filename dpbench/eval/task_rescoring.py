@@ -13,7 +13,7 @@ from dpbench.eval.rescoring import TOLERANCE, compare_metrics
 from dpbench.eval.strict_npz import check_npz
 from dpbench.eval.suites.loading import Suite, load_suite
 from dpbench.eval.task_results import TaskResult
-from dpbench.eval.tasks.doing import code_digest, score_again
+from dpbench.eval.tasks.doing import SETTINGS, code_digest, score_again
 from dpbench.eval.tasks.kept import FACTS
 from dpbench.eval.tasks.table import TASKS
 from dpbench.eval.tasks.task import Job, Task
@@ -137,7 +137,7 @@ def settings_of(task: Task, result: TaskResult) -> Any:
         ConfigError: If one is none of the task's.
     """
     told: dict[str, Any] = result.protocol
-    told = told.get("settings", told)
+    told = told.get(SETTINGS, told)
     known = {f.name for f in fields(task.settings)}
     chosen = {key: value for key, value in told.items() if key in known}
     found: Any = from_mapping(task.settings, chosen, where=f"protocol of {task.name}")

@@ -9,9 +9,12 @@ from pathlib import Path
 from dpbench.config import to_mapping
 from dpbench.errors import EvaluationError, ModelError, SimulationError
 from dpbench.eval.evaluator import AbstractEvaluator
-from dpbench.eval.task_results import TaskResult
+from dpbench.eval.task_results import PredictionFile, TaskResult
 from dpbench.eval.tasks.kept import keep_answers, load_answers
 from dpbench.eval.tasks.task import Job, Task
+
+SETTINGS = "settings"
+"""Key of a protocol: all settings of the task, so that it can be done again."""
 
 
 def do_task(task: Task, evaluator: AbstractEvaluator, job: Job) -> TaskResult:
@@ -45,7 +48,7 @@ def do_task(task: Task, evaluator: AbstractEvaluator, job: Job) -> TaskResult:
             wall_time_s=round(time.perf_counter() - begin, 3),
         )
     file = keep_answers(job.workspace, kept)
-    return replace(task.score(kept, job), code=code, kept=file)
+    return _completed(task.score(kept, job), job, code=code, kept=file)
 
 
 def score_again(task: Task, result: TaskResult, job: Job) -> TaskResult:
@@ -61,7 +64,16 @@ def score_again(task: Task, result: TaskResult, job: Job) -> TaskResult:
         )
     kept = load_answers(job.workspace, result.kept)
     scored = task.score(kept, job)
-    return replace(scored, code=code_digest(task.sources), kept=result.kept)
+    code = code_digest(task.sources)
+    return _completed(scored, job, code=code, kept=result.kept)
+
+
+def _completed(
+    scored: TaskResult, job: Job, *, code: str, kept: PredictionFile
+) -> TaskResult:
+    """Add what every task tells: its settings, its code, its answers."""
+    told = {**scored.protocol, SETTINGS: to_mapping(job.settings)}
+    return replace(scored, protocol=told, code=code, kept=kept)
 
 
 def code_digest(modules: tuple[str, ...]) -> str:
