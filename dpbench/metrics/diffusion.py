@@ -22,6 +22,9 @@ FEWEST_BLOCKS = 5
 EXPONENTS = (0.7, 1.3)
 """A mean square displacement that grows as t^a is diffusive for a between these."""
 
+MOVED = 1.0
+"""Å; atoms that have not moved as far, by the root mean square, vibrate."""
+
 FS_PER_PS = 1000.0
 
 
@@ -40,11 +43,15 @@ class Diffusion:
     exponent: float
     """a of t^a over the lags that were fitted: 1 diffuses, 2 flies, 0 stays."""
 
+    reach: float
+    """Å, root mean square displacement at the longest lag that was fitted."""
+
     @property
     def is_diffusive(self) -> bool:
         """Whether the atoms diffuse, and measurably so."""
         is_sure = self.low is not None and self.low > 0
-        return is_sure and EXPONENTS[0] <= self.exponent <= EXPONENTS[1]
+        is_far = self.reach >= MOVED
+        return is_sure and is_far and EXPONENTS[0] <= self.exponent <= EXPONENTS[1]
 
 
 def mean_square_displacement(path: Array, lags: NDArray[np.integer]) -> Array:
@@ -101,6 +108,7 @@ def diffusion(
         high=high,
         nblocks=len(slopes),
         exponent=exponent,
+        reach=math.sqrt(float(mean[-1])),
     )
 
 

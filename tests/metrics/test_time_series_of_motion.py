@@ -101,7 +101,10 @@ def test_solids_and_flights_do_not_count_as_diffusion():
     assert not diffusion([solid], timestep=DT, mass=np.ones(8)).is_diffusive
     flight = np.arange(400)[:, None, None] * rng.normal(size=(1, 8, 3)) * 1e-3
     assert not diffusion([flight], timestep=DT, mass=np.ones(8)).is_diffusive
-    moving = brownian(0.5, nframes=2000, natoms=8, seed=0)
+    moving = brownian(2.0, nframes=2000, natoms=8, seed=0)
+    # The same, but too short to leave a cage: nothing can be said.
+    short = brownian(2.0, nframes=200, natoms=8, seed=0)
+    assert not diffusion([short], timestep=DT, mass=np.ones(8)).is_diffusive
     assert diffusion([moving], timestep=DT, mass=np.ones(8)).is_diffusive
 
 

@@ -48,18 +48,10 @@ def starts_of(
             "dataset. Name one with --dataset NAME[-vN][:PART]."
         )
     version = part.version
-    source = version.source_of[part.indices]
-    _, first = np.unique(source, return_index=True)
-    by_formula: dict[str, list[int]] = defaultdict(list)
-    for index in part.indices[np.sort(first)].tolist():
-        by_formula[version.formulas[index]].append(index)
-    turns = max(map(len, by_formula.values()))
     chosen = [
-        group[turn]
-        for turn in range(turns)
-        for group in by_formula.values()
-        if turn < len(group)
-    ][:most]
+        int(part.indices[version.source_of[part.indices] == source][0])
+        for source in sources_in_turn(part)[:most]
+    ]
     found = []
     for index in chosen:
         frame = version.read([index])
@@ -74,6 +66,24 @@ def starts_of(
             )
         )
     return found
+
+
+def sources_in_turn(part: Part) -> list[int]:
+    """Return the sources that a part has frames of; their formulas take turns."""
+    version = part.version
+    source = version.source_of[part.indices]
+    _, first = np.unique(source, return_index=True)
+    by_formula: dict[str, list[int]] = defaultdict(list)
+    for index in np.sort(first).tolist():
+        formula = version.formulas[int(part.indices[index])]
+        by_formula[formula].append(int(source[index]))
+    turns = max(map(len, by_formula.values()))
+    return [
+        group[turn]
+        for turn in range(turns)
+        for group in by_formula.values()
+        if turn < len(group)
+    ]
 
 
 def described(start: Start) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from dpbench.eval.tasks import (
     eos,
     md_throughput,
     nve,
+    nvt,
     phonons,
     ramps,
     relaxation,
@@ -18,6 +19,7 @@ from dpbench.eval.tasks.task import Task
 
 TASKS: dict[str, Task] = {
     nve.TASK.name: nve.TASK,
+    nvt.TASK.name: nvt.TASK,
     ramps.TASK.name: ramps.TASK,
     eos.TASK.name: eos.TASK,
     elastic.TASK.name: elastic.TASK,
