@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from dpbench.eval.record import record_to_payload
 from dpbench.eval.suites.loading import Suite, load_suite
 from dpbench.store.dataset import open_dataset
 from dpbench.store.splits.making import list_splits
@@ -90,3 +91,15 @@ def fake_suite(workspace: Workspace, folder: Path, *, extra: str = "") -> Suite:
         METRIC.format(task=t, part=p) for p in parts for t in ("accuracy", "fake")
     ]
     return write_suite(folder, "".join([head(workspace), *tasks, *metrics]))
+
+
+def without_times(record):
+    """A record, but for what no two runs have in common."""
+    payload = record_to_payload(record)
+    for key in ("created_at", "hardware", "software"):
+        del payload[key]
+    for result in (payload["accuracy"] or {}, *payload["tasks"].values()):
+        result.pop("wall_time_s", None)
+    for result in payload["tasks"].values():
+        result.pop("kept", None)  # its name is its digest, which holds the time
+    return payload

@@ -8,7 +8,6 @@ import pytest
 from dpbench.errors import BackendError, DatasetError, EvaluationError
 from dpbench.eval.filing import read_records
 from dpbench.eval.options import Options
-from dpbench.eval.record import record_to_payload
 from dpbench.eval.suites import units as units_module
 from dpbench.eval.suites.data import prepare_suite
 from dpbench.eval.suites.run import Wishes, run_suite
@@ -17,7 +16,12 @@ from dpbench.eval.tasks.doing import code_digest
 from dpbench.eval.tasks.table import TASKS
 from dpbench.store.workspace import Workspace
 from tests.eval.suites.fake_tasks import FAKE
-from tests.eval.suites.small_suites import accuracy_suite, fake_suite, write_suite
+from tests.eval.suites.small_suites import (
+    accuracy_suite,
+    fake_suite,
+    without_times,
+    write_suite,
+)
 
 OPTIONS = Options(mode="smoke", command=("dpbench", "evaluate"))
 
@@ -41,18 +45,6 @@ def wishes(trained):
 
 def calls(folder):
     return (folder / "calls.txt").read_text(encoding="utf-8").split("\n")[:-1]
-
-
-def without_times(record):
-    """A record, but for what no two runs have in common."""
-    payload = record_to_payload(record)
-    for key in ("created_at", "hardware", "software"):
-        del payload[key]
-    for result in (payload["accuracy"] or {}, *payload["tasks"].values()):
-        result.pop("wall_time_s", None)
-    for result in payload["tasks"].values():
-        result.pop("kept", None)  # its name is its digest, which holds the time
-    return payload
 
 
 def test_every_unit_is_a_record_of_the_suite(fresh, wishes, tmp_path):
