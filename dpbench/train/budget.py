@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from math import ceil, floor, log10
 
+import torch
+
 from dpbench.kernels.batch import Batch
 from dpbench.models.potential import DeepPotential
 from dpbench.train.config import (
@@ -29,10 +31,10 @@ CHECKPOINTS = 10
 VALIDATION_SHARE = 0.1
 """Most of a time budget that validation may take."""
 
-MOST_EPOCHS = 400
+MOST_EPOCHS = 100
 """Without a stated length, a run is no longer than so many passes over the data ..."""
 
-LEAST_STEPS = 4000
+LEAST_STEPS = 20_000
 """... or this many steps, whichever is more."""
 
 _TIMED_STEPS = 20
@@ -48,6 +50,9 @@ class Costs:
     """One optimiser step."""
     validation: float
     """One validation."""
+    busy: float | None = None
+    """One optimiser step were the cores ours alone: CPU time by thread. None = not
+    known, as on a GPU."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,10 +85,10 @@ def measure_costs(
     method = make_optimiser(scratch.parameters, optimiser or OptimiserConfig())
     take_step = stepper(method, engine, scratch)
     seconds: list[tuple[float, float]] = []
-    began = time.perf_counter()
+    began, worked = time.perf_counter(), 0.0
     for step in range(_WARM_STEPS + _TIMED_STEPS):
         batch = make_batch(step)
-        start = time.perf_counter()
+        start, cpu = time.perf_counter(), time.process_time()
         energy, force, virial = schedule.prefactors(0)
         result = engine.losses_and_gradients(
             model, batch, Prefactors(energy=energy, force=force, virial=virial)
@@ -93,6 +98,8 @@ def measure_costs(
         take_step(batch, result.gradient, 1e-9)
         float(scratch.parameters.flat[0])
         seconds.append((middle - start, time.perf_counter() - middle))
+        if step >= _WARM_STEPS:
+            worked += time.process_time() - cpu
         # Asked at every step, because all ranks have to answer.
         spent = engine.worst(time.perf_counter() - began)
         if step >= _WARM_STEPS and spent > _TIMED_SECONDS:
@@ -103,7 +110,11 @@ def measure_costs(
     gradients, moves = zip(*(seconds[_WARM_STEPS:] or seconds), strict=True)
     # The mean of moves: what an optimiser does every twenty steps counts as well.
     step = statistics.median(gradients) + statistics.fmean(moves)
-    return Costs(step=step, validation=spent)
+    taken = len(seconds) - _WARM_STEPS
+    busy = None
+    if model.device.type == "cpu" and taken > 0:
+        busy = worked / taken / torch.get_num_threads()
+    return Costs(step=step, validation=spent, busy=busy)
 
 
 def choose_length(
@@ -125,9 +136,13 @@ def choose_length(
     text = settings.time_budget or DEFAULT_TIME_BUDGET
     budget, cost = parse_duration(text), costs()
     rows = max(1, min(ROWS, floor(VALIDATION_SHARE * budget / cost.validation)))
-    fitting = (budget - rows * cost.validation) / cost.step
+    step = cost.step
+    if settings.time_budget is None and cost.busy is not None:
+        # What else the machine does now must not decide how good the model becomes.
+        step = min(step, cost.busy)
+    fitting = (budget - rows * cost.validation) / step
     steps = _round_down(max(fitting, 1.0))
-    reason = f"time budget {text} at {cost.step * 1000:.3g} ms a step"
+    reason = f"time budget {text} at {step * 1000:.3g} ms a step"
     if settings.time_budget is None:
         most = max(LEAST_STEPS, MOST_EPOCHS * steps_per_epoch)
         if steps > most:

@@ -148,11 +148,12 @@ class LossConfig:
     """How they move. ``rate``: with the learning rate as in DeePMD-kit, where a warm-up
     begins with the prefactors of the end. ``held``: with the rate after the warm-up.
     ``geometric``: by the same factor at each step whatever the rate does. ``auto``:
-    ``geometric`` where the rate stays after its warm-up, else ``held``."""
+    ``geometric``, but ``held`` where the rate falls and a prefactor starts or ends at
+    zero."""
 
-    start_pref_e: float = 0.1
+    start_pref_e: float = 1.0
     """Energy, at the start."""
-    limit_pref_e: float = 30.0
+    limit_pref_e: float = 1000.0
     """Energy, as the learning rate goes to zero."""
     start_pref_f: float = 1000.0
     """Force, at the start."""
@@ -197,7 +198,14 @@ class LossConfig:
         if self.course != "auto":
             return self
         stays = learning_rate.final_lr == learning_rate.first_lr
-        return replace(self, course="geometric" if stays else "held")
+        pairs = (
+            (self.start_pref_e, self.limit_pref_e),
+            (self.start_pref_f, self.limit_pref_f),
+            (self.start_pref_v, self.limit_pref_v),
+        )
+        has_zero = any(min(pair) == 0 < max(pair) for pair in pairs)
+        is_held = has_zero and not stays
+        return replace(self, course="held" if is_held else "geometric")
 
 
 class Schedule:

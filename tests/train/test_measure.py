@@ -101,6 +101,30 @@ def test_default_length_is_bounded_by_the_data():
     assert large.reason.startswith("default time budget 10m")
 
 
+def test_default_length_does_not_depend_on_what_else_the_machine_does():
+    quiet = Costs(step=0.01, validation=0.001, busy=0.01)
+    loaded = Costs(step=0.05, validation=0.001, busy=0.01)
+    many = 10**6
+    alone, beside = (
+        choose_length(RunSettings(), steps_per_epoch=many, costs=lambda c=c: c)
+        for c in (quiet, loaded)
+    )
+    assert alone.steps == beside.steps == 59_000
+    stated = RunSettings(time_budget="10m")  # is kept by the clock
+    assert choose_length(stated, steps_per_epoch=many, costs=lambda: loaded).steps < (
+        0.25 * alone.steps
+    )
+
+
+def test_small_data_are_passed_over_a_hundred_times_or_for_20000_steps():
+    costs = Costs(step=0.001, validation=0.001)
+    for batches, expected in ((3, 20_000), (200, 20_000), (205, 20_500)):
+        length = choose_length(
+            RunSettings(), steps_per_epoch=batches, costs=lambda: costs
+        )
+        assert length.steps == expected
+
+
 def test_intervals_are_those_stated_or_shares_of_the_run():
     length = choose_length(RunSettings(steps=1000), steps_per_epoch=1, costs=no_costs)
     plan = make_plan(RunSettings(), length)

@@ -14,6 +14,7 @@ EXACT = 1e-12
 def schedule(steps: int, **kwargs: object) -> Schedule:
     config = LearningRateConfig(**({"start_lr": 1e-3, "smooth": False} | kwargs))
     loss = LossConfig(
+        course="held",
         start_pref_e=0.02,
         limit_pref_e=1.0,
         start_pref_f=1000.0,
@@ -176,6 +177,20 @@ def test_geometric_prefactors_move_by_the_same_factor_each_step():
     assert rates.prefactors(100) == pytest.approx((1.0, 100.0, 0.0), rel=EXACT)
 
 
+def test_an_open_course_is_geometric_unless_a_falling_prefactor_has_a_zero():
+    falls = LearningRateConfig(type="cosine").suited("soap")
+    stays = LearningRateConfig().suited("schedule-free")
+    assert LossConfig().suited(falls).course == "geometric"
+    assert LossConfig().suited(stays).course == "geometric"
+    from_zero = LossConfig(start_pref_v=0.0)
+    assert from_zero.suited(falls).course == "held"
+    without = LossConfig(start_pref_v=0.0, limit_pref_v=0.0)
+    assert without.suited(falls).course == "geometric"
+    assert LossConfig(course="rate").suited(falls).course == "rate"
+    with pytest.raises(ConfigError, match="cannot start or end at zero"):
+        from_zero.suited(stays)
+
+
 def test_a_geometric_course_from_zero_is_refused():
     with pytest.raises(ConfigError, match="cannot start or end at zero"):
         LossConfig(course="geometric", start_pref_v=0.0)
@@ -219,8 +234,8 @@ def warmed(course: str, **options: object) -> Schedule:
 
 
 def test_prefactors_are_held_while_the_rate_warms_up():
-    held, plain = warmed("auto"), warmed("rate")
-    start, limit = (0.1, 1000.0, 1.0), (30.0, 100.0, 3.0)
+    held, plain = warmed("held"), warmed("rate")
+    start, limit = (1.0, 1000.0, 1.0), (1000.0, 100.0, 3.0)
     for step in (0, 7, 19, 20):
         assert held.prefactors(step) == pytest.approx(start, rel=EXACT)
     for step in (20, 60, 119):
@@ -232,21 +247,14 @@ def test_prefactors_are_held_while_the_rate_warms_up():
 
 
 @pytest.mark.parametrize(
-    ("optimiser", "expected"),
-    [
-        ("adam", "held"),
-        ("soap", "held"),
-        ("muon", "held"),
-        ("schedule-free", "geometric"),
-        ("kalman", "geometric"),
-    ],
+    "optimiser", ["adam", "soap", "muon", "schedule-free", "kalman"]
 )
-def test_prefactors_reach_their_end_with_every_optimiser(optimiser, expected):
+def test_prefactors_reach_their_end_with_every_optimiser(optimiser):
     config = settled(TrainConfig(optimiser=OptimiserConfig(type=optimiser)))
-    assert config.loss.course == expected
+    assert config.loss.course == "geometric"
     course = Schedule(config.learning_rate, config.loss, steps=1000)
-    assert course.prefactors(0) == pytest.approx((0.1, 1000.0, 1.0), rel=EXACT)
-    assert course.prefactors(999) == pytest.approx((30.0, 100.0, 3.0), rel=0.06)
+    assert course.prefactors(0) == pytest.approx((1.0, 1000.0, 1.0), rel=EXACT)
+    assert course.prefactors(999) == pytest.approx((1000.0, 100.0, 3.0), rel=0.06)
 
 
 def test_fine_tuning_starts_at_a_tenth_of_the_rate_unless_one_is_stated():
