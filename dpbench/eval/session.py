@@ -33,6 +33,7 @@ from dpbench.eval.record import (
 )
 from dpbench.eval.score import score
 from dpbench.eval.stability import StabilitySettings, measure_stability
+from dpbench.eval.suites.loading import shipped_references
 from dpbench.eval.task_results import Accuracy, Stability, TaskResult, Throughput
 from dpbench.eval.tasks.doing import do_task
 from dpbench.eval.tasks.table import task_of
@@ -104,7 +105,7 @@ class Session:
             model: The model on its backend.
             part: The frames.
             settings: Of the task; None: those of the mode.
-            references: Folder of reference values.
+            references: Folder of reference values; None: those that ship for the data.
 
         Raises:
             BackendError: If the backend fails.
@@ -125,7 +126,7 @@ class Session:
             workspace=self.workspace,
             part=part,
             settings=settings or known.modes[self.options.mode],
-            references=references,
+            references=references or shipped_references(task, part.version.digest),
             provenance=self.subject.provenance,
             say=self.say,
         )

@@ -121,6 +121,24 @@ def list_suites(folder: Path | None = None) -> list[Suite]:
     return [load_suite(name, folder=root) for name in _names(root)]
 
 
+def shipped_references(task: str, dataset: str) -> Path | None:
+    """Find the reference values that a suite that ships has for a task on a dataset.
+
+    Args:
+        task: Name of the task.
+        dataset: Content digest of the version.
+
+    Returns:
+        Their folder; None where no suite has any.
+    """
+    for suite in list_suites():
+        keys = {data.key for data in suite.file.data if data.digest == dataset}
+        for known in suite.file.task:
+            if known.task == task and known.data in keys and known.references:
+                return suite.folder / known.references
+    return None
+
+
 def suites_folder() -> Path:
     """Return the folder of the suites that ship."""
     return registry_folder() / "suites"

@@ -16,7 +16,7 @@ Source:
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -29,6 +29,9 @@ Place = tuple[str, str, str]
 
 Status = Literal["ok", "failed", "missing"]
 
+MODES = ("smoke", "standard", "full")
+"""From short to long: where there are several, the longest counts."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Numbers:
@@ -38,6 +41,8 @@ class Numbers:
     """Whether the model gave out: what is missing then is its fault."""
     metrics: Mapping[str, MetricValue] = field(default_factory=dict)
     """By name."""
+    is_smoke: bool = False
+    """Whether it was measured in smoke mode: rough."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -70,6 +75,8 @@ class Score:
     """Why there is no score."""
     terms: tuple[Term, ...]
     """In the suite's order, those of weight 0 included."""
+    is_rough: bool = False
+    """Whether a number that counts was measured in smoke mode."""
 
 
 def score_of(suite: SuiteFile, found: Mapping[Place, Numbers]) -> Score:
@@ -93,12 +100,14 @@ def score_of(suite: SuiteFile, found: Mapping[Place, Numbers]) -> Score:
         return Score(value=None, low=None, high=None, why_none=why, terms=terms)
     ends = [_ends(term, suite, found) for term in counted]
     weights = [term.metric.weight for term in counted]
+    places = {(m.task, m.data, m.part) for m in (term.metric for term in counted)}
     return Score(
         value=_mean([term.error for term in counted], weights),
         low=_mean([end[0] for end in ends], weights),
         high=_mean([end[1] for end in ends], weights),
         why_none=None,
         terms=terms,
+        is_rough=any(found[place].is_smoke for place in places & found.keys()),
     )
 
 
@@ -110,36 +119,34 @@ def normalised(metric: SuiteMetric, value: float, *, floor: float) -> float:
 
 def numbers_of(record: Record, task: str) -> Numbers | None:
     """Take the numbers of a task out of a record; None if it has none of it."""
-    if task == "accuracy":
-        accuracy = record.accuracy
-        if accuracy is None:
-            return None
-        return Numbers(
-            failed=accuracy.nonfinite_frames > 0, metrics=_by_name(accuracy.metrics)
-        )
-    if task == "stability":
-        stability = record.stability
-        if stability is None:
-            return None
-        return Numbers(
-            failed=stability.status == "exploded", metrics=_by_name(stability.metrics)
-        )
-    if task == "throughput":
-        throughput = record.throughput
-        if throughput is None:
-            return None
-        failed = any(size.status == "failed" for size in throughput.sizes)
-        return Numbers(failed=failed, metrics=_by_name(throughput.metrics))
-    result = record.tasks.get(task)
-    if result is None:
+    found = _result(record, task)
+    if found is None:
         return None
-    return Numbers(failed=result.status == "failed", metrics=_by_name(result.metrics))
+    failed, metrics = found
+    return Numbers(
+        failed=failed,
+        metrics={metric.name: metric for metric in metrics},
+        is_smoke=record.mode == "smoke" and task != "accuracy",
+    )
+
+
+def _result(record: Record, task: str) -> tuple[bool, Sequence[MetricValue]] | None:
+    """Return whether a task failed, and its numbers."""
+    if task == "accuracy" and record.accuracy is not None:
+        return record.accuracy.nonfinite_frames > 0, record.accuracy.metrics
+    if task == "stability" and record.stability is not None:
+        return record.stability.status == "exploded", record.stability.metrics
+    if task == "throughput" and record.throughput is not None:
+        failed = any(size.status == "failed" for size in record.throughput.sizes)
+        return failed, record.throughput.metrics
+    result = record.tasks.get(task)
+    return None if result is None else (result.status == "failed", result.metrics)
 
 
 def row_of(
     suite: SuiteFile, records: Iterable[Record], *, label: str | None = None
 ) -> dict[Place, Numbers]:
-    """Gather what records of one row have measured for a suite, newest first.
+    """Gather what records of one row have measured: of the longest mode, the newest.
 
     Args:
         suite: The suite.
@@ -150,7 +157,9 @@ def row_of(
         By task, dataset and part; what lies on other data than the suite's is left out.
     """
     wanted = label or f"{suite.name}-v{suite.version}"
-    newest = sorted(records, key=lambda record: record.created_at, reverse=True)
+    newest = sorted(
+        records, key=lambda r: (MODES.index(r.mode), r.created_at), reverse=True
+    )
     keys = {(data.digest, data.split.digest): data.key for data in suite.data}
     found: dict[Place, Numbers] = {}
     for record in newest:
@@ -209,7 +218,3 @@ def _mean(errors: Iterable[float | None], weights: Iterable[float]) -> float | N
         above += weight * math.log(error)
         total += weight
     return math.exp(above / total)
-
-
-def _by_name(metrics: Iterable[MetricValue]) -> dict[str, MetricValue]:
-    return {metric.name: metric for metric in metrics}

@@ -89,6 +89,8 @@ def score_text(suite: Suite, record: Record, score: Score) -> str:
         total = f"score {number(score.value)} (0 = perfect, 1 = useless)"
         if score.low is not None and score.high is not None:
             total += f", {number(score.low)}..{number(score.high)}"
+        if score.is_rough:
+            total += "; smoke mode: rough"
     return "\n".join(
         [
             f"{record.model.name}, {record.backend}, {record.precision}",

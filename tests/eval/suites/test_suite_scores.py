@@ -124,3 +124,10 @@ def test_where_higher_is_better_the_bounds_are_turned():
     assert normalised(metric, 100.0, floor=0.001) == 0.001
     assert normalised(metric, 75.0, floor=0.001) == 0.25
     assert normalised(metric, 0.0, floor=0.001) == 1.0
+
+
+def test_a_score_of_smoke_numbers_is_rough():
+    found = numbers(0.1)
+    assert not score_of(SMALL, found).is_rough
+    found[PLACES[0]] = replace(found[PLACES[0]], is_smoke=True)
+    assert score_of(SMALL, found).is_rough
