@@ -34,8 +34,6 @@ FCC_2 = ((0, 1, 1), (1, 0, 1), (1, 1, 0))
 BCC_4 = ((-1, 1, 1), (1, -1, 1), (1, 1, -1))
 """Four cubes whose images lie on a bcc lattice: the roundest cell of that size."""
 
-CUBES_8 = ((2, 0, 0), (0, 2, 0), (0, 0, 2))
-
 PHONON_STEP = 0.02
 """Å."""
 
@@ -91,7 +89,7 @@ SUITES = {
         eos=("Al-fcc", "Mg-fcc", "Mg-hcp", "Al3Mg-L12", "AlMg-L10", "AlMg3-L12"),
         elastic=("Al-fcc", "Al3Mg-L12", "AlMg3-L12"),
         phonons=("Al-fcc",),
-        vacancy={"Al-fcc": CUBES_8},
+        vacancy={"Al-fcc": BCC_4},
         relaxation=(
             ("Al3Mg-L12", (0.02, -0.02, 0, 0.03, 0, 0), 0.15),
             ("AlMg3-L12", (-0.02, -0.01, 0.02, 0, 0.03, 0.03), 0.15),

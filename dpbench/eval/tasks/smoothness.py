@@ -107,7 +107,7 @@ def score(kept: Kept, job: Job) -> TaskResult:
             continue
         gaps = 1000 * np.abs(arrays["force"] - arrays["slope"]).ravel()
         force += gaps.tolist()
-        samples[name] = {**facts, "force_mae_mev_per_ang": round(gaps.mean(), 6)}
+        samples[name] = {**facts, "force_mae_mev_per_ang": round(float(gaps.mean()), 6)}
         if "virial" in arrays:
             apart = 1000 * np.abs(arrays["virial"] - arrays["strain_slope"])
             virial += (apart / facts["natoms"]).tolist()
