@@ -5,6 +5,19 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+WARM_CHUNKS = 3
+"""Chunks of warm-up behind the first call, at least: TorchScript's executor compiles at
+the second and third call again."""
+
+STILL_WARMING = 0.8
+"""A chunk whose steps take so much less than those before says: not warm yet."""
+
+MOST_CHUNKS = 12
+"""Of steps that go on to become faster."""
+
+FAR_LONGER = 10
+"""A step that takes so many windows is warm after the second call."""
+
 Clock = Callable[[], float]
 """Seconds since some fixed moment; ``time.perf_counter`` unless a test says else."""
 
@@ -49,10 +62,11 @@ def measure(
 ) -> list[Measurement]:
     """Time cases, turn by turn, after each has warmed up.
 
-    Every case is first called once (compilation, allocation), then in chunks that grow
-    until one lasts at least half a window; that fixes the steps of a window. Nothing
-    of this counts. Then in each round every case runs one window, so that a drift of
-    the machine's clock falls on all cases alike. The device is synchronised before
+    Every case is first called once (compilation, allocation), then in three or more
+    chunks that grow until one lasts at least half a window and is no longer much faster
+    than the one before; that fixes the steps of a window. Nothing
+    of this counts. Then in each round every case runs one window, another one first each
+    time, so that a drift of the machine's clock falls on all cases alike. The device is synchronised before
     the start and before the end of a window, not inside.
 
     Args:
@@ -70,9 +84,11 @@ def measure(
     """
     warm = [_warm_up(case, window_s, clock) for case in cases]
     samples: list[list[float]] = [[] for _ in cases]
-    for _ in range(repeats):
-        for case, (steps, *_), target in zip(cases, warm, samples, strict=True):
-            target.append(_window(case, steps, clock) / steps)
+    for number in range(repeats):
+        turn = [(number + place) % len(cases) for place in range(len(cases))]
+        for index in turn:
+            steps = warm[index][0]
+            samples[index].append(_window(cases[index], steps, clock) / steps)
     return [
         Measurement(
             name=case.name,
@@ -93,12 +109,20 @@ def _warm_up(
 ) -> tuple[int, int, float, float]:
     """Return steps per window, warm-up steps and seconds, and the first call's."""
     first = total = _window(case, 1, clock)
-    done, steps = 1, 1
+    done, steps, chunks, before = 1, 1, 0, math.inf
     while True:
         elapsed = _window(case, steps, clock)
-        done, total = done + steps, total + elapsed
-        if elapsed >= window_s / 2:
+        done, total, chunks = done + steps, total + elapsed, chunks + 1
+        is_long = elapsed >= window_s / 2
+        is_warm = chunks >= WARM_CHUNKS and elapsed / steps > STILL_WARMING * before
+        is_warm |= chunks >= MOST_CHUNKS or elapsed >= FAR_LONGER * window_s * steps
+        if is_long and is_warm:
             break
+        before = elapsed / steps
+        if is_long:
+            # The same again, or fewer: what it took may have been compilation.
+            steps = max(1, min(steps, round(steps * window_s / elapsed)))
+            continue
         # A clock that did not move yet asks for more steps, at most ten times more.
         wanted = steps * window_s / elapsed if elapsed > 0 else math.inf
         steps = max(steps + 1, int(min(wanted, steps * 10)))
