@@ -19,9 +19,10 @@ from dpbench.eval.parts import (
 from dpbench.eval.predict import KeptPredictions, load
 from dpbench.eval.record import Record
 from dpbench.eval.rescoring import ELSEWHERE, check_accuracy, equals_labels, placed
+from dpbench.eval.speed.plausibility import flags
 from dpbench.eval.standing import Standing
 from dpbench.eval.strict_npz import check_npz
-from dpbench.eval.task_rescoring import rescore_tasks
+from dpbench.eval.task_rescoring import TROUBLE, rescore_tasks
 from dpbench.eval.task_results import PredictionFile
 from dpbench.store.dataset import DatasetVersion
 from dpbench.store.splits.making import Split, find_split
@@ -63,33 +64,45 @@ def judge(workspace: Workspace, record: Record, *, source: str, where: str) -> S
         return _unverified(["it tells of a failure"], source)
     version = _version_here(workspace, record)
     part = None if version is None else _part_here(version, record, where)
-    checks, reasons, flags = ["schema", "sums and times"], list[str](), list[str]()
+    checks, reasons, marks = ["schema", "sums and times"], list[str](), list[str]()
     if version is None:
         named = f"{record.dataset.label} ({record.dataset.digest[:17]})"
         reasons.append(f"the dataset version {named} is not here")
     elif part is None and record.split is not None:
         reasons.append(f"the split {record.split.digest[:12]} is not here")
     if version is not None and part is not None:
-        flags += _check_seen(workspace, record, part, where)
+        marks += _check_seen(workspace, record, part, where)
         checks.append("frames")
-    if record.accuracy is None and not record.tasks:
-        reasons.append("nothing in it can be computed again; speeds must be measured")
     if record.accuracy is not None:
-        why = _rescored(workspace, record, part, where, flags)
+        why = _rescored(workspace, record, part, where, marks)
         (reasons if why else checks).append(why or "accuracy from predictions")
     told = rescore_tasks(workspace, record, part, where=where, tolerance=ELSEWHERE)
-    checks += told.done
+    checks += [*told.done, *told.told]
     reasons += told.missing
-    if record.throughput is not None or record.stability is not None:
+    if record.accuracy is None and not told.done and not told.missing:
+        reasons.append("nothing in it can be computed again; speeds must be measured")
+    if record.throughput is not None or record.stability is not None or told.told:
         checks.append("speeds and dynamics as told")
+        checks += [f"caution: {words}" for words in _cautions(record, where)]
     return Standing(
         status="unverified" if reasons else "verified",
         checks=tuple(checks),
         reasons=tuple(dict.fromkeys(reasons)),
-        flags=tuple(dict.fromkeys(flags)),
+        flags=tuple(dict.fromkeys(marks)),
         label=None if version is None else version.label,
         source=source,
     )
+
+
+def _cautions(record: Record, where: str) -> tuple[str, ...]:
+    """Say which times do not fit each other (T7)."""
+    try:
+        return flags(record)
+    except TROUBLE as error:
+        raise EvaluationError(
+            f"{where}: its ladder cannot be read ({type(error).__name__}: {error}); "
+            "expected what 'md_throughput' leaves."
+        ) from error
 
 
 def _unverified(reasons: Sequence[str], source: str) -> Standing:
@@ -195,7 +208,7 @@ def _rescored(
     record: Record,
     part: Part | None,
     where: str,
-    flags: list[str],
+    marks: list[str],
 ) -> str | None:
     """Score the accuracy again; return why that is not possible."""
     accuracy = record.accuracy
@@ -210,7 +223,7 @@ def _rescored(
     kept = placed(kept, part.version, part.indices, where=where)
     check_accuracy(accuracy, kept, part.version, where=where, tolerance=ELSEWHERE)
     if equals_labels(kept, part.version):
-        flags.append(LABELS)
+        marks.append(LABELS)
     return None
 
 

@@ -6,7 +6,7 @@ the record says it took.
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -38,17 +38,13 @@ FASTEST = 1e-6
 SPARE = 1.05
 """Part of the wall time that timed windows may take, with room for its rounding."""
 
-Judge = Callable[[Record], str | None]
-"""Says what cannot be in the speeds of a record, or None."""
 
-
-def check_itself(record: Record, *, where: str, judge: Judge | None = None) -> None:
+def check_itself(record: Record, *, where: str) -> None:
     """Check what follows from the record alone.
 
     Args:
         record: Of this schema or an older one.
         where: Its name, the start of every message.
-        judge: Asked about the speeds besides.
 
     Raises:
         EvaluationError: If something contradicts something else.
@@ -64,9 +60,6 @@ def check_itself(record: Record, *, where: str, judge: Judge | None = None) -> N
         check_throughput(record.throughput, where)
     if record.stability is not None:
         check_stability(record.stability, where)
-    impossible = judge(record) if judge is not None else None
-    if impossible:
-        raise EvaluationError(f"{where}: {impossible}")
 
 
 def check_origin(record: Record, *, where: str) -> None:

@@ -4,6 +4,7 @@
 each header must say exactly the bytes that follow it, and numbers alone are taken.
 """
 
+import re
 import struct
 from collections.abc import Mapping
 from io import BytesIO
@@ -28,6 +29,9 @@ KINDS = "biuf"
 
 MOST_DIMENSIONS = 6
 """Of an array."""
+
+ARRAY = re.compile(r"[A-Za-z0-9_. (),+=:-]+(/[A-Za-z0-9_. (),+=:-]+)*\.npy")
+"""Names of arrays: keys in memory that are never unpacked to files."""
 
 HEADERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
@@ -120,7 +124,7 @@ def _header(
 ) -> tuple[tuple[int, ...], "np.dtype[Any]"]:
     """Read the header of one array and hold it against the bytes that follow."""
     name = info.filename
-    if not name.endswith(".npy") or "/" in name or "\\" in name or len(name) > 200:
+    if ARRAY.fullmatch(name) is None or len(name) > 200 or ".." in name:
         raise _refused(where, f"holds {name[:80]!r}", "arrays alone")
     with archive.open(info) as file:
         shape, kind, start = _read_header(file, where, name)

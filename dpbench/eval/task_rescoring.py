@@ -1,6 +1,8 @@
 """Scoring again the tasks that keep their answers."""
 
+import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -9,7 +11,7 @@ from dpbench.config import from_mapping
 from dpbench.errors import ConfigError, DpbenchError, EvaluationError
 from dpbench.eval.parts import Part
 from dpbench.eval.record import Record
-from dpbench.eval.rescoring import TOLERANCE, compare_metrics
+from dpbench.eval.rescoring import TOLERANCE, compare_metrics, is_close
 from dpbench.eval.strict_npz import check_npz
 from dpbench.eval.suites.loading import Suite, load_suite
 from dpbench.eval.task_results import TaskResult
@@ -22,6 +24,16 @@ from dpbench.store.workspace import Workspace
 SUITE = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*-v[1-9][0-9]{0,5}")
 """Form of a suite's label; whatever else a record says is no path to open."""
 
+OF_THE_MACHINE = (
+    "md_throughput",
+    "scaling",
+    "dft_speedup",
+    "data_loading",
+    "training_time",
+)
+"""Tasks whose answers are times: scoring them again shows that the sums are right, and
+not that the times were."""
+
 TROUBLE = (KeyError, IndexError, TypeError, ValueError, ArithmeticError)
 """What code that scores may raise on answers that no task gives."""
 
@@ -31,6 +43,8 @@ class Rescored:
     """What was scored again, and what could not be."""
 
     done: list[str] = field(default_factory=list)
+    told: list[str] = field(default_factory=list)
+    """Times, whose sums were made again."""
     missing: list[str] = field(default_factory=list)
 
 
@@ -75,7 +89,17 @@ def rescore_tasks(
                 f"'{again.status}'."
             )
         compare_metrics(result.metrics, again.metrics, where=place, tolerance=tolerance)
-        out.done.append(f"task {name} from its answers")
+        for what in ("samples", "protocol"):
+            told, found = (plain_values(getattr(r, what)) for r in (result, again))
+            if not is_same(told, found, tolerance):
+                raise EvaluationError(
+                    f"{place}: its {what} are not those of its answers; expected them "
+                    "to be. What is shown from them would be something else."
+                )
+        if name in OF_THE_MACHINE:
+            out.told.append(f"sums of task {name}")
+        else:
+            out.done.append(f"task {name} from its answers")
     return out
 
 
@@ -98,6 +122,33 @@ def suite_of(record: Record) -> Suite | None:
             "published suite never changes: one of the two files was."
         )
     return suite
+
+
+def plain_values(value: Any) -> Any:
+    """Turn values into what JSON keeps of them: lists, and null for no number."""
+    if isinstance(value, Mapping):
+        return {str(key): plain_values(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain_values(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def is_same(a: Any, b: Any, tolerance: float) -> bool:
+    """Whether two trees of plain values are level, numbers within a tolerance."""
+    if isinstance(a, dict) and isinstance(b, dict):
+        return a.keys() == b.keys() and all(
+            is_same(a[key], b[key], tolerance) for key in a
+        )
+    if isinstance(a, list) and isinstance(b, list):
+        return len(a) == len(b) and all(
+            is_same(x, y, tolerance) for x, y in zip(a, b, strict=True)
+        )
+    numbers = (int, float)
+    if isinstance(a, numbers) and isinstance(b, numbers):
+        return is_close(float(a), float(b), tolerance)
+    return type(a) is type(b) and bool(a == b)
 
 
 def _why_not(workspace: Workspace, task: Task | None, result: TaskResult) -> str:
