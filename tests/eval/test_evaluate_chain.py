@@ -10,7 +10,8 @@ from dpbench.errors import DatasetError, DpbenchError, EvaluationError, ModelErr
 from dpbench.eval import run as run_module
 from dpbench.eval.leaderboard import build
 from dpbench.eval.leaderboard.board import make_board
-from dpbench.eval.leaderboard.export import render_csv, render_json, render_markdown
+from dpbench.eval.leaderboard.export import render_csv, render_json
+from dpbench.eval.leaderboard.markdown import render_markdown
 from dpbench.eval.leaderboard.page import render_page
 from dpbench.eval.native import NativeEvaluator
 from dpbench.eval.options import Options

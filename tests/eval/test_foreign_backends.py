@@ -13,7 +13,8 @@ from dpbench.backends.adopt import adopt
 from dpbench.backends.trust import digest_of
 from dpbench.errors import BackendError, ModelError
 from dpbench.eval.leaderboard.board import make_board
-from dpbench.eval.leaderboard.export import render_csv, render_markdown
+from dpbench.eval.leaderboard.export import render_csv
+from dpbench.eval.leaderboard.markdown import render_markdown
 from dpbench.eval.options import Options
 from dpbench.eval.record import record_from_payload, record_to_payload
 from dpbench.eval.run import evaluate

@@ -6,9 +6,11 @@ from pathlib import Path
 from dpbench.errors import EvaluationError
 from dpbench.eval.filing import read_records
 from dpbench.eval.leaderboard.board import make_board
-from dpbench.eval.leaderboard.export import render_csv, render_json, render_markdown
+from dpbench.eval.leaderboard.export import render_csv, render_json
 from dpbench.eval.leaderboard.interchange import render_badge, render_eval_results
+from dpbench.eval.leaderboard.markdown import render_markdown
 from dpbench.eval.leaderboard.page import render_page
+from dpbench.eval.leaderboard.suite_tables import suites_of
 from dpbench.eval.record import Record
 from dpbench.store.files import disk_errors, write_atomically
 from dpbench.store.workspace import Workspace
@@ -67,7 +69,7 @@ def write_board(
         EvaluationError: If there is no record, or no row of the model.
         WorkspaceError: If a file cannot be written.
     """
-    board = make_board(records, suite=suite)
+    board = make_board(records, suite=suite, suites=suites_of(records))
     if not board.tables:
         of = "" if suite is None else f" of the suite '{suite}'"
         raise EvaluationError(

@@ -6,15 +6,22 @@ it joins the newest record of each task. Nothing here is stored: ranks are compu
 anew each time.
 """
 
-import hashlib
 import math
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from dpbench.eval.leaderboard.entries import Entry, Member, make_entries
+from dpbench.eval.leaderboard.keys import row_key, short_id, table_key
 from dpbench.eval.leaderboard.ranks import RANKED_BY, TIMED_BY, ranked
+from dpbench.eval.leaderboard.suite_tables import (
+    PublishedLine,
+    SuiteTable,
+    published_lines,
+    suite_table,
+)
 from dpbench.eval.record import Record
-from dpbench.eval.standing import is_unverified
+from dpbench.eval.suites.loading import Suite
 from dpbench.eval.task_results import (
     Accuracy,
     Baseline,
@@ -97,6 +104,8 @@ class Table:
     entries: tuple[Entry, ...]
     """In the order of their rows: what the ranks are about."""
     baselines: tuple[BaselineRow, ...]
+    published: tuple[PublishedLine, ...] = ()
+    """What others published for these frames; not measured here, so without a rank."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -105,14 +114,22 @@ class Board:
 
     tables: tuple[Table, ...]
     nrecords: int
+    suites: tuple[SuiteTable, ...] = ()
 
 
-def make_board(records: Mapping[str, Record], *, suite: str | None = None) -> Board:
+def make_board(
+    records: Mapping[str, Record],
+    *,
+    suite: str | None = None,
+    suites: Iterable[Suite] = (),
+) -> Board:
     """Arrange records into tables.
 
     Args:
         records: Digest -> record, in any order.
-        suite: Keep only records of this suite.
+        suite: Keep only records of this suite, ``si-lda-v1``, or of all its versions,
+            ``si-lda``.
+        suites: Files of suites: their bounds give scores.
 
     Returns:
         The same board for the same records, whatever their order.
@@ -120,29 +137,26 @@ def make_board(records: Mapping[str, Record], *, suite: str | None = None) -> Bo
     kept = {
         digest: record
         for digest, record in sorted(records.items())
-        if suite is None or record.suite == suite
+        if suite is None or _is_of(record, suite)
     }
     groups: dict[tuple[str, str, str, str], dict[str, Record]] = {}
     for digest, record in kept.items():
-        groups.setdefault(_table_key(record), {})[digest] = record
-    tables = [_table(key, members) for key, members in groups.items()]
+        groups.setdefault(table_key(record), {})[digest] = record
+    known = sorted(suites, key=lambda suite: suite.label)
+    tables = [_table(key, members, known) for key, members in groups.items()]
     tables.sort(key=lambda t: (t.dataset, _part_order(t.part), t.id))
-    return Board(tables=tuple(tables), nrecords=len(kept))
+    scored = [suite_table(one, kept) for one in known]
+    return Board(
+        tables=tuple(tables),
+        nrecords=len(kept),
+        suites=tuple(s for s in scored if any(row.record for row in s.rows)),
+    )
 
 
-def _table_key(record: Record) -> tuple[str, str, str, str]:
-    split = record.split.digest if record.split is not None else ""
-    return (record.dataset.label, record.dataset.digest, record.part, split)
-
-
-def _row_key(record: Record) -> tuple[str, ...]:
+def _is_of(record: Record, suite: str) -> bool:
+    label = record.suite or ""
     return (
-        record.model.digest,
-        record.backend,
-        record.precision,
-        record.hardware.id,
-        # What is only told never takes the place of what was measured or checked.
-        *(["unverified"] if is_unverified(record) else []),
+        label == suite or re.fullmatch(rf"{re.escape(suite)}-v\d+", label) is not None
     )
 
 
@@ -151,15 +165,19 @@ def _part_order(part: str) -> tuple[int, str]:
     return (order.get(part, 1), part)
 
 
-def _table(key: tuple[str, str, str, str], members: Mapping[str, Record]) -> Table:
+def _table(
+    key: tuple[str, str, str, str],
+    members: Mapping[str, Record],
+    suites: Iterable[Suite],
+) -> Table:
     grouped: dict[tuple[str, ...], dict[str, Record]] = {}
     for digest, record in members.items():
-        grouped.setdefault(_row_key(record), {})[digest] = record
+        grouped.setdefault(row_key(record), {})[digest] = record
     rows = [_row(key, row_key, records) for row_key, records in grouped.items()]
     rows, entries = _ranked(rows)
     newest = _newest(members)[1]
     return Table(
-        id=_short_id(*key),
+        id=short_id(*key),
         dataset=key[0],
         dataset_digest=key[1],
         part=key[2],
@@ -169,6 +187,7 @@ def _table(key: tuple[str, str, str, str], members: Mapping[str, Record]) -> Tab
         rows=tuple(rows),
         entries=tuple(entries),
         baselines=_baselines(key, members),
+        published=published_lines(suites, key),
     )
 
 
@@ -199,7 +218,7 @@ def _row(
     }
     digests = {task: digest for task, (digest, _) in by_task.items()}
     return Row(
-        id=_short_id(*table_key, *row_key),
+        id=short_id(*table_key, *row_key),
         rank=None,
         marks=marks,
         record=record,
@@ -281,7 +300,7 @@ def _baselines(
         if record.accuracy is None or record.accuracy.baseline is None:
             continue
         baseline = record.accuracy.baseline
-        name = _short_id(*key, baseline.fitted_on, repr(baseline.energies))
+        name = short_id(*key, baseline.fitted_on, repr(baseline.energies))
         found.setdefault(
             name,
             BaselineRow(
@@ -292,10 +311,6 @@ def _baselines(
             ),
         )
     return tuple(found[name] for name in sorted(found))
-
-
-def _short_id(*words: str) -> str:
-    return hashlib.sha256("\0".join(words).encode()).hexdigest()[:12]
 
 
 def was_busy(row: Row) -> bool:

@@ -171,7 +171,7 @@ def _entry(key: tuple[str, ...], generation: int, members: Sequence[Member]) -> 
     name = hashlib.sha256("\0".join((*key, str(generation))).encode()).hexdigest()[:12]
     return Entry(
         id=members[0].id if len(members) == 1 else name,
-        name=_common_name([member.record.model.name for member in members]),
+        name=common_name([member.record.model.name for member in members]),
         model=key[0],
         rows=tuple(member.id for member in members),
         seeds=tuple(member.seed for member in members),
@@ -181,7 +181,7 @@ def _entry(key: tuple[str, ...], generation: int, members: Sequence[Member]) -> 
     )
 
 
-def _common_name(names: Sequence[str]) -> str:
+def common_name(names: Sequence[str]) -> str:
     """Return what names share, less the start of a seed's number."""
     if len(set(names)) == 1:
         return names[0]

@@ -1,4 +1,4 @@
-"""The leaderboard as Markdown, CSV and JSON, from the same board as the page."""
+"""The leaderboard as CSV and JSON, from the same board as the page."""
 
 import csv
 import json
@@ -7,7 +7,6 @@ from io import StringIO
 from typing import Any
 
 from dpbench.config import to_mapping
-from dpbench.eval.leaderboard import leakage_cell
 from dpbench.eval.leaderboard.board import (
     BASELINE_NAME,
     BaselineRow,
@@ -18,14 +17,12 @@ from dpbench.eval.leaderboard.board import (
 from dpbench.eval.leaderboard.cautions import cautions, fidelity
 from dpbench.eval.leaderboard.columns import (
     COLUMNS,
-    GROUPS,
     Column,
     further_columns,
-    with_spread,
 )
-from dpbench.eval.leaderboard.escaping import csv_text, markdown_text
-from dpbench.eval.leaderboard.lines import Line, lines, trained_on
-from dpbench.eval.web.numbers import number
+from dpbench.eval.leaderboard.escaping import csv_text
+from dpbench.eval.leaderboard.lines import Line, lines, main_digest, trained_on
+from dpbench.eval.leaderboard.suite_tables import PublishedLine, SuiteTable
 from dpbench.metrics.definitions import MetricValue
 
 SCHEMA_VERSION = 3
@@ -43,113 +40,9 @@ LEAKAGE_COLUMNS = (
 FIDELITY = "fidelity_force_mae_component_mev_per_ang"
 """Head of the column that tells how far a fast mode is from float64."""
 
-MARKDOWN_LENGTH = 80
-"""Characters of a cell."""
-
-
-def render_markdown(board: Board) -> str:
-    """Write one table per dataset part, and one per set of further numbers."""
-    out = ["# dpbench leaderboard", ""]
-    for table in board.tables:
-        shown = lines(table)
-        out += [f"## {markdown_text(table.dataset)}:{markdown_text(table.part)}", ""]
-        out += [f"{table.nframes} frames, {table.natoms} atoms.", ""]
-        heads = ["#", "Model", "Trained on", *map(_head, COLUMNS)]
-        heads += ["Blocks", "Seeds", "Off float64, meV/Å", leakage_cell.HEAD, "Params"]
-        heads += ["Backend", "Precision", "Hardware", "Marks", "Reproduce"]
-        cells = [_model_cells(line) for line in shown]
-        cells += [_baseline_cells(row) for row in table.baselines]
-        out += [*_md_table(heads, cells), ""]
-        out += _further_tables(table, shown)
-    out.append(
-        "± is half the 95 % interval: over independent blocks of frames and over seeds "
-        "for errors, over timed windows for speeds. Ranks go by force RMSE: 1 + the "
-        "models that are significantly better, to those that are not significantly "
-        "worse; marked rows take none. Speeds of different hardware are not compared."
-    )
-    return "\n".join(out) + "\n"
-
-
-def _further_tables(table: Table, shown: Sequence[Line]) -> list[str]:
-    columns = further_columns(table.rows)
-    out: list[str] = []
-    for group, title in GROUPS.items():
-        own = [column for column in columns if column.group == group]
-        kept = [line for line in shown if any(line.metric(c) for c in own)]
-        if not kept:
-            continue
-        speed = ["Hardware"] if any(c.is_speed for c in own) else []
-        cells = [
-            [
-                line.entry.name,
-                *(with_spread(line.metric(c)) for c in own),
-                *(line.record.hardware.label for _ in speed),
-            ]
-            for line in kept
-        ]
-        out += [f"### {title}", ""]
-        out += [*_md_table(["Model", *map(_head, own), *speed], cells), ""]
-    return out
-
-
-def _head(column: Column) -> str:
-    code = "" if column.code is None else f" ({column.code[:8]})"
-    return f"{column.head}{code}, {column.unit}"
-
-
-def _md_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    return [
-        "| " + " | ".join(heads) + " |",
-        "|" + "---|" * len(heads),
-        *(
-            "| " + " | ".join(markdown_text(c, MARKDOWN_LENGTH) for c in row) + " |"
-            for row in rows
-        ),
-    ]
-
 
 def _told(number: int | None) -> str:
     return "–" if number is None else str(number)
-
-
-def main_digest(row: Row) -> str:
-    """Digest of the record that stands for a row: that of its accuracy."""
-    return row.digests.get("accuracy") or min(row.digests.values())
-
-
-def _model_cells(line: Line) -> list[str]:
-    record, first = line.record, line.first
-    warnings = dict.fromkeys(text for row in line.rows for text, _ in cautions(row))
-    return [
-        line.rank_text,
-        line.entry.name,
-        trained_on(record),
-        *(with_spread(line.metric(c)) for c in COLUMNS),
-        _told(line.nblocks),
-        str(len(line.rows)),
-        number(fidelity(first)),
-        leakage_cell.leakage_cell(first.leakage_record).text,
-        _told(record.model.parameters),
-        record.backend,
-        record.precision,
-        record.hardware.label,
-        "; ".join([*line.entry.marks, *warnings]),
-        f"dpbench reproduce {main_digest(first)[:12]}",
-    ]
-
-
-def _baseline_cells(row: BaselineRow) -> list[str]:
-    return [
-        "–",
-        BASELINE_NAME,
-        row.baseline.fitted_on,
-        *(with_spread(row.metrics.get(c.metric)) for c in COLUMNS),
-        *("–",) * 4,
-        str(row.baseline.rank),
-        *("–",) * 3,
-        "baseline",
-        f"dpbench reproduce {row.digest[:12]}",
-    ]
 
 
 def render_csv(board: Board) -> str:
@@ -176,6 +69,7 @@ def render_csv(board: Board) -> str:
             if len(line.rows) > 1:
                 cells += [_csv_seed(table, line, row, columns) for row in line.rows]
         cells += [_csv_baseline(table, row, columns) for row in table.baselines]
+        cells += [_csv_published(table, line, columns) for line in table.published]
         writer.writerows([csv_text(cell) for cell in row] for row in cells)
     return buffer.getvalue()
 
@@ -273,12 +167,28 @@ def _csv_baseline(
     ]
 
 
+def _csv_published(
+    table: Table, line: PublishedLine, columns: Sequence[Column]
+) -> list[Any]:
+    return [
+        *(table.dataset, table.part, "published", None, None, line.row.model, None),
+        *(None, None, None),
+        *_csv_numbers([line.metrics.get(column.metric) for column in columns]),
+        *(None,) * 7,
+        line.suite,
+        f"published: {line.row.source}",
+        *(None,) * (1 + len(LEAKAGE_COLUMNS)),
+        None,
+    ]
+
+
 def render_json(board: Board) -> str:
     """Write tables, entries and rows with metrics and the digests of their records."""
     payload = {
         "schema": "dpbench.leaderboard",
         "schema_version": SCHEMA_VERSION,
         "tables": [_json_table(table) for table in board.tables],
+        "suites": [_json_suite(table) for table in board.suites],
     }
     return json.dumps(payload, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
@@ -314,6 +224,44 @@ def _json_table(table: Table) -> dict[str, Any]:
                 "record": row.digest,
             }
             for row in table.baselines
+        ],
+        "published": [
+            {
+                "name": line.row.model,
+                "source": line.row.source,
+                "url": line.row.url,
+                "note": line.row.note,
+                "suite": line.suite,
+                "metrics": _json_metrics(line.metrics),
+            }
+            for line in table.published
+        ],
+    }
+
+
+def _json_suite(table: SuiteTable) -> dict[str, Any]:
+    return {
+        "suite": table.suite.label,
+        "suite_digest": table.suite.digest,
+        "metrics": [to_mapping(metric) for metric in table.metrics],
+        "rows": [
+            {
+                "name": row.name,
+                "published": row.published is not None,
+                "rank": row.rank,
+                "rank_last": row.rank_last,
+                "score": row.score,
+                "score_low": row.low,
+                "score_high": row.high,
+                "why_no_score": row.why_none,
+                "seeds": row.nseeds,
+                "marks": list(row.marks),
+                "values": [cell.value for cell in row.cells],
+                "errors": [cell.error for cell in row.cells],
+                "status": [cell.status for cell in row.cells],
+                "rows": [cell.row for cell in row.cells],
+            }
+            for row in table.rows
         ],
     }
 

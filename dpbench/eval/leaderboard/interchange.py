@@ -6,8 +6,7 @@ from dpbench.errors import EvaluationError
 from dpbench.eval.leaderboard.board import Board, Table
 from dpbench.eval.leaderboard.columns import COLUMNS, Column, with_spread
 from dpbench.eval.leaderboard.escaping import yaml_text
-from dpbench.eval.leaderboard.export import main_digest
-from dpbench.eval.leaderboard.lines import Line, lines
+from dpbench.eval.leaderboard.lines import Line, lines, main_digest
 from dpbench.eval.leaderboard.ranks import RANKED_BY
 from dpbench.eval.web.markup import tag
 from dpbench.metrics.definitions import MetricValue

@@ -63,3 +63,8 @@ def trained_on(record: Record) -> str:
     """Name the training data."""
     training = record.provenance.training_dataset
     return "unknown" if training is None else training.label
+
+
+def main_digest(row: Row) -> str:
+    """Digest of the record that stands for a row: that of its accuracy."""
+    return row.digests.get("accuracy") or min(row.digests.values())

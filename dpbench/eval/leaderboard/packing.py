@@ -6,7 +6,7 @@ ends of the interval, blocks and a note. The script of the page reads exactly th
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from dpbench.eval.leaderboard import leakage_cell
@@ -24,7 +24,9 @@ from dpbench.eval.leaderboard.columns import (
     Column,
     further_columns,
 )
-from dpbench.eval.leaderboard.lines import Line, lines
+from dpbench.eval.leaderboard.lines import Line, lines, trained_on
+from dpbench.eval.leaderboard.suite_tables import SuiteRow, SuiteTable
+from dpbench.eval.suites.format import PublishedRow
 from dpbench.metrics.definitions import METRICS, MetricValue
 
 FORMAT = 1
@@ -100,6 +102,7 @@ def page_data(board: Board) -> dict[str, Any]:
         },
         "leakage": [leakage_cell.HEAD, leakage_cell.MEANING],
         "tables": tables,
+        "suites": [_suite(table) for table in board.suites],
         "words": list(words.index),
     }
 
@@ -135,6 +138,61 @@ def _table(table: Table, columns: tuple[Column, ...], words: Words) -> dict[str,
         "natoms": table.natoms,
         "rows": [_line(line, columns, words) for line in lines(table)],
         "baselines": [_baseline(row, columns) for row in table.baselines],
+        "published": [
+            {
+                "id": line.id,
+                "name": line.row.model,
+                "told": _told(line.row),
+                "suite": line.suite,
+                "cells": _known_cells(line.metrics, columns),
+            }
+            for line in table.published
+        ],
+    }
+
+
+def _told(row: PublishedRow) -> str:
+    """Say who published a row, and what makes it another thing than one of ours."""
+    return " ".join(text for text in (row.source, row.url, row.note) if text)
+
+
+def _suite(table: SuiteTable) -> dict[str, Any]:
+    file = table.suite.file
+    return {
+        "label": table.suite.label,
+        "title": file.title,
+        "description": " ".join(file.description.split()),
+        "digest": table.suite.digest,
+        "metrics": [
+            [m.name, m.task, m.data, m.part, m.weight, m.perfect, m.useless]
+            for m in table.metrics
+        ],
+        "rows": [_suite_row(row) for row in table.rows],
+    }
+
+
+def _suite_row(row: SuiteRow) -> dict[str, Any]:
+    record = row.record
+    runs_on = record and f"{record.backend} · {record.precision}"
+    return {
+        "id": row.id,
+        "name": row.name,
+        "rank": row.rank,
+        "rankLast": row.rank_last,
+        "score": _short(row.score),
+        "low": _short(row.low),
+        "high": _short(row.high),
+        "why": row.why_none,
+        "seeds": row.nseeds,
+        "marks": list(row.marks),
+        "runsOn": runs_on,
+        "hardware": record and record.hardware.label,
+        "trained": None if record is None else trained_on(record),
+        "told": None if row.published is None else _told(row.published),
+        "cells": [
+            [_short(cell.value), _short(cell.error), cell.status, cell.row]
+            for cell in row.cells
+        ],
     }
 
 
@@ -193,12 +251,18 @@ def _baseline(row: BaselineRow, columns: tuple[Column, ...]) -> dict[str, Any]:
         "fittedOn": row.baseline.fitted_on,
         "rank": row.baseline.rank,
         "record": row.digest,
-        "cells": [
-            _trimmed(_numbers(index, row.metrics[column.metric]))
-            for index, column in enumerate(columns)
-            if column.metric in row.metrics
-        ],
+        "cells": _known_cells(row.metrics, columns),
     }
+
+
+def _known_cells(
+    metrics: Mapping[str, MetricValue], columns: tuple[Column, ...]
+) -> list[list[Any]]:
+    return [
+        _trimmed(_numbers(index, metrics[column.metric]))
+        for index, column in enumerate(columns)
+        if column.metric in metrics
+    ]
 
 
 def _numbers(index: int, metric: MetricValue) -> list[Any]:
