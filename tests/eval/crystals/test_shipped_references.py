@@ -113,6 +113,24 @@ def test_silicon_is_that_of_the_local_density():
     assert 65 < found.c44 < 90
 
 
+def test_silicon_vibrates_as_it_is_measured(tmp_path):
+    """Dolling (1963) and Nilsson and Nelin (1972): 15.5 THz at the centre, 3.4 at L."""
+    folder = registry_folder() / "suites" / "si-lda" / "references"
+    references = load_references(folder, "phonons")
+    oracle = Oracle(references)
+    shown = do(TASKS["phonons"], oracle, tmp_path, references=folder).samples
+    at = dict(
+        zip(
+            map(tuple, shown["Si-diamond"]["wave_vectors"]),
+            shown["Si-diamond"]["reference_thz"],
+            strict=True,
+        )
+    )
+    assert at[0, 0, 0][:3] == pytest.approx([0, 0, 0], abs=0.01)
+    assert at[0, 0, 0][3:] == pytest.approx([15.5] * 3, abs=0.5)
+    assert at[0.5, 0.5, 0.5][:2] == pytest.approx([3.4] * 2, abs=0.3)
+
+
 def test_references_and_outputs_stay_small():
     folders = {path.parent for path in FILES}
     size = sum(file.stat().st_size for f in folders for file in f.iterdir())
