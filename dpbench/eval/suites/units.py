@@ -129,33 +129,22 @@ def lay_out(
         BackendError: If the backend is not installed any more.
     """
     here = {item.data.key: item for item in prepared}
-    program = program_digest(workspace, backend)
-    digest = sha256_of_file(model)
+    shared = {
+        "model": sha256_of_file(model),
+        "backend": backend,
+        "program": program_digest(workspace, backend),
+        "precision": options.precision,
+        "device": options.device,
+        "sel_overflow": options.sel_overflow,
+    }
     units = []
     for task in suite.file.task:
-        if task.data not in here:
-            continue
-        item = here[task.data]
-        rows = item.split.part(task.part)
-        settings = suite.settings(task, options.mode)
-        folder = None if task.references is None else suite.folder / task.references
-        params = {
-            "data": item.version.digest,
-            "split": item.split.digest,
-            "part": task.part,
-            "task": task.task,
-            "code": _code_of(task.task),
-            "settings": None if settings is None else to_mapping(settings),
-            "references": None if folder is None else _folder_digest(folder),
-            "model": digest,
-            "backend": backend,
-            "program": program,
-            "precision": options.precision,
-            "device": options.device,
-            "sel_overflow": options.sel_overflow,
-        }
-        units.append(
-            Unit(
+        if task.data in here:
+            item = here[task.data]
+            settings = suite.settings(task, options.mode)
+            folder = None if task.references is None else suite.folder / task.references
+            rows = item.split.part(task.part)
+            unit = Unit(
                 suite=suite.label,
                 suite_digest=suite.digest,
                 model=model,
@@ -167,10 +156,25 @@ def lay_out(
                 version=item.version.label,
                 split=item.split.digest,
                 natoms=int(item.version.natoms[rows].sum()),
-                params=params,
+                params=shared | _params(task, item, settings, folder),
             )
-        )
+            units.append(unit)
     return units
+
+
+def _params(
+    task: SuiteTask, item: Prepared, settings: Any, folder: Path | None
+) -> dict[str, Any]:
+    """Name what a task measures, but for the model and what evaluates it."""
+    return {
+        "data": item.version.digest,
+        "split": item.split.digest,
+        "part": task.part,
+        "task": task.task,
+        "code": _code_of(task.task),
+        "settings": None if settings is None else to_mapping(settings),
+        "references": None if folder is None else _folder_digest(folder),
+    }
 
 
 def program_digest(workspace: Workspace, backend: str) -> str:
