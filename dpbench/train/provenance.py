@@ -22,6 +22,9 @@ from dpbench.train.history import CurveRow
 from dpbench.train.loop import LoopState, Plan
 from dpbench.train.pipeline import Data
 
+CURVE_POINTS = 48
+"""Most points of the learning curve that a model file carries; the run has them all."""
+
 PACKAGES = ("numpy", "torch", "numba", "h5py")
 """Packages whose versions can change a training."""
 
@@ -125,8 +128,15 @@ def end_provenance(
             "rows": len(rows),
             "last": row_values(rows[-1]) if rows else None,
             "best_validation_force": _best(rows),
+            "points": [row_values(row) for row in _thinned(rows)],
         },
     }
+
+
+def _thinned(rows: Sequence[CurveRow]) -> list[CurveRow]:
+    """At most ``CURVE_POINTS`` rows of the curve, the last among them."""
+    step = -(-len(rows) // CURVE_POINTS) if rows else 1
+    return list(rows[::-1][::step][::-1])
 
 
 def row_values(row: CurveRow) -> dict[str, float | int | None]:

@@ -24,6 +24,7 @@ from dpbench.eval.leaderboard.columns import (
     Column,
     further_columns,
 )
+from dpbench.eval.leaderboard.figures import data_steps, size_curves
 from dpbench.eval.leaderboard.lines import Line, lines, trained_on
 from dpbench.eval.leaderboard.suite_tables import SuiteRow, SuiteTable
 from dpbench.eval.suites.format import PublishedRow
@@ -138,6 +139,8 @@ def _table(table: Table, columns: tuple[Column, ...], words: Words) -> dict[str,
         "natoms": table.natoms,
         "rows": [_line(line, columns, words) for line in lines(table)],
         "baselines": [_baseline(row, columns) for row in table.baselines],
+        "sizes": size_curves(table),
+        "steps": data_steps(table),
         "published": [
             {
                 "id": line.id,

@@ -29,6 +29,8 @@ SCRIPTS = (
     "cells.js",
     "table.js",
     "sections.js",
+    "suites.js",
+    "taskplots.js",
     "app.js",
 )
 """Parts of the page's script, in the order in which one builds on the other."""

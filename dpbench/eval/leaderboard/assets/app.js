@@ -6,6 +6,7 @@ const fieldOf = (row, name) => (TABLE_FIELDS.has(name) ? row.table[name] : row[n
 const state = { words: "", filters: {}, group: "overview", sort: { key: "rank", direction: "ascending" }, row: null };
 let view = groupView("overview");
 const sections = tables.map((table) => new Section(table));
+const suiteSections = board.suites.map((suite) => new SuiteSection(suite));
 const sectionOf = new Map(sections.map((section) => [section.table, section]));
 
 // Choices of a filter: what occurs, and what a link asks for.
@@ -38,6 +39,7 @@ const show = () => {
   const fits = (row) => chosen.every(([name, value]) => fieldOf(row, name) === value)
     && words.every((text) => searchText(row).includes(text));
   const shown = sections.reduce((sum, section) => sum + section.show(fits, state.sort, view), 0);
+  for (const section of suiteSections) section.filter({ ...state.filters, words: state.words });
   byId("nothing").hidden = shown !== 0;
   byId("status").textContent = shown === allRows.length ? "" : `${counted(shown)} of ${plural(allRows.length, "row")} fit the filters`;
 };
@@ -221,7 +223,7 @@ const updateSoon = () => {
   isWaiting = true;
   requestAnimationFrame(() => {
     isWaiting = false;
-    for (const section of sections) section.update();
+    for (const section of [...suiteSections, ...sections]) section.update();
   });
 };
 window.addEventListener("scroll", () => { showTip(null); updateSoon(); }, { passive: true });
@@ -240,7 +242,8 @@ const start = () => {
   if (row) openRow(row, task);
 };
 fillSelects();
-byId("tables").replaceChildren(...sections.map((section) => section.node));
+byId("tables").replaceChildren(...[...suiteSections, ...sections].map((section) => section.node));
+for (const section of suiteSections) section.show();
 start();
 performance.mark("board-ready");
 // For tests: numbers as this page writes them.

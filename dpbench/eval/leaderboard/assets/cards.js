@@ -93,7 +93,6 @@ const taskCard = (task, result) => {
     facts.length ? el("details", {}, el("summary", {}, "Protocol"), factsList(facts)) : null,
     el("p", { class: "note" }, `code ${shortDigest(result.code)}, ${number(result.wall_time_s)} s`));
 };
-const taskPlots = () => null;
 
 const provenanceCard = (row, found, record) => {
   const run = record.provenance.run ?? {};

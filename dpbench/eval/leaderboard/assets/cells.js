@@ -70,6 +70,17 @@ const baselineElement = (baseline, view, largest) => {
     view.isOverview ? cell({ class: "num", "data-label": "Params" }, counted(baseline.rank)) : null,
     cell({ class: "hardware", "data-label": "Runs on" }, "–"));
 };
+const publishedElement = (line, view, largest) => {
+  const row = { ...line, isBaseline: true };
+  return el("tr", { role: "row", class: "row baseline published" },
+    cell({ class: "num rank", title: "Published, not measured here: takes no rank" }, "–"),
+    el("th", { role: "rowheader", scope: "row", class: "model" }, el("span", { class: "name" }, line.name),
+      badge("published", line.told, "told"), under(clipped(line.told, 90))),
+    view.columns.map((column) => numberCell(row, column, largest)),
+    cell({ class: "leakage", "data-label": board.leakage[0] }, "–"),
+    view.isOverview ? cell({ class: "num", "data-label": "Params" }, "–") : null,
+    cell({ class: "hardware", "data-label": "Runs on" }, "–"));
+};
 const groupElement = (label, view) => el("tr", { role: "row", class: "group" },
   el("th", { role: "rowheader", scope: "rowgroup", colspan: view.width }, label));
 const detailsElement = (row, view) => el("tr", { role: "row", class: "details", id: `details-${row.id}`, "data-details": row.id },

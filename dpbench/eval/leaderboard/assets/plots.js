@@ -74,7 +74,7 @@ const linePlot = (lines, xAxis, yAxis, label, { width = 340, height = 270, steps
   const wide = all.map(([, b]) => b).concat(yAxis.range ?? []);
   const y = scale(...(yAxis.range ?? padded(wide, yAxis.kind)), height - 46, 10, yAxis.kind);
   const xs = all.map(([a]) => a);
-  const x = scale(...(xAxis.kind === "log" ? padded(xs, "log") : [Math.min(0, ...xs), Math.max(...xs)]), leftMargin(y), width - 12, xAxis.kind);
+  const x = scale(...(xAxis.kind === "log" ? padded(xs, "log") : [Math.min(xAxis.from ?? 0, ...xs), Math.max(...xs)]), leftMargin(y), width - 12, xAxis.kind);
   const draw = ({ points }) => points.map(([a, b], i) => (i && steps ? `H${x(a)}V${y(b)}` : `${i ? "L" : "M"}${x(a)} ${y(b)}`)).join("");
   const parts = kept.map((line, i) => [
     line.points.length > 1 ? shape("path", { d: draw(line), class: `line line${i % 6}` }) : null,

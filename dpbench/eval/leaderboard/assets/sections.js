@@ -47,8 +47,9 @@ const inOrder = (rows, key, direction) => {
 // Speeds of two machines never stand in one list: each machine has its own.
 const itemsOf = (table, rows, sort) => {
   const asItem = (row) => ({ key: row.id, row, make: (view, largest) => rowElement(row, view, largest) });
-  const baselines = rows.length ? table.baselines.map((baseline) => ({ key: baseline.id, baseline,
-    make: (view, largest) => baselineElement(baseline, view, largest) })) : [];
+  const lines = [...table.baselines.map((line) => [line, baselineElement]), ...table.published.map((line) => [line, publishedElement])];
+  const baselines = rows.length ? lines.map(([line, make]) => ({ key: line.id,
+    make: (view, largest) => make(line, view, largest) })) : [];
   const column = columnOf.get(sort.key);
   const machines = new Map(rows.map((row) => [row.machine, row.hardware]));
   if (column?.isSpeed && machines.size > 1) {
@@ -64,7 +65,7 @@ const itemsOf = (table, rows, sort) => {
   }
   if (sort.key === "rank") return [...inOrder(rows, sort.key, sort.direction).map(asItem), ...baselines];
   // A baseline is sorted in, as a row of its own.
-  const mixed = [...rows, ...table.baselines.map((baseline, i) => ({ ...baseline, index: rows.length + i + 1e6, isBaseline: true }))];
+  const mixed = [...rows, ...lines.map(([line], i) => ({ ...line, index: rows.length + i + 1e6 }))];
   const made = new Map(baselines.map((item) => [item.key, item]));
   return rows.length ? inOrder(mixed, sort.key, sort.direction).map((row) => made.get(row.id) ?? asItem(row)) : [];
 };
@@ -143,4 +144,3 @@ const paretoFigures = (table, rows) => {
       paretoPlot(points, `Force RMSE against MD cost of ${plural(points.length, "row")} on ${label}`), { "data-hardware": label });
   });
 };
-const sectionFigures = (table, rows) => paretoFigures(table, rows);
