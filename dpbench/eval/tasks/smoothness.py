@@ -56,7 +56,7 @@ class SmoothnessSettings:
     most_pairs: int = 10
     """Pairs of elements looked at; the others are counted."""
     points: int = 120
-    """Of each curve."""
+    """Of each curve, in all modes: the jump depends on them."""
     dimers: bool = True
     """Whether to look at dimers at all."""
 
@@ -279,9 +279,9 @@ TASK = Task(
     title="smoothness",
     settings=SmoothnessSettings,
     modes={
-        "smoke": SmoothnessSettings(frames=1, atoms=2, points=60, most_pairs=3),
+        "smoke": SmoothnessSettings(frames=1, atoms=2, most_pairs=3),
         "standard": SmoothnessSettings(),
-        "full": SmoothnessSettings(frames=12, atoms=8, points=240, most_pairs=45),
+        "full": SmoothnessSettings(frames=12, atoms=8, most_pairs=45),
     },
     predict=predict,
     score=score,
