@@ -2,6 +2,8 @@
 
 from dpbench.errors import EvaluationError
 from dpbench.eval.tasks import (
+    data_loading,
+    dft_speedup,
     elastic,
     eos,
     md_throughput,
@@ -13,6 +15,7 @@ from dpbench.eval.tasks import (
     scaling,
     size_transfer,
     smoothness,
+    training_time,
     vacancy,
 )
 from dpbench.eval.tasks.task import Task
@@ -30,6 +33,9 @@ TASKS: dict[str, Task] = {
     smoothness.TASK.name: smoothness.TASK,
     md_throughput.TASK.name: md_throughput.TASK,
     scaling.TASK.name: scaling.TASK,
+    dft_speedup.TASK.name: dft_speedup.TASK,
+    data_loading.TASK.name: data_loading.TASK,
+    training_time.TASK.name: training_time.TASK,
 }
 """Name -> task, in the order of reports."""
 
