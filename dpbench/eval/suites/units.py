@@ -54,9 +54,7 @@ OWN_SOURCES: dict[str, tuple[str, ...]] = {
 ROOMS = ("kernels", "models", "md")
 """Rooms whose source is the program that evaluates on dpbench's own backend."""
 
-TIMED = frozenset(
-    ("throughput", "md_throughput", "scaling", "dft_speedup", "data_loading")
-) | {"training_time"}
+TIMED = ("throughput", "md_throughput", "scaling", "dft_speedup", "data_loading")
 """Tasks that read the clock: they run alone, one after the other."""
 
 
