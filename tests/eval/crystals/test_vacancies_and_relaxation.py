@@ -143,3 +143,19 @@ def test_rmsd_ignores_shifts_and_whole_cells():
     # One of five atoms 0.3 Å off: the shift takes a fifth of it away.
     expected = 0.3 * np.sqrt(0.8**2 + 4 * 0.2**2) / np.sqrt(5)
     assert relaxation.rmsd(one, moved, box) == pytest.approx(expected)
+
+
+def test_a_structure_that_is_lost_says_so(relaxations, tmp_path):
+    """Planted fault: forces a million times too strong."""
+    model = CalculatorEvaluator(EMT, ("Cu",), scaled_answers(1e6))
+    result = do(relaxation.TASK, model, tmp_path, references=relaxations)
+    assert result.status == "failed"
+    assert "fixed: a force of" in result.reason
+    assert values(result)["relaxation_converged_percent"] == 0
+
+
+def test_a_model_that_only_repels_has_no_minimum(tmp_path):
+    model = CalculatorEvaluator(EMT, ("Cu",), scaled_answers(-1.0))
+    result = do(vacancy.TASK, model, tmp_path)
+    assert result.status == "failed"
+    assert "the energy has no minimum near" in result.reason
