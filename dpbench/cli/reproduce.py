@@ -54,6 +54,7 @@ def reproduce_command(
     """
     from dpbench.eval.reproduce import reproduce, reproduction_text, verdict_line
     from dpbench.eval.reproduction import Wishes, plan_reproduction
+    from dpbench.train.progress import reporter_for
 
     wishes["device"] = wishes["device"] or _default_device()
     workspace = context.workspace()
@@ -63,7 +64,10 @@ def reproduce_command(
         for line in (*planned.notes, planned.cost()):
             click.echo(line, err=True)
     found = reproduce(
-        workspace, planned, say=(lambda _: None) if context.is_quiet else _say
+        workspace,
+        planned,
+        say=(lambda _: None) if context.is_quiet else _say,
+        reporter=reporter_for(quiet=context.is_quiet),
     )
     if as_json:
         rows = found.to_json() | {"verdict": verdict_line(found)}

@@ -172,6 +172,7 @@ def _check_names(record: Record, where: str) -> None:
     except ConfigError as error:
         raise EvaluationError(f"{where}: {error}") from error
     texts = [
+        record.dataset.name * 2,  # a key of the registry has 200 letters at most
         record.model.name,
         record.dataset.label,
         record.backend,

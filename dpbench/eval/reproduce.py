@@ -24,6 +24,7 @@ from dpbench.eval.web.numbers import number
 from dpbench.metrics.definitions import MetricValue
 from dpbench.metrics.verdicts import compare_values
 from dpbench.store.workspace import Workspace
+from dpbench.train.progress import Reporter
 from dpbench.train.run import train
 
 ROUNDING = {"float64": 1e-6, "float32": 1e-3}
@@ -74,13 +75,20 @@ class Reproduced:
         return asdict(self) | {"agrees": self.agrees}
 
 
-def reproduce(workspace: Workspace, planned: Planned, *, say: Say) -> Reproduced:
+def reproduce(
+    workspace: Workspace,
+    planned: Planned,
+    *,
+    say: Say,
+    reporter: Reporter | None = None,
+) -> Reproduced:
     """Measure what a record tells again, and file the new record beside it.
 
     Args:
         workspace: Has model and data; takes the new record.
         planned: What to do; nothing may be missing.
         say: Told what goes on.
+        reporter: Told how far a training is.
 
     Raises:
         EvaluationError: If something is missing.
@@ -93,7 +101,7 @@ def reproduce(workspace: Workspace, planned: Planned, *, say: Say) -> Reproduced
         )
     model = planned.model
     if model is None:
-        model = _trained(workspace, planned, say)
+        model = _trained(workspace, planned, say, reporter)
     filed = _measured(workspace, planned, model, say)
     numbers = tuple(judge(planned.record, filed.record))
     return Reproduced(
@@ -168,7 +176,9 @@ def verdict_line(found: Reproduced) -> str:
     return f"agrees: {len(judged)} of {len(judged)} numbers{left}"
 
 
-def _trained(workspace: Workspace, planned: Planned, say: Say) -> Path:
+def _trained(
+    workspace: Workspace, planned: Planned, say: Say, reporter: Reporter | None
+) -> Path:
     """Train the model again; return its file."""
     training = planned.training
     if training is None:
@@ -184,6 +194,7 @@ def _trained(workspace: Workspace, planned: Planned, say: Say) -> Path:
         dataset=training.dataset,
         out=out,
         device=planned.options.device,
+        progress=reporter,
         command=planned.options.command,
     )
     if report.model_path is None:

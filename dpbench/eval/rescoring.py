@@ -237,19 +237,26 @@ def _compare_errors(told: ErrorSeries, again: ErrorSeries, where: str) -> None:
     """Check the errors frame by frame, where both lie in the same order."""
     if told.frames != again.frames:
         return  # they pair with nothing then, and no verdict is drawn from them
+    theirs = _arrays(again.columns)
     for name, column in _arrays(told.columns).items():
-        other = _arrays(again.columns).get(name)
-        scale = 0.0 if other is None or not len(other) else float(np.abs(other).max())
-        is_same = (
-            other is not None
-            and len(other) == len(column)
-            and np.allclose(column, other, rtol=ROUNDED, atol=ROUNDED * 1e-3 * scale)
-        )
-        if not is_same:
+        if name not in theirs or not _is_level(column, theirs[name]):
             raise EvaluationError(
                 f"{where}: the errors '{name}', frame by frame, are not those of the "
                 "kept predictions."
             )
+
+
+def _is_level(told: NDArray[np.float32], again: NDArray[np.float32]) -> bool:
+    """Whether two columns agree as far as float32 holds them; infinities must be."""
+    if len(told) != len(again) or not np.array_equal(np.isinf(told), np.isinf(again)):
+        return False
+    finite = np.isfinite(again)
+    scale = float(np.abs(again[finite]).max(initial=0.0))
+    return bool(
+        np.allclose(
+            told[finite], again[finite], rtol=ROUNDED, atol=ROUNDED * 1e-3 * scale
+        )
+    )
 
 
 def _arrays(columns: Mapping[str, str]) -> dict[str, NDArray[np.float32]]:
