@@ -8,6 +8,10 @@ NOT_COMPARED = "not compared with float64"
 """Said of a fast mode whose answers nobody held against float64."""
 
 
+OTHER_THEORY = "other level of theory"
+"""Said of a row whose errors are partly those between two levels of theory."""
+
+
 def cautions(row: Row) -> list[tuple[str, str]]:
     """Badges that warn without costing the rank: (words, what they mean)."""
     found = []
@@ -21,7 +25,7 @@ def cautions(row: Row) -> list[tuple[str, str]]:
             "The training frames and these are labelled at levels of theory that do "
             f"not go together: {', '.join(keys)}"
         )
-        found.append(("other level of theory", why))
+        found.append((OTHER_THEORY, why))
     return found
 
 

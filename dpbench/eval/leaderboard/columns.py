@@ -64,7 +64,7 @@ class Column:
     @property
     def unit(self) -> str:
         """Unit as printed."""
-        return METRICS[self.metric].unit
+        return unit_text(METRICS[self.metric].unit)
 
     @property
     def meaning(self) -> str:
@@ -80,6 +80,11 @@ class Column:
     def is_speed(self) -> bool:
         """Whether the number belongs to one hardware and is compared on that alone."""
         return self.group == "speed"
+
+
+def unit_text(unit: str) -> str:
+    """Write a unit; a number without one has none to be written."""
+    return "" if unit == "1" else unit
 
 
 COLUMNS = (

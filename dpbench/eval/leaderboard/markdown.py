@@ -72,7 +72,8 @@ def _further_tables(table: Table, shown: Sequence[Line]) -> list[str]:
 
 def _head(column: Column) -> str:
     code = "" if column.code is None else f" ({column.code[:8]})"
-    return f"{column.head}{code}, {column.unit}"
+    unit = f", {column.unit}" if column.unit else ""
+    return f"{column.head}{code}{unit}"
 
 
 def _md_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

@@ -17,17 +17,20 @@ from dpbench.eval.leaderboard.board import (
     Row,
     Table,
 )
-from dpbench.eval.leaderboard.cautions import cautions, fidelity_words
+from dpbench.eval.leaderboard.cautions import OTHER_THEORY, cautions, fidelity_words
 from dpbench.eval.leaderboard.columns import (
     COLUMNS,
     GROUPS,
     Column,
     further_columns,
+    unit_text,
 )
 from dpbench.eval.leaderboard.figures import data_steps, size_curves
 from dpbench.eval.leaderboard.lines import Line, lines, trained_on
 from dpbench.eval.leaderboard.suite_tables import SuiteRow, SuiteTable
+from dpbench.eval.record import Record
 from dpbench.eval.suites.format import PublishedRow
+from dpbench.eval.tasks.table import TASKS
 from dpbench.metrics.definitions import METRICS, MetricValue
 
 FORMAT = 1
@@ -62,6 +65,16 @@ FIELDS = (
     "cells",
 )
 """What the places of a line mean."""
+
+OLD_TASKS = {
+    "accuracy": "Accuracy",
+    "stability": "Energy conservation",
+    "throughput": "Speed",
+}
+"""Titles of the tasks with a field of their own in records."""
+
+SHARED = ("copies", "twins", "same run")
+"""Kinds of leakage that a suite's row is marked with."""
 
 DIGITS = 5
 """Significant digits of a summary number; the records have them all."""
@@ -98,9 +111,10 @@ def page_data(board: Board) -> dict[str, Any]:
         "groups": [[key, GROUPS[key]] for key in groups],
         "columns": [_column(column) for column in columns],
         "metrics": {
-            name: [item.title, item.unit, item.meaning, item.polarity]
+            name: [item.title, unit_text(item.unit), item.meaning, item.polarity]
             for name, item in METRICS.items()
         },
+        "tasks": {name: task.title for name, task in TASKS.items()} | OLD_TASKS,
         "leakage": [leakage_cell.HEAD, leakage_cell.MEANING],
         "tables": tables,
         "suites": [_suite(table) for table in board.suites],
@@ -174,6 +188,12 @@ def _suite(table: SuiteTable) -> dict[str, Any]:
     }
 
 
+def _leakage_told(record: Record) -> list[str] | None:
+    """Say what scored frames have in common with training frames, if anything."""
+    found = leakage_cell.leakage_cell(record)
+    return [found.kind, found.title] if found.kind in SHARED else None
+
+
 def _suite_row(row: SuiteRow) -> dict[str, Any]:
     record = row.record
     runs_on = record and f"{record.backend} · {record.precision}"
@@ -192,6 +212,7 @@ def _suite_row(row: SuiteRow) -> dict[str, Any]:
         "hardware": record and record.hardware.label,
         "trained": None if record is None else trained_on(record),
         "told": None if row.published is None else _told(row.published),
+        "leakage": None if record is None else _leakage_told(record),
         "cells": [
             [_short(cell.value), _short(cell.error), cell.status, cell.row]
             for cell in row.cells
@@ -226,7 +247,7 @@ def _line(line: Line, columns: tuple[Column, ...], words: Words) -> list[Any]:
         "parameters": record.model.parameters,
         "marks": [words(mark) for mark in entry.marks],
         "badges": [
-            [words(text), words(why)]
+            [words(text), words(why), int(text == OTHER_THEORY)]
             for text, why in dict.fromkeys(c for r in line.rows for c in cautions(r))
         ],
         "blocks": line.nblocks,

@@ -84,10 +84,9 @@ const writeForm = () => {
 };
 
 // Rows unfold.
-const CARD_OF_TASK = { accuracy: "Accuracy", stability: "Energy conservation", throughput: "Speed" };
 const showCard = (row, task) => {
   const panel = document.getElementById(`details-${row.id}`);
-  const title = CARD_OF_TASK[task] ?? (task ? task[0].toUpperCase() + task.slice(1).replaceAll("_", " ") : null);
+  const title = task ? taskTitle(task) : null;
   const target = title ? [...(panel?.querySelectorAll(".card") ?? [])].find((item) => item.dataset.card === title) : null;
   if (!target) return;
   target.scrollIntoView({ block: "center", behavior: "instant" });

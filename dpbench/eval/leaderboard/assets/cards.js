@@ -83,10 +83,9 @@ const speedCards = (throughput) => {
 
 // Any other task: what it measured, how, and its curves.
 const taskCard = (task, result) => {
-  const title = task.replaceAll("_", " ");
   const facts = Object.entries(result.protocol ?? {}).filter(([, value]) => typeof value !== "object")
     .map(([key, value]) => [key.replaceAll("_", " "), String(value)]);
-  return card(title[0].toUpperCase() + title.slice(1), "",
+  return card(taskTitle(task), "",
     result.status === "ok" ? null : note(`${result.status.replaceAll("_", " ")}${result.reason ? `: ${result.reason}` : ""}`),
     taskPlots(result.samples ?? {}),
     result.metrics.length ? metricGrid(result.metrics) : null,

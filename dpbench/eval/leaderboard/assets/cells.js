@@ -23,7 +23,7 @@ const modelCell = (row) => el("th", { role: "rowheader", scope: "row", class: "m
   el("button", { type: "button", class: "open", "aria-expanded": "false", "aria-controls": `details-${row.id}` }, row.name),
   el("span", { class: "under" }, el("bdi", {}, `trained on ${row.trained}`), " · ", el("code", {}, row.digest)),
   row.marks.map((mark) => badge(mark, "takes no rank", "warn")),
-  row.badges.map(([text, why]) => badge(text, why)));
+  row.badges.map(([text, why, kind]) => badge(text, why, kind)));
 
 const intervalWords = (column, { low, high, blocks }) => {
   const few = isNumber(blocks) && blocks < FEWEST_BLOCKS ? `: ${plural(blocks, "independent block")} are too few` : "";
@@ -32,7 +32,7 @@ const intervalWords = (column, { low, high, blocks }) => {
 };
 const numberCell = (row, column, largest) => {
   const found = cellOf(row, column);
-  const label = { "data-label": `${column.head}, ${column.unit}`, class: "num" };
+  const label = { "data-label": labelled(column.head, column.unit), class: "num" };
   if (!found || found.value === null) return cell(label, el("span", { class: "value" }, "–"), noteLines(found));
   const { value, low, high } = found;
   const half = isNumber(low) && isNumber(high) ? (high - low) / 2 : null;
@@ -75,7 +75,7 @@ const publishedElement = (line, view, largest) => {
   return el("tr", { role: "row", class: "row baseline published" },
     cell({ class: "num rank", title: "Published, not measured here: takes no rank" }, "–"),
     el("th", { role: "rowheader", scope: "row", class: "model" }, el("span", { class: "name" }, line.name),
-      badge("published", line.told, "told"), under(clipped(line.told, 90))),
+      under(clipped(line.told, 44)), badge("published", `Not measured here. ${line.told}`, "told")),
     view.columns.map((column) => numberCell(row, column, largest)),
     cell({ class: "leakage", "data-label": board.leakage[0] }, "–"),
     view.isOverview ? cell({ class: "num", "data-label": "Params" }, "–") : null,

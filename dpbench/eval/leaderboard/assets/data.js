@@ -7,6 +7,8 @@ const columns = board.columns.map(([key, metric, head, group, task, isBase, isSp
   key, metric, head, group, task, index, isBase: isBase === 1, isSpeed: isSpeed === 1, ...metrics.get(metric),
 }));
 const columnOf = new Map(columns.map((column) => [column.key, column]));
+const taskTitle = (task) => board.tasks[task] ?? task[0].toUpperCase() + task.slice(1).replaceAll("_", " ");
+const labelled = (name, unit) => (unit ? `${name}, ${unit}` : name);
 const ERROR = columnOf.get("force_rmse_component_mev_per_ang");
 const SPEED = columnOf.get("md_us_per_atom_step");
 
@@ -23,7 +25,7 @@ class Line {
   }
   get marks() { return this.packed[place.marks].map(word); }
   get found() { return this.packed[place.found].map(word); }
-  get badges() { return this.packed[place.badges].map(([text, why]) => [word(text), word(why)]); }
+  get badges() { return this.packed[place.badges].map(([text, why, isGrave]) => [word(text), word(why), isGrave ? "warn" : ""]); }
   get trained() { return word(this.packed[place.trained]) ?? "unknown data"; }
 }
 for (const [field, at] of Object.entries(place)) {

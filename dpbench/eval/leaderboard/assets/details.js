@@ -9,7 +9,7 @@ const withSpread = (metric) => {
   return half === null ? number(metric.value) : `${number(metric.value)} ± ${spreadText(metric.value, half)}`;
 };
 const metricGrid = (list) => grid(["Metric", "Value", "n"],
-  list.map((metric) => [titleOf(metric.name), `${withSpread(metric)} ${metric.unit}`, counted(metric.n)]), 1);
+  list.map((metric) => [titleOf(metric.name), `${withSpread(metric)} ${metrics.get(metric.name)?.unit ?? metric.unit}`, counted(metric.n)]), 1);
 const shortDigest = (digest) => String(digest).split(":").pop().slice(0, 12);
 
 // Words as a shell reads them, so that a copied command means what it says.
@@ -77,7 +77,7 @@ const seedPanels = async (row) => {
   const names = found.map((item) => `Seed ${seedOf(item) ?? "not told"}`);
   return [
     el("div", { class: "cards" }, card("Seeds", "wide",
-      grid(["Seed", ...shown.map((column) => `${column.head}, ${column.unit}`)],
+      grid(["Seed", ...shown.map((column) => labelled(column.head, column.unit))],
         [...found.map((item, i) => [names[i], ...values(item)]),
           ["All", ...shown.map((column) => {
             const { value, low, high } = cellOf(row, column);

@@ -12,7 +12,7 @@ const suiteCell = (metric, [value, error, status, id]) => {
   const bounds = `${title} on ${data}:${part}; ${number(perfect)} ${unit} is perfect, ${number(useless)} useless; weight ${number(weight)}`;
   const shown = value === null ? (status === "failed" ? "failed" : "–") : number(value);
   const inner = el("span", { class: "value" }, shown);
-  return cell({ class: "num", "data-label": `${title}, ${unit} (${data}:${part})`, "data-tip": bounds },
+  return cell({ class: "num", "data-label": labelled(`${title} (${data}:${part})`, unit), "data-tip": bounds },
     id && rowById.has(id) ? el("a", { class: "cell", href: `#row=${id}&task=${task}`, "data-open": id, "data-task": task }, inner) : inner,
     isNumber(error) ? el("i", { class: "bar", style: `--share:${(100 * error).toFixed(1)}%` }) : null);
 };
@@ -20,8 +20,10 @@ const suiteRow = (suite, row) => el("tr", { role: "row", class: row.rank === nul
   cell({ class: "num rank" }, row.rank === null ? "–" : el("span", { class: `medal medal${Math.min(row.rank, 4)}` }, rankText(row))),
   el("th", { role: "rowheader", scope: "row", class: "model" },
     el("span", { class: "name" }, row.name),
-    under(row.told ?? [`trained on ${row.trained}`, row.runsOn, row.seeds > 1 ? plural(row.seeds, "seed") : null].filter(Boolean).join(" · ")),
-    row.told ? badge("published", "As others published it: not measured here", "told") : row.marks.map((mark) => badge(mark, "takes no rank", "warn"))),
+    under(row.told ? clipped(row.told, 44) : [`trained on ${row.trained}`, row.seeds > 1 ? plural(row.seeds, "seed") : null].filter(Boolean).join(" · ")),
+    row.told ? badge("published", `Not measured here. ${row.told}`, "told") : under(`${row.runsOn} · ${row.hardware}`),
+    row.told ? null : row.marks.map((mark) => badge(mark, "takes no rank", "warn")),
+    row.leakage ? badge(row.leakage[0], row.leakage[1], "warn") : null),
   scoreCell(row),
   suite.metrics.map((metric, i) => suiteCell(metric, row.cells[i])));
 
@@ -30,7 +32,7 @@ class SuiteSection {
     Object.assign(this, { suite, sort: { key: "rank", direction: "ascending" } });
     const heads = [["rank", "#", "", "By score; rows whose intervals overlap share ranks"], ["name", "Model", "", ""],
       ["score", "Score", "0 to 1, smaller is better", "Weighted geometric mean of the errors between the frozen bounds: 0 is perfect, 1 useless"],
-      ...suite.metrics.map(([name, , data, part, weight], i) => [String(i), metrics.get(name).title, `${metrics.get(name).unit} · ${data}:${part}`, `${metrics.get(name).meaning} Weight ${number(weight)}.`])];
+      ...suite.metrics.map(([name, , data, part, weight], i) => [String(i), metrics.get(name).title, [metrics.get(name).unit, `${data}:${part}`].filter(Boolean).join(" · "), `${metrics.get(name).meaning} Weight ${number(weight)}.`])];
     const wide = heads.length > 9;
     this.view = { width: heads.length, gap: NARROW.matches ? 10 : 0 };
     this.body = el("tbody", { role: "rowgroup" });
@@ -62,8 +64,11 @@ class SuiteSection {
     for (const head of this.grid.querySelectorAll("thead th")) head.setAttribute("aria-sort", head.dataset.key === key ? direction : "none");
     const read = { rank: (row, i) => i, name: (row) => row.name, score: (row) => row.score }[key] ?? ((row) => row.cells[Number(key)][0]);
     const sign = direction === "descending" ? -1 : 1;
+    // Speeds of two machines never stand in one list: machine by machine.
+    const isSpeed = columns.some((column) => column.isSpeed && column.metric === this.suite.metrics[Number(key)]?.[0]);
     const known = this.suite.rows.map((row, i) => [read(row, i), i, row]);
-    known.sort(([x, i], [y, j]) => {
+    known.sort(([x, i, a], [y, j, b]) => {
+      if (isSpeed && a.hardware !== b.hardware) return (a.hardware ?? "~") < (b.hardware ?? "~") ? -1 : 1;
       if (x === null || y === null) return x === y ? i - j : x === null ? 1 : -1;
       return x === y ? i - j : sign * (x < y ? -1 : 1);
     });
