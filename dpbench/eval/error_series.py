@@ -1,26 +1,17 @@
 """Errors of a record frame by frame: kept in few bytes, and read back for a metric."""
 
-import base64
-import binascii
 import hashlib
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dpbench.errors import EvaluationError
-from dpbench.eval.task_results import ErrorSeries
+from dpbench.eval.task_results import SIGNED, ErrorSeries
 from dpbench.metrics.accuracy import Ratio, accuracy_metrics, accuracy_ratios
 from dpbench.metrics.blocks import Series
 from dpbench.metrics.definitions import MetricValue
 from dpbench.metrics.frame_errors import FrameErrors
-from dpbench.metrics.rows import Rows, lay_rows
-
-SIGNED = "energy_error"
-"""Column of E_pred - E_ref per atom, with its sign."""
-
-NUMBER = np.dtype("<f4")
-"""How a column lies in its bytes."""
+from dpbench.metrics.rows import Rows, lay_rows, pack_column, unpack_column
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -112,7 +103,7 @@ class ErrorsInTime:
             frames=digest.hexdigest(),
             lengths=rows.lengths,
             stride=rows.stride,
-            columns={name: _pack(column) for name, column in columns.items()},
+            columns={name: pack_column(column) for name, column in columns.items()},
         )
 
 
@@ -150,31 +141,24 @@ def metric_series(series: ErrorSeries | None, name: str) -> Series | None:
 
     Returns:
         None where the record does not keep them.
-
-    Raises:
-        EvaluationError: If a column is damaged.
     """
     if series is None or name not in PAIRED:
         return None
     rows, of = Rows(lengths=series.lengths, stride=series.stride), PAIRED[name]
     if of.numerator not in series.columns or of.denominator not in series.columns:
         return None
+
+    def column(key: str) -> NDArray[np.float64]:
+        return unpack_column(series.columns[key], rows.count)
+
     has_sign = name.startswith("energy_") and SIGNED in series.columns
-    numerator = _unpack(series, of.numerator, rows.count)
-    denominator = _unpack(series, of.denominator, rows.count)
-    signed = _unpack(series, SIGNED, rows.count) if has_sign else None
-    if (numerator < 0).any() or (denominator < 0).any():
-        raise EvaluationError(
-            f"errors: {of.numerator} or {of.denominator} has negative sums; expected "
-            "none. The record is damaged: evaluate the model again."
-        )
     return Series(
-        numerator=numerator,
-        denominator=denominator,
+        numerator=column(of.numerator),
+        denominator=column(of.denominator),
         trajectory=rows.trajectory,
         scale=of.scale,
         root=of.root,
-        signed=signed,
+        signed=column(SIGNED) if has_sign else None,
         frames=series.frames,
     )
 
@@ -191,32 +175,3 @@ def _sums_of(ratio: Ratio, rows: Rows) -> dict[str, NDArray[np.float64]]:
         )
         for name, column in values.items()
     }
-
-
-def _pack(column: NDArray[np.float64]) -> str:
-    with np.errstate(over="ignore"):  # an error beyond float32 is infinite for all uses
-        numbers = column.astype(NUMBER)
-    if len(numbers) and (numbers == numbers[0]).all():
-        numbers = numbers[:1]
-    return base64.b64encode(numbers.tobytes()).decode()
-
-
-def _unpack(series: ErrorSeries, name: str, nrows: int) -> NDArray[np.float64]:
-    text = series.columns[name]
-    try:
-        data = base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError):
-        data = b""
-    if len(data) not in (NUMBER.itemsize, NUMBER.itemsize * nrows):
-        raise EvaluationError(
-            f"errors: {name} holds {len(data)} bytes; expected base64 of {nrows} "
-            "float32 numbers, or of one. The record is damaged: evaluate the model "
-            "again."
-        )
-    numbers = np.frombuffer(data, NUMBER).astype(np.float64)
-    if np.isnan(numbers).any():
-        raise EvaluationError(
-            f"errors: {name} holds numbers that are none; expected finite or infinite "
-            "ones. The record is damaged: evaluate the model again."
-        )
-    return np.broadcast_to(numbers, (nrows,)).copy()

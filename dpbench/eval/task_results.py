@@ -5,7 +5,13 @@ from typing import Any, Literal
 
 from dpbench.errors import ConfigError
 from dpbench.metrics.definitions import MetricValue
-from dpbench.metrics.rows import MOST_ROWS
+from dpbench.metrics.rows import MOST_ROWS, unpack_column
+
+SIGNED = "energy_error"
+"""Column of E_pred - E_ref per atom, with its sign."""
+
+MOST_COLUMNS = 32
+"""Most columns of an error series."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -95,7 +101,7 @@ class ErrorSeries:
     rows have the same. Energies in eV/atom, forces in eV/Å, virials in eV/atom."""
 
     def __post_init__(self) -> None:
-        """Check what types cannot say; the columns are checked when they are read."""
+        """Check what types cannot say."""
         if self.stride < 1 or min(self.lengths, default=1) < 1:
             raise ConfigError("errors: lengths and stride must be at least 1.")
         # Checked before anything is made of it: a record may come from elsewhere.
@@ -105,6 +111,21 @@ class ErrorSeries:
                 f"errors: lengths and stride make {nrows} rows; expected at most "
                 f"{MOST_ROWS}."
             )
+        if len(self.columns) > MOST_COLUMNS:
+            raise ConfigError(
+                f"errors: there are {len(self.columns)} columns; expected at most "
+                f"{MOST_COLUMNS}."
+            )
+        for name, text in self.columns.items():
+            try:
+                column = unpack_column(text, nrows)
+            except ValueError as error:
+                raise ConfigError(f"errors: {name} {error}.") from error
+            if name != SIGNED and bool((column < 0).any()):
+                raise ConfigError(
+                    f"errors: {name} has negative sums; expected none. The record is "
+                    "damaged: evaluate the model again."
+                )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,5 +1,7 @@
-"""Frames of trajectories laid into a bounded number of rows."""
+"""Frames of trajectories laid into a bounded number of rows, and columns as text."""
 
+import base64
+import binascii
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,6 +9,9 @@ from numpy.typing import NDArray
 
 MOST_ROWS = 1024
 """Most rows: blocks need tens of them, not more, and a record stays small."""
+
+NUMBER = np.dtype("<f4")
+"""How a number of a column lies in its bytes."""
 
 Index = NDArray[np.int64]
 
@@ -63,3 +68,39 @@ def lay_rows(trajectory: NDArray[np.integer], *, most: int = MOST_ROWS) -> Rows:
     while int((-(-lengths // stride)).sum()) > most:
         stride += 1 + stride // 16  # a little too coarse does not matter
     return Rows(lengths=tuple(int(length) for length in lengths), stride=stride)
+
+
+def pack_column(column: NDArray[np.float64]) -> str:
+    """Write numbers, (row), as base64 of float32; one number where all are equal."""
+    with np.errstate(over="ignore"):  # an error beyond float32 is infinite for all uses
+        numbers = column.astype(NUMBER)
+    if len(numbers) and (numbers == numbers[0]).all():
+        numbers = numbers[:1]
+    return base64.b64encode(numbers.tobytes()).decode()
+
+
+def unpack_column(text: str, nrows: int) -> NDArray[np.float64]:
+    """Read numbers back, (row).
+
+    Args:
+        text: As ``pack_column`` wrote it.
+        nrows: Rows there must be.
+
+    Raises:
+        ValueError: If it is something else.
+    """
+    try:
+        data = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        data = b""
+    if len(data) not in (NUMBER.itemsize, NUMBER.itemsize * nrows):
+        raise ValueError(
+            f"holds {len(data)} bytes; expected base64 of {nrows} float32 numbers, or "
+            "of one"
+        )
+    numbers = np.frombuffer(data, NUMBER).astype(np.float64)
+    if np.isnan(numbers).any():
+        raise ValueError(
+            "holds numbers that are none; expected finite or infinite ones"
+        )
+    return np.broadcast_to(numbers, (nrows,)).copy()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dpbench.config import from_mapping, to_mapping
-from dpbench.errors import ConfigError, EvaluationError
+from dpbench.errors import ConfigError
 from dpbench.eval.error_series import PAIRED, in_order_of_time, metric_series
 from dpbench.eval.task_results import ErrorSeries
 from dpbench.metrics.blocks import estimate
@@ -97,16 +97,23 @@ def test_what_a_record_does_not_keep_is_none():
         ("AACAvw==", "negative"),
     ],
 )
-def test_a_damaged_column_is_told(text, words):
-    _, series = kept()
-    damaged = replace(series, columns=series.columns | {"force_square": text})
-    with pytest.raises(EvaluationError, match=words):
-        metric_series(damaged, "force_rmse_component_mev_per_ang")
+def test_a_damaged_column_is_refused_when_the_record_is_read(text, words):
+    """A record from elsewhere fails by itself, not the leaderboard that it is in."""
+    payload = to_mapping(kept()[1])
+    payload["columns"]["force_square"] = text
+    with pytest.raises(ConfigError, match=words):
+        from_mapping(ErrorSeries, payload, where="errors")
 
 
 @pytest.mark.parametrize(
     "change",
-    [{"stride": 0}, {"lengths": (5, 0)}, {"lengths": (10**9,)}, {"lengths": (-3,)}],
+    [
+        {"stride": 0},
+        {"lengths": (5, 0)},
+        {"lengths": (10**9,)},
+        {"lengths": (-3,)},
+        {"columns": dict.fromkeys(map(str, range(99)), "AACAPw==")},
+    ],
 )
 def test_a_layout_that_cannot_be_is_refused_before_it_is_made(change):
     _, series = kept()
