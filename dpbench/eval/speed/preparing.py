@@ -5,67 +5,43 @@ happen before anything is timed.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
 
-from dpbench.backends.cards import load_card
-from dpbench.backends.client import open_backend
 from dpbench.backends.deepmd_convert import compress_by_deepmd
 from dpbench.backends.environments import launch_of
 from dpbench.backends.interchange import MINIMUM_KEY, convert, write_native
-from dpbench.backends.trust import digest_of, is_program, note_made_here, trust_of
-from dpbench.errors import BackendError, EvaluationError, ModelError
+from dpbench.backends.trust import note_made_here, trust_of
+from dpbench.errors import EvaluationError
 from dpbench.eval.facts import model_facts
 from dpbench.eval.known import known_provenance
-from dpbench.eval.opening import Opened, Subject, opened
+from dpbench.eval.native import NativeEvaluator
+from dpbench.eval.opening import Subject, exact_evaluator, opened
 from dpbench.eval.options import Options
 from dpbench.eval.planning import plan_backends
-from dpbench.eval.record import BackendFacts, ModelFacts
-from dpbench.eval.speed.configurations import Configuration, Engine, distinct
-from dpbench.md.lammps_input import PLUGIN
+from dpbench.eval.speed.competitors import EXACT, Competitor, Wish
+from dpbench.eval.speed.configurations import Configuration, distinct
+from dpbench.eval.speed.faithful import fidelity_of
+from dpbench.eval.speed.foreign_models import (
+    competitor_of,
+    fileless_competitor,
+    foreign_competitor,
+)
+from dpbench.eval.task_results import Fidelity
 from dpbench.models.checkpoint import model_digest
 from dpbench.models.compressed import CompressedPotential, TableSettings
 from dpbench.models.files import Potential, load_potential
 from dpbench.models.formats import FORMATS
+from dpbench.models.parameters import DTYPES
 from dpbench.models.potential import DeepPotential
 from dpbench.models.recognise import OWN_KINDS, recognise
+from dpbench.models.sel import trained_overflow
 from dpbench.store.workspace import Workspace
-
-EXACT = "dpbench-exact"
-"""Backend name of dpbench's kernels with the embedding nets evaluated."""
 
 IN_LAMMPS = {"deepmd-tf": ".pb", "deepmd-pt": ".pth", "deepmd-jax": ".savedmodel"}
 """Backend of DeePMD-kit -> the suffix that its plugin for LAMMPS reads, too."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Wish:
-    """What the user asks to be measured."""
-
-    models: tuple[Path, ...] = ()
-    backends: tuple[str, ...] = ()
-    """Empty: dpbench's kernels, or the backend that a file is of."""
-    precisions: tuple[str | None, ...] = (None,)
-    """Of dpbench's kernels."""
-    engine: Engine | None = None
-    """Of the dynamics; None: each backend's best."""
-    device: str = "cpu"
-    trust: tuple[str, ...] = ()
-    """sha256 of programs that may be opened."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Competitor:
-    """A configuration, and what its record says of it."""
-
-    configuration: Configuration
-    subject: Subject
-    facts: BackendFacts | None
-    """The foreign program; None for dpbench's own kernels."""
-    notes: dict[str, str] = field(default_factory=dict)
-    """How the file that is opened was made."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -115,13 +91,13 @@ def prepare(
             say(f"making the file of {backend} of {model.path.name}")
             found.append(_converted(workspace, model, backend, wish, folder))
     for path, named in product(foreign, wish.backends or (None,)):
-        competitor = _foreign(workspace, path, named, wish)
+        competitor = foreign_competitor(workspace, path, named, wish)
         found += [] if competitor is None else [competitor]
     for backend in wish.backends:
         if backend not in ("dpbench", EXACT) and not any(
             item.configuration.backend == backend for item in found
         ):
-            found.append(_without_file(workspace, backend, wish))
+            found.append(fileless_competitor(workspace, backend, wish))
     labelled = distinct([item.configuration for item in found])
     return [
         replace(item, configuration=configuration)
@@ -188,9 +164,28 @@ def _native(
                     precision=told,
                 ),
                 facts=None,
+                fidelity=_native_fidelity(model, wish, told, is_exact=is_exact),
             )
         )
     return found
+
+
+def _native_fidelity(
+    model: _Model, wish: Wish, precision: str, *, is_exact: bool
+) -> Fidelity | None:
+    """Compare dpbench's kernels with the exact ones, as they are timed."""
+    if is_exact and precision == "float64":
+        return None
+    plain = model.model if model.plain is None else model.plain[1]
+    overflow = trained_overflow(model.provenance)
+    options = Options(device=wish.device)
+    timed = NativeEvaluator(
+        model.model.to(wish.device, DTYPES[precision]),
+        device=wish.device,
+        is_exact=is_exact,
+        sel_overflow=overflow,
+    )
+    return fidelity_of(timed, exact_evaluator(plain, options, overflow=overflow))
 
 
 def _converted(
@@ -227,8 +222,10 @@ def _converted(
     if model.is_compressed:
         facts = replace(facts, kind="compressed", path=str(model.path))
     (plan,) = plan_backends(workspace, target, options)
+    overflow = trained_overflow(provenance)
     with opened(workspace, plan, options) as found:
-        return _competitor(
+        exact = exact_evaluator(plain, options, overflow=overflow)
+        competitor = competitor_of(
             workspace,
             found,
             target,
@@ -238,136 +235,4 @@ def _converted(
             label=f"{facts.name}{', compressed' if model.is_compressed else ''}",
             provenance=known,
         )
-
-
-def _foreign(
-    workspace: Workspace, path: Path, backend: str | None, wish: Wish
-) -> Competitor | None:
-    """Return a file of another program's; None where the backend is not for it."""
-    kind = recognise(path).kind
-    suffixes = None
-    if backend is not None and backend not in ("dpbench", EXACT):
-        card = load_card(backend, own_cards=workspace.root / "backends")
-        suffixes = card.suffixes
-    if backend in ("dpbench", EXACT) or (
-        suffixes is not None and not path.name.endswith(tuple(suffixes))
-    ):
-        return None
-    named = () if backend is None else (backend,)
-    options = Options(backends=named, trust=wish.trust, device=wish.device)
-    (plan,) = plan_backends(workspace, path, options)
-    if plan.program is None:
-        raise ModelError(
-            f"{path}: is a model of kind {kind}; expected one that its own backend "
-            "evaluates. Convert it with 'dpbench convert' to measure dpbench's kernels."
-        )
-    with opened(workspace, plan, options) as found:
-        return _competitor(workspace, found, path, wish)
-
-
-def _without_file(workspace: Workspace, backend: str, wish: Wish) -> Competitor:
-    """Return a backend that needs no model file."""
-    own = workspace.root / "backends"
-    card = load_card(backend, own_cards=own)
-    launch = launch_of(backend, own_cards=own)
-    try:
-        with open_backend(launch, None, trust=trust_of(workspace.root)) as model:
-            told = dict(model.facts)
-    except BackendError as error:
-        raise BackendError(
-            f"{backend}: opens without a model file only what needs none ({error}); "
-            f"expected a model of it ({', '.join(card.suffixes)}). Give --model."
-        ) from error
-    type_map = tuple(told["type_map"])
-    cutoff = told.get("rcut")
-    facts = ModelFacts(
-        digest=f"backend:{backend}",
-        name=backend,
-        path="",
-        parameters=None,
-        type_map=type_map,
-        rcut=None if cutoff is None else float(cutoff),
-        description=str(told.get("description") or card.title),
-        kind="foreign",
-    )
-    precision = str(told.get("precision") or "not told")
-    return Competitor(
-        configuration=Configuration(
-            label=backend,
-            backend=backend,
-            path=None,
-            type_map=type_map,
-            rcut=facts.rcut,
-            own_cards=str(own),
-        ),
-        subject=Subject(
-            backend=backend, model=facts, provenance={}, precision=precision
-        ),
-        facts=BackendFacts(
-            licence=card.licence,
-            versions={str(k): str(v) for k, v in told.get("versions", {}).items()},
-            environment=None,
-            sandbox="",
-        ),
-    )
-
-
-def _competitor(
-    workspace: Workspace,
-    found: Opened,
-    path: Path,
-    wish: Wish,
-    *,
-    facts: ModelFacts | None = None,
-    provenance: Any = None,
-    label: str | None = None,
-    notes: dict[str, str] | None = None,
-) -> Competitor:
-    """Describe a foreign model that is open."""
-    subject = found.subject
-    facts = facts or subject.model
-    engine, pair, where = _engine_of(workspace, subject.backend, path, wish, facts)
-    return Competitor(
-        configuration=Configuration(
-            label=f"{label or facts.name}, {subject.backend}",
-            backend=subject.backend,
-            path=str(path.resolve()),
-            type_map=facts.type_map,
-            rcut=facts.rcut,
-            device=wish.device,
-            engine=engine,
-            trusted=digest_of(path) if is_program(path) else None,
-            own_cards=str(workspace.root / "backends"),
-            lammps_backend=where,
-            pair=pair,
-        ),
-        subject=replace(
-            subject, model=facts, provenance=provenance or subject.provenance
-        ),
-        facts=None
-        if found.facts is None
-        else replace(
-            found.facts,
-            converted=(notes or {}).get("converted", found.facts.converted),
-        ),
-        notes=notes or {},
-    )
-
-
-def _engine_of(
-    workspace: Workspace, backend: str, path: Path, wish: Wish, facts: ModelFacts
-) -> tuple[Engine, tuple[str, ...], str | None]:
-    """Choose the engine of a foreign model, and how LAMMPS gets it."""
-    kind = recognise(path).kind
-    if wish.engine == "ase":
-        return "ase", (), None
-    if kind in PLUGIN and load_card(backend).environment == "deepmd":
-        elements = " ".join(facts.type_map)
-        pair = (f"pair_style deepmd {path.resolve()}", f"pair_coeff * * {elements}")
-        return "lammps", pair, "deepmd"
-    if wish.engine == "lammps":
-        raise EvaluationError(
-            f"{path}: is of the kind {kind}, which LAMMPS does not run here; expected "
-            f"one of {', '.join(PLUGIN)}. Leave --engine out."
-        )
-    return "ase", (), None
+        return replace(competitor, fidelity=fidelity_of(found.evaluator, exact))

@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Literal
 
+from dpbench.config import to_mapping
 from dpbench.eval.facts import RUN_KEYS
 from dpbench.eval.fingerprint import Hardware, Software
 from dpbench.eval.record import (
@@ -15,7 +16,7 @@ from dpbench.eval.record import (
     Provenance,
     Record,
 )
-from dpbench.eval.speed.preparing import Competitor
+from dpbench.eval.speed.competitors import Competitor
 from dpbench.eval.speed.reporting import TASK
 from dpbench.eval.task_results import TaskResult
 from dpbench.eval.tasks.doing import code_digest
@@ -38,6 +39,11 @@ def speed_record(
     """
     subject = competitor.subject
     notes = {**result.protocol, **competitor.notes}
+    fidelity = competitor.fidelity
+    samples = {
+        **result.samples,
+        "fidelity": None if fidelity is None else to_mapping(fidelity),
+    }
     told = {k: subject.provenance[k] for k in RUN_KEYS if k in subject.provenance}
     families = [one for one in result.samples["families"].values() if one]
     sizes = [size for family in families for size in family["sizes"]]
@@ -69,7 +75,7 @@ def speed_record(
             sources=(),
             nsources=0,
         ),
-        tasks={TASK: replace(result, protocol=notes)},
+        tasks={TASK: replace(result, protocol=notes, samples=samples)},
         kernels=dict(kernels) or None,
         foreign=competitor.facts,
     )

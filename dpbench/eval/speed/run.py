@@ -12,12 +12,14 @@ from dpbench.errors import EvaluationError
 from dpbench.eval.fingerprint import hardware_fingerprint, software_fingerprint
 from dpbench.eval.record import Record, record_to_payload
 from dpbench.eval.speed import machine
+from dpbench.eval.speed.competitors import Competitor, Wish
 from dpbench.eval.speed.measuring import expected_seconds, measure_ladders
-from dpbench.eval.speed.preparing import Competitor, Wish, prepare
+from dpbench.eval.speed.preparing import prepare
 from dpbench.eval.speed.records import speed_record
 from dpbench.eval.speed.reporting import task_result
 from dpbench.eval.speed.results import Ladders
 from dpbench.eval.speed.settings import SpeedSettings
+from dpbench.eval.task_results import Fidelity
 from dpbench.store import catalog
 from dpbench.store.workspace import Workspace
 
@@ -33,6 +35,8 @@ class SpeedRun:
     """One per configuration."""
     records: tuple[tuple[str, Record], ...]
     """Digest in the workspace, and the record, in the same order."""
+    fidelity: dict[str, Fidelity | None]
+    """Of each label, how far it is from the same weights evaluated exactly."""
 
 
 def bench_throughput(
@@ -135,7 +139,11 @@ def _measured(
         )
         digest = catalog.register_result(workspace, record_to_payload(record))
         records.append((digest, record))
-    return SpeedRun(ladders=tuple(ladders), records=tuple(records))
+    return SpeedRun(
+        ladders=tuple(ladders),
+        records=tuple(records),
+        fidelity={item.configuration.label: item.fidelity for item in competitors},
+    )
 
 
 def _load() -> float | None:

@@ -1,9 +1,11 @@
 """The table of a speed measurement, for a terminal."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from dpbench.eval.speed.results import Ladders, Level, Rung
 from dpbench.eval.speed.settings import LEVEL_NAMES
+from dpbench.eval.task_results import Fidelity
 from dpbench.eval.web.numbers import number, spread_text
 from dpbench.metrics.statistics import spread
 from dpbench.metrics.verdicts import compare_timings
@@ -11,12 +13,18 @@ from dpbench.metrics.verdicts import compare_timings
 HEADS = ("family", "atoms", "configuration", "engine")
 
 
-def speed_table(ladders: Sequence[Ladders], levels: Sequence[str]) -> str:
+def speed_table(
+    ladders: Sequence[Ladders],
+    levels: Sequence[str],
+    *,
+    fidelity: Mapping[str, Fidelity | None] = MappingProxyType({}),
+) -> str:
     """Lay out all sizes: time per atom and step with its interval, ratio to the first.
 
     Args:
         ladders: One per configuration, measured together.
         levels: What was timed; a column each.
+        fidelity: Of each label, how far its forces are from the exact ones.
     """
     names = [name for name, level in LEVEL_NAMES.items() if level in levels]
     rows = [[*HEADS, *(f"{name} µs/atom" for name in names), "to the first", "MiB", ""]]
@@ -28,7 +36,18 @@ def speed_table(ladders: Sequence[Ladders], levels: Sequence[str]) -> str:
             rows += _rows_of(ladders, family_index, size, levels)
         if not sizes:
             rows.append([family.family, "–", "no model knows its elements"])
-    return _laid_out(rows)
+    told = [_fidelity_words(label, one) for label, one in fidelity.items()]
+    return "\n".join([_laid_out(rows), *(words for words in told if words)])
+
+
+def _fidelity_words(label: str, one: Fidelity | None) -> str:
+    """Say beside a speed what it costs."""
+    if one is None or one.force_max_component_mev_per_ang is None:
+        return ""
+    return (
+        f"{label}: forces within {number(one.force_max_component_mev_per_ang)} meV/Å "
+        f"of {one.reference}"
+    )
 
 
 def _rows_of(

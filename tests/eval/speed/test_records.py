@@ -8,6 +8,7 @@ from dpbench.errors import EvaluationError
 from dpbench.eval.fingerprint import hardware_fingerprint, software_fingerprint
 from dpbench.eval.opening import Subject
 from dpbench.eval.record import ModelFacts, record_from_payload, record_to_payload
+from dpbench.eval.speed.competitors import Competitor
 from dpbench.eval.speed.measuring import measure_ladders
 from dpbench.eval.speed.plausibility import (
     Claim,
@@ -18,7 +19,6 @@ from dpbench.eval.speed.plausibility import (
     ladder_points,
 )
 from dpbench.eval.speed.plots import Curve, curves_of, scaling_plot
-from dpbench.eval.speed.preparing import Competitor
 from dpbench.eval.speed.records import speed_record
 from dpbench.eval.speed.reporting import task_result
 from dpbench.eval.speed.settings import SpeedSettings
