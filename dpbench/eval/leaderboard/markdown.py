@@ -65,6 +65,15 @@ def _further_tables(table: Table, shown: Sequence[Line]) -> list[str]:
             ]
             for line in kept
         ]
+        cells += [
+            [
+                f"{line.row.model} (published)",
+                *(with_spread(line.metrics.get(c.metric)) for c in own),
+                *("–" for _ in speed),
+            ]
+            for line in table.published
+            if any(c.metric in line.metrics for c in own)
+        ]
         out += [f"### {title}", ""]
         out += [*_md_table(["Model", *map(_head, own), *speed], cells), ""]
     return out

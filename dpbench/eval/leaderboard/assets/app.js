@@ -31,14 +31,14 @@ const fillSort = () => {
 
 const show = () => {
   if (state.group !== view.group || view.gap !== (NARROW.matches ? 10 : 0)) view = groupView(state.group);
-  const known = ["rank", "model", "leakage", "parameters", "hardware", ...view.columns.map((column) => column.key)];
+  const known = ["rank", "model", "leakage", "parameters", "hardware", ...sections.flatMap((section) => section.viewOf(state.group).columns.map((column) => column.key))];
   if (!known.includes(state.sort.key)) state.sort = { key: "rank", direction: "ascending" };
   fillSort();
   const words = state.words.toLowerCase().split(/\s+/).filter(Boolean);
   const chosen = Object.entries(state.filters).filter(([, value]) => value);
   const fits = (row) => chosen.every(([name, value]) => fieldOf(row, name) === value)
     && words.every((text) => searchText(row).includes(text));
-  const shown = sections.reduce((sum, section) => sum + section.show(fits, state.sort, view), 0);
+  const shown = sections.reduce((sum, section) => sum + section.show(fits, state.sort, state.group), 0);
   for (const section of suiteSections) section.filter({ ...state.filters, words: state.words });
   byId("nothing").hidden = shown !== 0;
   byId("status").textContent = shown === allRows.length ? "" : `${counted(shown)} of ${plural(allRows.length, "row")} fit the filters`;

@@ -1,10 +1,15 @@
 // Sections, one a table: head, rows in their order, plots.
 const NARROW = window.matchMedia("(max-width: 1180px)");
-const groupView = (group) => {
+const inGroup = (column, group) => (group === "overview"
+  ? column.isBase && column.metric !== "energy_rmse_per_atom_mev"
+  : column.group === group);
+const WIDEST = 12;  // columns that a window holds
+const groupView = (group, isThere = () => true, published = new Set()) => {
   const isOverview = group === "overview";
-  const shown = columns.filter((column) => (isOverview
-    ? column.isBase && column.metric !== "energy_rmse_per_atom_mev"
-    : column.group === group));
+  const shown = columns.filter((column) => inGroup(column, group) && (isOverview || isThere(column)));
+  // What others published stands in the first view, beside the ranked error.
+  const extra = isOverview ? columns.filter((column) => published.has(column.index) && !shown.includes(column)) : [];
+  shown.splice(shown.indexOf(ERROR), 0, ...extra);
   return { group, isOverview, columns: shown, width: shown.length + (isOverview ? 5 : 4), gap: NARROW.matches ? 10 : 0 };
 };
 
@@ -76,22 +81,38 @@ class Section {
     const split = table.split ? [" · split ", el("code", {}, shortDigest(table.split))] : " · whole version";
     this.body = el("tbody", { role: "rowgroup" });
     this.grid = el("table", { role: "table", class: "board", "aria-label": `Models on ${table.dataset}:${table.part}, ranked by force RMSE` }, this.body);
+    this.frame = el("div", {}, this.grid);
     this.figures = el("div", { class: "figures" });
     this.node = el("section", { class: "part-section", id: `table-${table.id}`, "aria-label": `${table.dataset}:${table.part}` },
       el("div", { class: "title" },
         el("h2", {}, el("bdi", {}, table.dataset), el("span", { class: "part" }, table.part)),
         el("p", { class: "facts" }, `${plural(table.nframes, "frame")}, ${plural(table.natoms, "atom")}`, split)),
-      this.grid, this.figures);
+      this.frame, this.figures);
     this.rows = new RowWindow(table, this.body, null);
+    this.views = new Map();
+  }
+
+  // Columns of a group, less those that no row of this table has a number for.
+  viewOf(group) {
+    this.measured ??= new Set(this.table.rows.flatMap((row) => row.cells.map(([index]) => index)));
+    const key = `${group} ${NARROW.matches}`;
+    const published = new Set(this.table.published.flatMap((line) => line.cells.map(([index]) => index)));
+    if (!this.views.has(key)) this.views.set(key, groupView(group, (column) => this.measured.has(column.index), published));
+    return this.views.get(key);
   }
 
   // Show the rows that fit, in an order. Returns how many there are.
-  show(fits, sort, view) {
+  show(fits, sort, group) {
+    const view = this.viewOf(group);
     if (view !== this.view) {
       this.grid.querySelector("thead")?.remove();
       this.grid.prepend(tableHead(view));
       this.grid.setAttribute("aria-colcount", String(view.width));
       this.view = view;
+      const isWide = view.width > WIDEST;
+      this.frame.className = isWide ? "sideways" : "";
+      if (isWide) dress(this.frame, { tabindex: "0", role: "region", "aria-label": "Table that scrolls sideways" }, []);
+      else for (const name of ["tabindex", "role", "aria-label"]) this.frame.removeAttribute(name);
     }
     const kept = this.table.rows.filter(fits);
     for (const head of this.grid.querySelectorAll("thead th")) {
