@@ -157,11 +157,13 @@ def _reading_help() -> Markup:
         tag("summary", "How to read this page"),
         tag(
             "p",
-            "± is half the 95 % bootstrap interval: over blocks of frames for errors, "
-            "over timed windows for speeds. Rows are ranked by force RMSE within one "
-            "table; rows whose intervals overlap share a rank. Rows scored on training "
-            "or validation frames take no rank. Speeds of different hardware are never "
-            "sorted into one list nor put into one plot.",
+            "± is half the 95 % interval: over independent blocks of frames, and over "
+            "seeds where there are three, for errors; over timed windows for speeds. "
+            "Below five blocks there is none. Ranks go by force RMSE within one table, "
+            "from 1 + the models that are significantly better to those that are not "
+            "significantly worse, each compared in pairs on the same frames. Rows "
+            "scored on training or validation frames take no rank. Speeds of different "
+            "hardware are never sorted into one list nor put into one plot.",
         ),
         tag("p", HELP),
         grid(("Metric", "Unit", "Meaning"), rows, numbers_from=9),
