@@ -183,6 +183,16 @@ def test_a_thing_against_itself_is_called_different_twice_in_forty_at_most():
     assert sum(call != "level" for call in calls) <= 2
 
 
+@pytest.mark.parametrize("count", [5, 10])
+def test_few_rounds_do_not_call_more_often_by_chance(count):
+    """T4: 400 comparisons at the 1 % level; a third is found by five rounds."""
+    rng = np.random.default_rng(25)
+    calls = [compare_timings(*rounds(rng, count=count)).outcome for _ in range(400)]
+    assert sum(call != "level" for call in calls) <= 10
+    slow = [compare_timings(*rounds(rng, count=count, slower=1.4)) for _ in range(40)]
+    assert sum(call.outcome == "worse" for call in slow) >= 34
+
+
 def test_a_planted_slowdown_of_five_percent_is_called():
     """T4: in at least 36 of 40."""
     rng = np.random.default_rng(21)
