@@ -3,14 +3,18 @@
     python benchmarks/regressions.py
     python benchmarks/regressions.py --new train_step.json
     python benchmarks/regressions.py --history speeds.jsonl
+    python benchmarks/regressions.py --results registry/results
 
 Every committed version of a file in ``benchmarks/records`` is a point, on the machine
 that it tells of; ``--new`` adds the record of a run that was just done. A history file
 has one JSON object a line: name, value, commit, and if wanted better ("lower" or
-"higher"), machine, samples. A number regresses where its series ends worse than its
-best level (``dpbench.metrics.steps``); of a few points only, where the last two differ
-by more than two runs of the same do. Prints each with its size, the last good and the
-first bad commit; ends with 1 if there is one.
+"higher"), machine, samples. ``--results`` takes the speeds of result records (JSON
+files) of the same model, backend and hardware, in the order of their dates.
+
+A number regresses where its series ends worse than its best level
+(``dpbench.metrics.steps``); of a few points only, where the last two differ by more
+than two runs of the same do. Prints each with its size, the last good and the first bad
+commit; ends with 1 if there is one.
 """
 
 import argparse
@@ -24,6 +28,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from dpbench.eval.record import Record, record_from_payload
 from dpbench.metrics.steps import FEW, find_regression
 from dpbench.metrics.verdicts import FEWEST_APART, compare_timings
 
@@ -97,10 +102,13 @@ def main() -> None:
     parser.add_argument("--records", type=Path, default=RECORDS)
     parser.add_argument("--new", type=Path, nargs="*", default=[])
     parser.add_argument("--history", type=Path)
+    parser.add_argument("--results", type=Path)
     parser.add_argument("--json", action="store_true", dest="as_json")
     chosen = parser.parse_args()
     if chosen.history is not None:
         series = read_history(chosen.history)
+    elif chosen.results is not None:
+        series = read_results(chosen.results)
     else:
         series = series_of(versions(chosen.records, chosen.new))
     found = list(regressions(series))
@@ -276,6 +284,38 @@ def read_history(path: Path) -> Series:
             raise SystemExit(f"{path}:{number}: value {point.value} is not positive.")
         series.setdefault(name, []).append(point)
     return series
+
+
+def read_results(folder: Path) -> Series:
+    """Read the speeds of result records below a folder."""
+    records = [
+        record_from_payload(json.loads(path.read_text("utf-8")), where=str(path))
+        for path in sorted(folder.rglob("*.json"))
+    ]
+    series: Series = {}
+    for record in sorted(records, key=lambda record: record.created_at):
+        who = f"{record.model.name}, {record.backend}, {record.precision}"
+        for what, value, samples in speeds_of(record):
+            point = Point(
+                commit=record.software.commit or record.created_at,
+                value=value,
+                samples=samples,
+            )
+            name = f"{who}, {what} [{record.hardware.id}]"
+            series.setdefault(name, []).append(point)
+    return series
+
+
+def speeds_of(record: Record) -> Iterator[tuple[str, float, tuple[float, ...]]]:
+    """Yield (what, µs/atom/step, samples) of everything that a record timed."""
+    sizes = () if record.throughput is None else record.throughput.sizes
+    for size in sizes:
+        for name, timing in size.quantities.items():
+            yield f"{name}, {size.natoms} atoms", timing.median, timing.samples
+    for task, result in sorted(record.tasks.items()):
+        for metric in result.metrics:
+            if metric.unit == "µs/atom/step" and usable(metric.value):
+                yield f"{task}, {metric.name}", float(metric.value or 0), ()
 
 
 if __name__ == "__main__":

@@ -4,12 +4,15 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from benchmarks import regressions
 from benchmarks.regressions import ROOT, read_history, series_of, versions
+from dpbench.eval.record import record_to_payload
+from tests.eval.synthetic_records import synthetic_record
 
 MACHINE = {"cpu": "Made-up CPU", "cores": 2}
 
@@ -149,3 +152,24 @@ def test_a_new_record_without_an_old_one_is_refused(tmp_path):
     new.write_text("{}")
     with pytest.raises(SystemExit, match="no record"):
         found_in(tmp_path / "r", [new])
+
+
+def test_speeds_of_result_records_are_a_history_too(tmp_path):
+    """Machine by machine (T6), and each with its own samples."""
+    for day in range(1, 9):
+        slower = 1.5 if day > 5 else 1.0
+        for cpu, speed in (("A", 40.0 * slower), ("B", 400.0)):
+            made = synthetic_record(
+                speed=speed,
+                seed=day,
+                hardware=cpu,
+                created_at=f"2026-01-0{day}T00:00:00+00:00",
+            )
+            made = replace(made, software=replace(made.software, commit=f"c{day}"))
+            text = json.dumps(record_to_payload(made))
+            (tmp_path / f"{day}-{cpu}.json").write_text(text)
+    found = list(regressions.regressions(regressions.read_results(tmp_path)))
+    machine = synthetic_record(hardware="A").hardware.id
+    assert len(found) == 9  # three quantities at three sizes
+    assert {entry.bad for entry in found} == {"c6"}
+    assert all(machine in entry.name for entry in found)
