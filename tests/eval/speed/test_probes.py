@@ -175,14 +175,6 @@ def test_a_process_beyond_its_memory_is_a_row(model):
 
 
 @pytest.mark.slow
-def test_a_process_of_its_own_tells_times_and_memory(model):
-    found = run_probe(job_of(model))
-    assert found.status == "ok"
-    assert found.peak_bytes > 50 * 2**20
-    assert set(found.answer["levels"]) == set(LEVELS)
-
-
-@pytest.mark.slow
 def test_the_same_against_itself_is_called_level_on_a_real_clock():
     """T4, A/A: of forty comparisons of one thing with itself two at most are called."""
     numbers = np.linspace(0.1, 1.0, 2000)
@@ -193,7 +185,7 @@ def test_the_same_against_itself_is_called_level_on_a_real_clock():
     called = 0
     for _ in range(40):
         cases = [Case(name=name, step=step) for name in ("a", "b")]
-        a, b = measure(cases, window_s=0.005, repeats=12, clock=time.process_time)
+        a, b = measure(cases, window_s=0.003, repeats=12, clock=time.process_time)
         assert all(math.isfinite(value) for value in a.samples)
         called += compare_timings(a.samples, b.samples).outcome != "level"
     assert called <= 2
