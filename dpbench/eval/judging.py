@@ -69,13 +69,21 @@ def judge(workspace: Workspace, record: Record, *, source: str, where: str) -> S
         named = f"{record.dataset.label} ({record.dataset.digest[:17]})"
         reasons.append(f"the dataset version {named} is not here")
     elif part is None and record.split is not None:
-        reasons.append(f"the split {record.split.digest[:12]} is not here")
+        facts = record.split
+        reasons.append(
+            f"the split {facts.digest[:17]} is not here; if it was made by a recipe: "
+            f"dpbench dataset split {version.label} --strategy {facts.strategy} "
+            f"--seed {facts.seed}"
+        )
     if version is not None and part is not None:
         marks += _check_seen(workspace, record, part, where)
         checks.append("frames")
     if record.accuracy is not None:
         why = _rescored(workspace, record, part, where, marks)
-        (reasons if why else checks).append(why or "accuracy from predictions")
+        if why:
+            reasons.append(why)
+        elif part is not None:
+            checks.append("accuracy from predictions")
     told = rescore_tasks(workspace, record, part, where=where, tolerance=ELSEWHERE)
     checks += [*told.done, *told.told]
     reasons += told.missing
@@ -218,7 +226,7 @@ def _rescored(
     if not (workspace.root / file.path).exists():
         return "its predictions did not come with it"
     if part is None:
-        return "its frames are not known here"
+        return None  # why its frames are not known has been said
     kept = load_checked(workspace, file, where=where)
     kept = placed(kept, part.version, part.indices, where=where)
     check_accuracy(accuracy, kept, part.version, where=where, tolerance=ELSEWHERE)

@@ -240,25 +240,32 @@ def _data(
     missing: list[str],
 ) -> tuple[str, str | None]:
     """Find data by content: (``NAME-vN:PART``, digest of the split)."""
-    for object_id in versions_of(workspace, dataset.digest):
-        with suppress(DatasetError):
-            version = DatasetVersion(workspace, object_id)
-            if split is None:
-                return f"{version.label}:{WHOLE}", None
-            if find_split(version, split.digest) is None:
-                missing.append(
-                    f"the split {split.digest[:12]} of {version.label} is not here. "
-                    "Copy objects/split from the workspace that has it, or make it: "
-                    f"dpbench dataset split {version.label} --strategy "
-                    f"{split.strategy} --seed {split.seed}"
-                )
-                return "", None
-            return f"{version.label}:{part}", split.digest
+    version = _version(workspace, dataset)
+    if version is not None and split is None:
+        return f"{version.label}:{WHOLE}", None
+    if version is not None and split is not None:
+        with suppress(DatasetError):  # of another order of the same content
+            if find_split(version, split.digest) is not None:
+                return f"{version.label}:{part}", split.digest
+        missing.append(
+            f"the split {split.digest[:17]} of {version.label} is not here. If it was "
+            f"made by a recipe: dpbench dataset split {version.label} --strategy "
+            f"{split.strategy} --seed {split.seed}"
+        )
+        return "", None
     missing.append(
         f"the dataset version {dataset.label} of content {dataset.digest} is not here. "
         f"Ingest its sources, or fetch it: dpbench dataset fetch {dataset.name}"
     )
     return "", None
+
+
+def _version(workspace: Workspace, dataset: DatasetFacts) -> DatasetVersion | None:
+    """Open the version of a content, under whatever name."""
+    for object_id in versions_of(workspace, dataset.digest):
+        with suppress(DatasetError):
+            return DatasetVersion(workspace, object_id)
+    return None
 
 
 def _model(

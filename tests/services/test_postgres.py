@@ -4,6 +4,7 @@ import shutil
 import subprocess
 import sys
 import uuid
+from dataclasses import replace
 
 import pytest
 from alembic import command
@@ -14,6 +15,9 @@ from sqlalchemy.exc import DBAPIError
 
 from dpbench.cli.main import cli
 from dpbench.errors import ConfigError, WorkspaceError
+from dpbench.eval.filing import Wanted, list_records, read_records
+from dpbench.eval.record import record_to_payload
+from dpbench.eval.standing import Standing, standing_event
 from dpbench.store import catalog
 from dpbench.store.catalog import migrate, tables
 from dpbench.store.catalog.engine import transaction
@@ -23,6 +27,7 @@ from dpbench.store.references import parse_reference
 from dpbench.store.splits.making import default_split
 from dpbench.store.summary import list_datasets
 from dpbench.store.workspace import Workspace
+from tests.eval.synthetic_records import synthetic_record
 from tests.services.conftest import PostgresServer
 from tests.store.synthetic import new_workspace, trajectories
 from tests.store.test_catalog import contents
@@ -249,3 +254,25 @@ def test_user_without_rights_gets_one_clear_line(shared, postgres_server, tmp_pa
         list_datasets(other)
     assert "administrator grant" in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_result_records_are_listed_and_marked_by_the_server(shared):
+    """Filters and standings are questions to SQL, on PostgreSQL as on SQLite."""
+    record = replace(synthetic_record(), suite="si-lda-v1")
+    digest = catalog.register_result(shared, record_to_payload(record))
+    standing = Standing(status="unverified", checks=("schema",), reasons=("no data",))
+    catalog.register_event(shared, standing_event(record, digest, standing))
+    asked = {
+        "suite": "si-lda",
+        "model": record.model.digest[:9],
+        "dataset": "si8:test",
+        "hardware": "made-up cpu",
+        "backend": "dpbench",
+        "task": "stability",
+        "since": "2025-12-31",
+    }
+    (row,) = list_records(shared, Wanted(**asked))
+    assert (row.digest, row.standing.status) == (digest, "unverified")
+    for name in asked:
+        assert list_records(shared, Wanted(**asked | {name: "other"})) == []
+    assert read_records(shared)[digest].marks == ("unverified: no data",)
