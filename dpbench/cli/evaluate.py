@@ -235,6 +235,8 @@ def _refuse_mixing(options: dict[str, Any]) -> None:
             raise click.UsageError(f"{', '.join(useless)}: needs --suite.")
         return
     useless = given(SUITE_DECIDES)
+    if options["name"] is not None and len(options["model_paths"]) > 1:
+        raise click.UsageError("--name: given for several models; expected one.")
     if useless:
         raise click.UsageError(
             f"{', '.join(useless)}: has no effect with --suite, which decides it. "

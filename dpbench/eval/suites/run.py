@@ -113,6 +113,10 @@ def run_suite(
         )
         plan = run.plan(units, notes)
         show(plan)
+        if not plan.planned:
+            raise EvaluationError(
+                f"{suite.label}: nothing is left to measure: {'; '.join(plan.notes)}."
+            )
         found = {id(p.unit): p.filed for p in plan.planned if p.filed is not None}
         open_units = [p.unit for p in plan.planned if p.filed is None]
         is_only = len({(u.model, u.backend) for u in units}) == 1
@@ -254,7 +258,7 @@ class _Run:
         if self.client is not None:
             from dpbench.eval.suites.spread import spread_units
 
-            yield from spread_units(self.client, self.workspace, units)
+            yield from spread_units(self.client, self.workspace, units, is_only=is_only)
             return
         for group in _groups(units):
             left = list(group)
@@ -270,12 +274,14 @@ class _Run:
 
     def _hardware(self) -> tuple[str, ...]:
         """Name the classes of hardware that may measure."""
-        device = self.wishes.options.device
+        # Some backends compute on the CPU, whatever device is asked for; the key holds
+        # the device, too, so that nothing else is found there.
+        devices = sorted({self.wishes.options.device, "cpu"}, reverse=True)
         if self.client is None:
-            return (hardware_fingerprint(device=device).id,)
+            return tuple(hardware_fingerprint(device=name).id for name in devices)
         from dpbench.eval.suites.spread import hardware_of
 
-        return hardware_of(self.client, device)
+        return tuple(i for name in devices for i in hardware_of(self.client, name))
 
     def _filed(self, unit: Unit, classes: Iterable[str]) -> Filed | None:
         """Find the record of a unit on one of the classes of hardware."""

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from distributed import Client, Future, KilledWorker, as_completed
 
-from dpbench.errors import BackendCrashed, EvaluationError
+from dpbench.errors import BackendCrashed, DpbenchError, EvaluationError
 from dpbench.eval.fingerprint import hardware_fingerprint
 from dpbench.eval.record import Record
 from dpbench.eval.suites.measuring import failed, measure_one
@@ -54,7 +54,7 @@ def hardware_of(client: Client, device: str) -> tuple[str, ...]:
 
 
 def spread_units(
-    client: Client, workspace: Workspace, units: Sequence[Unit]
+    client: Client, workspace: Workspace, units: Sequence[Unit], *, is_only: bool
 ) -> Iterator[tuple[Unit, Record]]:
     """Measure units on the workers; records come as they are done.
 
@@ -62,20 +62,22 @@ def spread_units(
         client: The cluster.
         workspace: Seen by all workers.
         units: Of any models and backends.
+        is_only: Whether they are of one model and backend; of several, one that cannot
+            be opened has records that say so.
 
     Raises:
-        DpbenchError: As a unit raises it.
+        DpbenchError: As the only model or backend raises it.
     """
     root = workspace.root.resolve()
     together = [unit for unit in units if not unit.is_timed]
     waiting = {_submit(client, root, unit): unit for unit in together}
     for future in as_completed(list(waiting)):
         unit = waiting.pop(future)
-        yield unit, _record(workspace, unit, future)
+        yield unit, _record(workspace, unit, future, is_only=is_only)
     for unit in units:
         if unit.is_timed:
             future = _submit(client, root, unit)
-            yield unit, _record(workspace, unit, future)
+            yield unit, _record(workspace, unit, future, is_only=is_only)
 
 
 def _submit(client: Client, root: Path, unit: Unit) -> "Future[Record]":
@@ -93,7 +95,9 @@ def _measure(root: Path, unit: Unit) -> Record:
     return measure_one(root, unit)
 
 
-def _record(workspace: Workspace, unit: Unit, future: "Future[Record]") -> Record:
+def _record(
+    workspace: Workspace, unit: Unit, future: "Future[Record]", *, is_only: bool
+) -> Record:
     error = future.exception()
     if isinstance(error, KilledWorker):
         words = (
@@ -102,6 +106,8 @@ def _record(workspace: Workspace, unit: Unit, future: "Future[Record]") -> Recor
             "--scheduler, to see why."
         )
         return failed(workspace, unit, BackendCrashed(words))
+    if isinstance(error, DpbenchError) and not is_only:
+        return failed(workspace, unit, error)
     if error is not None:
         raise error
     record = future.result()
