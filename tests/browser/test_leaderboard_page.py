@@ -7,10 +7,12 @@ from dataclasses import replace
 import pytest
 
 from dpbench.eval.leaderboard import write_board
-from dpbench.eval.task_results import Fidelity
+from dpbench.eval.task_results import Fidelity, TaskResult
 from dpbench.eval.web.numbers import number, spread_text
+from dpbench.metrics.definitions import metric_value
 from tests.browser.webdriver import Browser
 from tests.eval.synthetic_records import exploded, synthetic_record, with_digests
+from tests.eval.test_leaderboard_suites import on_suite
 
 pytestmark = pytest.mark.slow
 
@@ -170,7 +172,7 @@ def test_a_filter_hides_other_rows_sections_and_plots(page):
         "return [...document.querySelectorAll('figure')]"
         ".filter(f => f.offsetParent).map(f => f.dataset.hardware)"
     )
-    assert figures == ["GPU"]
+    assert figures == ["GPU", "GPU"]  # accuracy against speed, cost against size
     assert "1 of 6 rows" in page.run(
         "return document.getElementById('status').innerText"
     )
@@ -398,3 +400,71 @@ def test_on_a_phone_rows_are_cards_that_can_be_sorted(page):
     )
     choose(page, "sort-by", "energy_mae_per_atom_mev")
     assert first_names(page)[0] == "peeked"
+
+
+@pytest.fixture
+def suite_page(browser, tmp_path):
+    """A board with a suite, a training of three seeds, and tasks with curves."""
+    curves = {"heating": {"progress": [0, 0.5, 1], "alive": [1, 1, 0.5], "systems": []}}
+    ramps = TaskResult(
+        task="ramps",
+        code="c" * 64,
+        status="ok",
+        metrics=(metric_value("heating_survival_auc", 0.8, n=2),),
+        samples=curves,
+    )
+    points = [
+        {"step": s, "rmse_f_validation": 1 / s, "rmse_f_train": 0.9 / s}
+        for s in (1, 10, 100)
+    ]
+    made = []
+    for seed in (1, 2, 3):
+        record = on_suite(synthetic_record(model=f"dp-s{seed}", force=60 + seed))
+        run = {"seed": seed, "config": {"a": 1}, "curve": {"points": points}}
+        provenance = replace(
+            record.provenance,
+            run=run,
+            training_dataset=record.dataset,
+            training_split=record.split,
+            theory_conflicts=("functional",),
+        )
+        made.append(replace(record, provenance=provenance, tasks={"ramps": ramps}))
+    browser.resize(1400, 900)
+    browser.dark(is_dark=False)
+    browser.open(write_board(with_digests(made), tmp_path)[0])
+    yield browser
+    assert browser.console() == []
+
+
+def test_a_suite_stands_first_with_its_published_rows(suite_page):
+    names = "return [...document.querySelectorAll('.suite-section .name')]"
+    assert suite_page.run(f"{names}.map(n => n.textContent)") == [
+        *("dp", "GAP", "MTP", "SNAP", "qSNAP")
+    ]
+    head = suite_page.find(".suite th[data-key='0'] button")[0]
+    suite_page.click(head)
+    first = suite_page.run(f"{names}[0].textContent")
+    assert first == "MTP"
+    suite_page.click(suite_page.find(".suite a.cell")[0])
+    suite_page.wait("return document.querySelectorAll('.details').length", 1)
+
+
+def test_seeds_and_curves_are_shown(suite_page):
+    row = suite_page.find(".row[data-id]")[0]
+    told = suite_page.run("return arguments[0].innerText", row)
+    assert "3 seeds" in told
+    assert "other level of theory" in told
+    suite_page.click(row)
+    suite_page.wait("return document.querySelectorAll('.details .seed').length", 3)
+    labels = suite_page.run(
+        "return [...document.querySelectorAll('.details svg')].map(s => s.ariaLabel)"
+    )
+    for words in ("Learning curve", "Survival curve; heating: 50", "Parity plot"):
+        assert any(words in label for label in labels), words
+    choose(suite_page, "columns", "dynamics")
+    heads = suite_page.run(
+        "return [...document.querySelectorAll('.board:not(.suite) th[data-key]')]"
+        ".map(h => h.dataset.key)"
+    )
+    assert "heating_survival_auc" in heads
+    assert "energy_mae_per_atom_mev" not in heads
