@@ -47,7 +47,8 @@ CRYSTAL_METRICS: dict[str, Definition] = {
     "elastic_mae_percent": Definition(
         unit="%",
         title="Elastic constants, relative",
-        meaning=f"Mean |C - C_ref| / |C_ref| over C11, C12 and C44; {_EACH}.",
+        meaning="Sum of |C - C_ref| over C11, C12 and C44, divided by the sum of "
+        f"|C_ref|, so that a constant near zero weighs little; {_EACH}.",
     ),
     "elastic_c11_mae_gpa": Definition(
         unit="GPa", title="C11 error", meaning=f"Mean |C11 - C11_ref|; {_EACH}."

@@ -169,10 +169,12 @@ def _metrics(
     gaps: dict[str, list[float]] = {"c11": [], "c12": [], "c44": []}
     parts: list[float] = []
     for name in shared:
+        whole = 0.0
         for constant, column in gaps.items():
             reference = getattr(theirs[name], constant)
             column.append(abs(getattr(ours[name], constant) - reference))
-            parts.append(100 * column[-1] / abs(reference))
+            whole += abs(reference)
+        parts.append(100 * sum(column[-1] for column in gaps.values()) / whole)
     every = [gap for column in gaps.values() for gap in column]
     out = {
         "elastic_mae_gpa": mean_over(every, is_whole=is_whole),
