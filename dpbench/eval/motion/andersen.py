@@ -15,10 +15,12 @@ def collisions(
     """Return what gives atoms new velocities after a step of constant energy.
 
     Each atom meets the bath with probability ``timestep / time`` in each step; its
-    velocity is then drawn anew. The momentum of the whole is taken out, as pw.x does.
+    velocity is then drawn anew. The momentum of the whole is taken out, as pw.x does:
+    that costs m / M of what a collision brings, and as much of what was there, so the
+    bath is warmer than the atoms by a factor 1 + m / M (a ninth for eight atoms).
 
     Args:
-        temperature: K, of the bath.
+        temperature: K, that the atoms shall have on average.
         timestep: fs.
         time: fs between two collisions of an atom; ``nraise * dt`` of pw.x.
         seed: Of the noise.
@@ -36,7 +38,8 @@ def collisions(
             torch.rand(shape[:2], generator=generator, dtype=torch.float64) < chance
         )
         drawn = torch.randn(shape, generator=generator, dtype=torch.float64)
-        width = (BOLTZMANN * temperature / state.mass).sqrt()[None, :, None]
+        warmth = 1 + state.mass / state.mass.sum()
+        width = (BOLTZMANN * temperature * warmth / state.mass).sqrt()[None, :, None]
         is_hit, drawn = is_hit.to(state.device), drawn.to(state.device)
         state.velocity.copy_(
             torch.where(is_hit[:, :, None], width * drawn, state.velocity)

@@ -222,4 +222,4 @@ def _rows(state: State, rows: list[int] | None) -> State:
 def _words(error: DpbenchError) -> str:
     """Say what went wrong without the number that a replica had when alone."""
     text = " ".join(str(error).split())
-    return re.sub(r"(of |in )?replica \d+:? ?", "", text).strip()
+    return re.sub(r"(of |in )?replica \d+[:,]? ?", "", text).strip()

@@ -43,7 +43,7 @@ class NvtSettings:
     """References at most; formulas take turns."""
     nframes: int = 2000
     """Frames of each reference, and of each run, at most."""
-    seeds: tuple[int, ...] = (0, 1, 2, 3)
+    seeds: tuple[int, ...] = tuple(range(8))
     """Of the velocities; one run each, as long as the reference."""
     r_max: float | None = None
     """Å, end of g(r); None: half the shortest lattice vector."""
@@ -72,7 +72,7 @@ class NvtSettings:
 MODES = {
     "smoke": NvtSettings(ntrajectories=1, nframes=60, seeds=(0, 1, 2)),
     "standard": NvtSettings(ntrajectories=6, nframes=400),
-    "full": NvtSettings(seeds=(0, 1, 2, 3, 4, 5, 6, 7)),
+    "full": NvtSettings(seeds=tuple(range(16))),
 }
 
 

@@ -8,7 +8,7 @@ from ase import units
 from ase.calculators.emt import EMT
 from ase.md.verlet import VelocityVerlet
 
-from dpbench.errors import BackendCrashed, ConfigError, EvaluationError
+from dpbench.errors import BackendCrashed, ConfigError, EvaluationError, ModelError
 from dpbench.eval.motion.running import Plan, make_runs
 from dpbench.eval.motion.starts import starts_of
 from dpbench.eval.motion.watching import Limits
@@ -242,3 +242,22 @@ def test_modes_ask_for_at_least_three_seeds_and_tell_their_cost():
     assert costs == sorted(costs)
     with pytest.raises(ConfigError, match="for a slope"):
         NveSettings(steps=10, sample_every=10)
+
+
+def test_the_one_that_cannot_be_evaluated_is_found_and_named_without_its_number(cells):
+    """A model that refuses one of three replicas ends that one, with its words."""
+
+    def refuses(call, frames, answer):
+        if marked and (frames.coord == marked["at"]).all(axis=1).any():
+            raise ModelError("replica 0, atom 3 (Al): has 99 Al within 5 Å.")
+        if call == 30 and not marked:
+            marked["at"] = frames.coord[20].copy()
+            raise ModelError("replica 1, atom 4 (Al): has 99 Al within 5 Å.")
+        return answer
+
+    marked = {}
+    result, _, _ = done(cells, refuses)
+    runs = result.samples["systems"][0]["runs"]
+    assert [run["status"] for run in runs] == ["completed", "exploded", "completed"]
+    assert runs[1]["reason"] == "atom 3 (Al): has 99 Al within 5 Å."
+    assert runs[1]["failure_step"] == 30

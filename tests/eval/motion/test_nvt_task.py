@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 
 from dpbench.errors import ConfigError, EvaluationError
+from dpbench.eval.motion.andersen import collisions
 from dpbench.eval.motion.references import longest_run
 from dpbench.eval.motion.running import Plan, make_runs
 from dpbench.eval.motion.watching import Limits
 from dpbench.eval.tasks.kept import keep_answers, load_answers
 from dpbench.eval.tasks.nvt import MODES, TASK, NvtSettings
-from dpbench.eval.tasks.nvt_settings import chosen_references, clock_of
+from dpbench.eval.tasks.nvt_settings import chosen_references, clock_of, plan_of
 from dpbench.frames import uniform
 from dpbench.md.settings import Baths
 from tests.eval.motion.conftest import SITES, A, make_job, write_frames
@@ -184,13 +185,32 @@ def test_gaps_end_a_trajectory():
     assert longest_run(np.array([4])) == (slice(0, 1), 1)
 
 
-def test_andersens_bath_keeps_the_temperature(job):
-    result, _, _ = done(job, Springs(CELL, ["Al"]), thermostat="andersen", tdamp=40.0)
-    model = result.samples["systems"][0]["model"]
-    assert model["temperature_k"] == pytest.approx(300, rel=0.15)
+def test_andersens_runs_are_kept_from_the_thermostats_of_the_engine(job):
+    (reference,), _ = chosen_references(job)
+    settings = replace(SETTINGS, thermostat="andersen", tdamp=40.0)
+    plan = plan_of(reference, settings)
+    assert plan.baths.bath == "none"
+    assert plan.after_step is not None
+    assert plan_of(reference, SETTINGS).after_step is None
 
 
 def test_modes_ask_for_at_least_three_seeds():
     assert all(len(settings.seeds) >= 3 for settings in MODES.values())
     with pytest.raises(ConfigError, match="discard"):
         NvtSettings(discard=1.0)
+
+
+def test_andersens_bath_gives_the_atoms_the_temperature_that_is_asked_for():
+    """Taking the momentum out after each collision cools eight atoms by a ninth."""
+    start = uniform(z=np.full(len(CELL), 13), coord=CELL[None], box=BOX[None])
+    seeds = tuple(range(24))
+    plan = Plan(
+        baths=Baths(temperature=400.0, timestep=2.0),
+        steps=400,
+        seeds=seeds,
+        sample_every=5,
+        limits=Limits(),
+        after_step=collisions(temperature=400.0, timestep=2.0, time=20.0, seed=1),
+    )
+    runs = make_runs(Springs(CELL, ["Al"]), start, plan)
+    assert runs.values["temperature"][:, 20:].mean() == pytest.approx(400, rel=0.05)
