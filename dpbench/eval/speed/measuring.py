@@ -23,7 +23,7 @@ Run = Callable[[ProbeJob], Probed]
 MEMORY_SHARE = 0.8
 """Of what is free, a process may take so much."""
 
-STARTING_S = {"dpbench": 4.0}
+STARTING_S = {"dpbench": 4.0, "deepmd-jax": 30.0}
 """Seconds of starting and opening, by backend; what is not named takes 12."""
 
 
