@@ -53,40 +53,16 @@ def time_exponent(
     """
     kept = [(n, list(s)) for n, s in zip(natoms, samples, strict=True) if n >= above]
     sizes = tuple(n for n, _ in kept)
-    if len(set(sizes)) < FEWEST_SIZES:
-        words = f"{len(set(sizes))} sizes of {above} atoms or more"
-        return Exponent(
-            value=None, sizes=sizes, reason=f"{words}; at least {FEWEST_SIZES} tell"
-        )
-    if max(sizes) / min(sizes) < SMALLEST_RANGE:
-        return Exponent(
-            value=None,
-            sizes=sizes,
-            reason=f"sizes from {min(sizes)} to {max(sizes)} atoms: less than a factor "
-            f"of {SMALLEST_RANGE:g}",
-        )
+    reason = _why_not(sizes, above)
+    if reason is not None:
+        return Exponent(value=None, sizes=sizes, reason=reason)
     x = np.log(np.asarray(sizes, np.float64))
-    rng = np.random.default_rng(BOOTSTRAP_SEED)
     # Per atom the slope is p - 1; in this form noise of all sizes weighs the same.
     y = np.array([np.log(np.median(values)) for _, values in kept])
     slope, error = _line(x, y)
-    drawn = np.stack(
-        [
-            np.log(
-                np.median(
-                    np.asarray(values)[
-                        rng.integers(0, len(values), (RESAMPLES, len(values)))
-                    ],
-                    axis=1,
-                )
-            )
-            for _, values in kept
-        ],
-        axis=1,
-    )
+    drawn = _resampled([np.asarray(values, np.float64) for _, values in kept])
     centred = x - x.mean()
-    slopes = drawn @ centred / (centred @ centred)
-    low, high = np.percentile(slopes, [2.5, 97.5])
+    low, high = np.percentile(drawn @ centred / (centred @ centred), [2.5, 97.5])
     half = two_sided_quantile(0.05, len(x) - 2) * error
     return Exponent(
         value=float(1 + slope),
@@ -94,6 +70,31 @@ def time_exponent(
         ci_high=float(1 + max(high, slope + half)),
         sizes=sizes,
     )
+
+
+def _why_not(sizes: tuple[int, ...], above: int) -> str | None:
+    """Say why these sizes allow no exponent; None where they do."""
+    count = len(set(sizes))
+    if count < FEWEST_SIZES:
+        return f"{count} sizes of {above} atoms or more; at least {FEWEST_SIZES} tell"
+    if max(sizes) / min(sizes) < SMALLEST_RANGE:
+        return (
+            f"sizes from {min(sizes)} to {max(sizes)} atoms: less than a factor of "
+            f"{SMALLEST_RANGE:g}"
+        )
+    return None
+
+
+def _resampled(samples: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """Return log medians of resampled measurements, (resample, size)."""
+    rng = np.random.default_rng(BOOTSTRAP_SEED)
+    columns = [
+        np.log(
+            np.median(values[rng.integers(0, len(values), (RESAMPLES, len(values)))], 1)
+        )
+        for values in samples
+    ]
+    return np.stack(columns, axis=1)
 
 
 def _line(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[float, float]:
