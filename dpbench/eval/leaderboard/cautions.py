@@ -8,6 +8,9 @@ NOT_COMPARED = "not compared with float64"
 """Said of a fast mode whose answers nobody held against float64."""
 
 
+EXACT = 0.001
+"""Mean difference of force components that nobody need see in digits, meV/Å."""
+
 OTHER_THEORY = "other level of theory"
 """Said of a row whose errors are partly those between two levels of theory."""
 
@@ -52,6 +55,8 @@ def fidelity(row: Row) -> float | None:
 def fidelity_words(row: Row) -> str | None:
     """Say how far a fast mode is from float64; None where the row is float64 itself."""
     off = fidelity(row)
+    if off is not None and off < EXACT:
+        return f"< {EXACT} meV/Å off float64"
     if off is not None:
         return f"{number(off)} meV/Å off float64"
     return NOT_COMPARED if is_fast_mode(row.record) else None

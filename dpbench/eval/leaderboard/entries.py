@@ -248,5 +248,5 @@ def _crossed(
         # All seeds see the same frames: averaging them does not narrow this part.
         variance += (half / two_sided_quantile(LEVEL, dof[-1])) ** 2 / len(values)
     mean = sum(known) / len(known)
-    half = half_interval([(variance, min(dof)), seed_variance(known)], LEVEL)
+    half = half_interval([(variance, float(min(dof))), seed_variance(known)], LEVEL)
     return max(mean - half, 0.0) if min(known) >= 0 else mean - half, mean + half

@@ -134,7 +134,7 @@ def _column(column: Column) -> list[Any]:
     return [
         column.key,
         column.metric,
-        column.head,
+        column.head if column.code is None else f"{column.head} · {column.code[:4]}",
         column.group,
         column.task,
         int(column in COLUMNS),

@@ -17,7 +17,8 @@ const fillSelects = () => {
       : allRows.map((row) => fieldOf(row, name)).filter((value) => value !== null));
     const values = name === "part" ? [...found] : [...found].sort();
     select.append(el("option", { value: "" }, "All"), ...values.slice(0, 1000).map((value) => el("option", { value }, value)));
-    select.parentElement.hidden = values.length < 2;
+    const isSplit = allRows.some((row) => fieldOf(row, name) === null);
+    select.parentElement.hidden = values.length + isSplit < 2;
   }
   byId("columns").append(...board.groups.map(([key, title]) => el("option", { value: key }, title)));
   byId("columns").parentElement.hidden = board.groups.length < 2;

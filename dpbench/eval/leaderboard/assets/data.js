@@ -7,7 +7,10 @@ const columns = board.columns.map(([key, metric, head, group, task, isBase, isSp
   key, metric, head, group, task, index, isBase: isBase === 1, isSpeed: isSpeed === 1, ...metrics.get(metric),
 }));
 const columnOf = new Map(columns.map((column) => [column.key, column]));
-const taskTitle = (task) => board.tasks[task] ?? task[0].toUpperCase() + task.slice(1).replaceAll("_", " ");
+const taskTitle = (task) => {
+  const title = board.tasks[task] ?? task.replaceAll("_", " ");
+  return title.charAt(0).toUpperCase() + title.slice(1);
+};
 const labelled = (name, unit) => (unit ? `${name}, ${unit}` : name);
 const ERROR = columnOf.get("force_rmse_component_mev_per_ang");
 const SPEED = columnOf.get("md_us_per_atom_step");
