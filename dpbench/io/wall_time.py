@@ -4,12 +4,17 @@ Read from the file when it is asked for: what a calculation took is no part of a
 version, whose digest must not depend on the machine.
 """
 
+import gzip
 import re
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
 TAIL, HEAD = 65_536, 32_768
 """Bytes at either end that are looked at."""
+
+PIECE = 1 << 20
+"""Bytes of a packed file that are unpacked at a time."""
 
 _QE = re.compile(r"^ +PWSCF +:.*?CPU +(.*?)WALL", re.MULTILINE)
 _QE_PART = re.compile(r"([\d.]+) *([dhms])")
@@ -42,7 +47,7 @@ def dft_wall_time(path: Path) -> WallTime | None:
     """Read the wall time of a calculation of QE, VASP (OUTCAR) or CP2K.
 
     Args:
-        path: Its output. Plain text; a packed one tells nothing here.
+        path: Its output, plain or packed by gzip.
 
     Returns:
         None where the file is gone, of another program, or its end is missing.
@@ -52,17 +57,32 @@ def dft_wall_time(path: Path) -> WallTime | None:
         the line ``CP2K`` of the timing table of CP2K (largest total time of a rank).
     """
     try:
-        with path.open("rb") as file:
-            head = file.read(HEAD).decode("utf-8", errors="replace")
-            size = file.seek(0, 2)
-            file.seek(max(0, size - TAIL))
-            tail = file.read(TAIL).decode("utf-8", errors="replace")
-    except OSError:
+        first, last = _packed_ends(path) if path.suffix == ".gz" else _ends(path)
+    except (OSError, EOFError, zlib.error):
         return None
+    head = first.decode("utf-8", errors="replace")
+    tail = last.decode("utf-8", errors="replace")
     seconds = _seconds(tail)
     if seconds is None or not seconds > 0:
         return None
     return WallTime(seconds=seconds, cores=_cores(head))
+
+
+def _ends(path: Path) -> tuple[bytes, bytes]:
+    with path.open("rb") as file:
+        head = file.read(HEAD)
+        size = file.seek(0, 2)
+        file.seek(max(0, size - TAIL))
+        return head, file.read(TAIL)
+
+
+def _packed_ends(path: Path) -> tuple[bytes, bytes]:
+    """Unpack a file piece by piece: its end is known when all of it was read."""
+    with gzip.open(path, "rb") as file:
+        head = tail = file.read(HEAD)
+        while piece := file.read(PIECE):
+            tail = (tail + piece)[-TAIL:]
+        return head, tail
 
 
 def _seconds(tail: str) -> float | None:

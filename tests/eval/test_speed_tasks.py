@@ -68,6 +68,18 @@ def test_every_form_of_qes_clock_is_read(tmp_path, total):
     assert dft_wall_time(path).seconds == pytest.approx(expected[total])
 
 
+def test_a_packed_output_tells_its_wall_time(tmp_path):
+    path = tmp_path / "out.gz"
+    text = QE.splitlines(keepends=True)
+    long = "".join([*text[:2], " a line\n" * 200_000, *text[2:]])
+    path.write_bytes(gzip.compress(long.encode()))
+    found = dft_wall_time(path)
+    assert found.seconds == pytest.approx(112.07)
+    assert found.cores == 8
+    path.write_bytes(path.read_bytes()[:-20])
+    assert dft_wall_time(path) is None
+
+
 def test_an_output_without_its_end_tells_nothing(tmp_path):
     path = tmp_path / "out"
     path.write_bytes(gzip.compress(QE.encode()))
