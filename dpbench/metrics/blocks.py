@@ -183,7 +183,7 @@ def make_blocks(
         weight: (row), how much each row counts.
     """
     _, number, lengths = np.unique(trajectory, return_inverse=True, return_counts=True)
-    per_trajectory = np.bincount(number, weight)
+    per_trajectory = np.bincount(number, weight).astype(np.float64)
     if _worth(per_trajectory) >= MANY_TRAJECTORIES:
         return Blocks(
             of_row=number.astype(np.int64),
@@ -205,13 +205,13 @@ def make_blocks(
     return Blocks(
         of_row=of_row,
         count=nblocks,
-        independent=_worth(np.bincount(of_row, weight, nblocks)),
+        independent=_worth(np.bincount(of_row, weight, nblocks).astype(np.float64)),
         correlation_time=tau,
         carry_over=_carry_over(tau, len(number), nblocks, len(lengths)),
     )
 
 
-def _worth(weight: NDArray[np.floating | np.integer]) -> int:
+def _worth(weight: Array) -> int:
     """Say how many equal blocks these unequal ones are worth (Kish 1965)."""
     square = float((weight**2).sum())
     return round(float(weight.sum()) ** 2 / square) if square > 0 else 0
@@ -293,7 +293,7 @@ def estimate(seeds: Sequence[Series]) -> Estimate:
     low = high = None
     if enough:
         variance = jackknife_variance(np.log(left_out), blocks)
-        parts.append((variance, blocks.independent - 1))
+        parts.append((variance, float(blocks.independent - 1)))
         if len(seeds) > 1:
             parts.append(seed_variance(np.log(known)))
         half = half_interval(parts, LEVEL)
@@ -348,7 +348,7 @@ def _select(series: Series, keep: NDArray[np.bool_]) -> Series:
 
 def seed_variance(values: Sequence[float] | Array) -> tuple[float, float]:
     """Give the variance of a mean over seeds, and its degrees of freedom."""
-    return float(np.var(values, ddof=1)) / len(values), len(values) - 1
+    return float(np.var(values, ddof=1)) / len(values), float(len(values) - 1)
 
 
 def total_variance(parts: Sequence[tuple[float, float]]) -> tuple[float, float]:

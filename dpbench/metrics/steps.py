@@ -54,7 +54,7 @@ class Regression:
         return worse / better - 1
 
 
-def find_levels(values: Sequence[float]) -> tuple[Level, ...]:
+def find_levels(values: Sequence[float] | Array) -> tuple[Level, ...]:
     """Cut a series into levels.
 
     For each number of levels the cuts with the least sum of absolute deviations of the
@@ -100,7 +100,7 @@ def find_levels(values: Sequence[float]) -> tuple[Level, ...]:
 
 
 def find_regression(
-    values: Sequence[float],
+    values: Sequence[float] | Array,
     *,
     higher_is_better: bool = False,
     threshold: float = THRESHOLD,

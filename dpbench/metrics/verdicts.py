@@ -251,8 +251,8 @@ def interval_of(metric: MetricValue) -> tuple[float, float]:
 
 
 def compare_timings(
-    a_rounds: Sequence[float],
-    b_rounds: Sequence[float],
+    a_rounds: Sequence[float] | Array,
+    b_rounds: Sequence[float] | Array,
     *,
     paired: bool = True,
     level: float = TIMING_LEVEL,

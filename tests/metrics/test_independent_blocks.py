@@ -147,11 +147,11 @@ def test_two_seeds_have_no_interval():
 
 def test_students_t_is_that_of_the_tables():
     """Source: the NIST/SEMATECH handbook, table of critical values of t."""
-    assert two_sided_quantile(0.05, 1) == pytest.approx(12.706, abs=1e-3)
-    assert two_sided_quantile(0.05, 10) == pytest.approx(2.228, abs=1e-3)
-    assert two_sided_quantile(0.01, 4) == pytest.approx(4.604, abs=1e-3)
+    assert two_sided_quantile(0.05, 1.0) == pytest.approx(12.706, abs=1e-3)
+    assert two_sided_quantile(0.05, 10.0) == pytest.approx(2.228, abs=1e-3)
+    assert two_sided_quantile(0.01, 4.0) == pytest.approx(4.604, abs=1e-3)
     assert two_sided_quantile(0.05, 1e6) == pytest.approx(1.960, abs=1e-3)
-    assert two_sided_p(math.inf, 3) == 0.0
+    assert two_sided_p(math.inf, 3.0) == 0.0
 
 
 @given(t=st.floats(0, 50), dof=st.floats(1, 500))

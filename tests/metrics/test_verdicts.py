@@ -110,11 +110,12 @@ def test_a_metric_of_which_more_is_better_turns_the_verdict():
 def force(value, low, high):
     interval = None if low is None else (low, high)
     name = "force_rmse_component_mev_per_ang"
+    value = None if value is None else float(value)
     return metric_value(name, value, n=9, interval=interval)
 
 
 def test_without_errors_only_intervals_that_do_not_overlap_differ():
-    a, b, c = force(1, 0.8, 1.2), force(2, 1.1, 2.9), force(3, 2.5, 3.5)
+    a, b, c = force(1.0, 0.8, 1.2), force(2.0, 1.1, 2.9), force(3.0, 2.5, 3.5)
     assert compare_values(a, c).outcome == "better"
     assert compare_values(c, a).outcome == "worse"
     assert compare_values(a, b).outcome == compare_values(b, c).outcome == "level"
