@@ -110,7 +110,7 @@ def competitor_of(
     engine, pair, where = _engine_of(workspace, subject.backend, path, wish, facts)
     return Competitor(
         configuration=Configuration(
-            label=f"{label or facts.name}, {subject.backend}",
+            label=f"{label or facts.name}, {subject.backend} {subject.precision}",
             backend=subject.backend,
             path=str(path.resolve()),
             type_map=facts.type_map,

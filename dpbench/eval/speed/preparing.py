@@ -88,8 +88,13 @@ def prepare(
         if backend in ("dpbench", EXACT):
             found += _native(workspace, model, wish, is_exact=backend == EXACT)
         elif _converts_to(backend):
-            say(f"making the file of {backend} of {model.path.name}")
-            found.append(_converted(workspace, model, backend, wish, folder))
+            for precision in wish.precisions:
+                say(f"making the file of {backend} of {model.path.name}")
+                where = folder / f"{len(found)}"
+                where.mkdir()
+                found.append(
+                    _converted(workspace, model, backend, wish, (where, precision))
+                )
     for path, named in product(foreign, wish.backends or (None,)):
         competitor = foreign_competitor(workspace, path, named, wish)
         found += [] if competitor is None else [competitor]
@@ -189,33 +194,28 @@ def _native_fidelity(
 
 
 def _converted(
-    workspace: Workspace, model: _Model, backend: str, wish: Wish, folder: Path
+    workspace: Workspace,
+    model: _Model,
+    backend: str,
+    wish: Wish,
+    made: tuple[Path, str | None],
 ) -> Competitor:
-    """Return a backend of DeePMD-kit on the same weights, compressed if ours are."""
+    """Return a backend of DeePMD-kit on the same weights, compressed if ours are.
+
+    Args:
+        workspace: Notes that the file was made here.
+        model: Of dpbench.
+        backend: Of DeePMD-kit.
+        wish: Of the user.
+        made: Folder of the file, and its precision; None keeps the model's.
+    """
     if model.plain is None:
         raise EvaluationError(
             f"{model.path}: its tables are for dpbench's kernels alone; expected the "
             f"plain model, of which {backend} makes its own. Give both by --model."
         )
     path, plain, provenance = model.plain
-    suffix = IN_LAMMPS.get(backend) or next(
-        known.suffix for known in FORMATS if known.backend == backend
-    )
-    stem = f"{model.path.stem}-{backend}{'-compressed' if model.is_compressed else ''}"
-    target = folder / f"{stem}{suffix}"
-    shortest = provenance.get(MINIMUM_KEY)
-    notes = {"converted": f"from {path.name} to {suffix} by DeePMD-kit"}
-    if model.is_compressed:
-        if shortest is None:
-            shortest = TableSettings().shortest
-        start = folder / f"{stem}.dp"
-        write_native(start, plain, {**provenance, MINIMUM_KEY: shortest})
-        launch = launch_of(backend, own_cards=workspace.root / "backends")
-        compress_by_deepmd(launch, start, target, trust=trust_of(workspace.root))
-        note_made_here(workspace.root, target)
-        notes["compressed"] = f"by dp compress, tables from {shortest:g} Å on"
-    else:
-        convert(path, target, backend=backend, workspace=workspace.root)
+    target, notes = _written_for(workspace, model, backend, *made)
     options = Options(backends=(backend,), device=wish.device)
     known = known_provenance(workspace, path, provenance)
     facts = model_facts(plain, path, known, name=None)
@@ -236,3 +236,34 @@ def _converted(
             provenance=known,
         )
         return replace(competitor, fidelity=fidelity_of(found.evaluator, exact))
+
+
+def _written_for(
+    workspace: Workspace,
+    model: _Model,
+    backend: str,
+    folder: Path,
+    precision: str | None,
+) -> tuple[Path, dict[str, str]]:
+    """Have DeePMD-kit write its file of a model that has a plain one."""
+    if model.plain is None:
+        raise RuntimeError("the caller has looked")
+    path, plain, provenance = model.plain
+    suffix = IN_LAMMPS.get(backend) or next(
+        known.suffix for known in FORMATS if known.backend == backend
+    )
+    target, start = folder / f"{model.path.stem}{suffix}", folder / "start.dp"
+    notes = {"converted": f"from {path.name} to {suffix} by DeePMD-kit"}
+    shortest = provenance.get(MINIMUM_KEY) or TableSettings().shortest
+    told = {**provenance, MINIMUM_KEY: shortest}
+    write_native(
+        start, plain.to("cpu", DTYPES[precision or plain.config.precision]), told
+    )
+    if not model.is_compressed:
+        convert(start, target, backend=backend, workspace=workspace.root)
+        return target, notes
+    launch = launch_of(backend, own_cards=workspace.root / "backends")
+    compress_by_deepmd(launch, start, target, trust=trust_of(workspace.root))
+    note_made_here(workspace.root, target)
+    notes["compressed"] = f"by dp compress, tables from {shortest:g} Å on"
+    return target, notes
