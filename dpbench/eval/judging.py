@@ -22,6 +22,7 @@ from dpbench.eval.rescoring import ELSEWHERE, check_accuracy, equals_labels, pla
 from dpbench.eval.speed.plausibility import flags
 from dpbench.eval.standing import Standing
 from dpbench.eval.strict_npz import check_npz
+from dpbench.eval.suite_membership import check_membership, suite_of
 from dpbench.eval.task_rescoring import TROUBLE, rescore_tasks
 from dpbench.eval.task_results import PredictionFile
 from dpbench.store.dataset import DatasetVersion
@@ -62,9 +63,14 @@ def judge(workspace: Workspace, record: Record, *, source: str, where: str) -> S
     """
     if record.failure is not None and record.accuracy is None and not record.tasks:
         return _unverified(["it tells of a failure"], source)
+    suite = suite_of(record)
+    if suite is not None:
+        check_membership(record, suite, where=where)
     version = _version_here(workspace, record)
     part = None if version is None else _part_here(version, record, where)
     checks, reasons, marks = ["schema", "sums and times"], list[str](), list[str]()
+    if record.suite is not None and suite is None:
+        reasons.append(f"the suite {record.suite[:60]} is not here")
     if version is None:
         named = f"{record.dataset.label} ({record.dataset.digest[:17]})"
         reasons.append(f"the dataset version {named} is not here")

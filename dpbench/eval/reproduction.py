@@ -16,7 +16,7 @@ from dpbench.eval.planning import plan_backends
 from dpbench.eval.record import DatasetFacts, Record, SplitFacts, record_from_payload
 from dpbench.eval.stability import StabilitySettings
 from dpbench.eval.strict_json import strict_loads
-from dpbench.eval.task_rescoring import references_of, settings_of, suite_of
+from dpbench.eval.suite_membership import references_of, settings_of, suite_of
 from dpbench.eval.task_results import Stability, Throughput
 from dpbench.eval.tasks.doing import code_digest
 from dpbench.eval.tasks.table import TASKS
@@ -199,7 +199,7 @@ def _tasks(
         if result.code != code_digest(task.sources):
             notes.append(f"task {name}: the code that decides it has changed since")
         tasks[name] = settings_of(task, result) if mode is None else task.modes[mode]
-        references[name] = references_of(suite, name)
+        references[name] = references_of(suite, record, name)
     return tasks, references
 
 

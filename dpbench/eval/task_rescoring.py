@@ -1,28 +1,23 @@
 """Scoring again the tasks that keep their answers."""
 
 import math
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any
 
-from dpbench.config import from_mapping
 from dpbench.errors import ConfigError, DpbenchError, EvaluationError
 from dpbench.eval.parts import Part
 from dpbench.eval.record import Record
 from dpbench.eval.rescoring import TOLERANCE, compare_metrics, is_close
 from dpbench.eval.strict_npz import check_npz
-from dpbench.eval.suites.loading import Suite, load_suite
+from dpbench.eval.suite_membership import references_of, settings_of, suite_of
+from dpbench.eval.suites.loading import Suite
 from dpbench.eval.task_results import TaskResult
-from dpbench.eval.tasks.doing import SETTINGS, code_digest, score_again
+from dpbench.eval.tasks.doing import code_digest, score_again
 from dpbench.eval.tasks.kept import FACTS
 from dpbench.eval.tasks.table import TASKS
 from dpbench.eval.tasks.task import Job, Task
 from dpbench.store.workspace import Workspace
-
-SUITE = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*-v[1-9][0-9]{0,5}")
-"""Form of a suite's label; whatever else a record says is no path to open."""
 
 OF_THE_MACHINE = (
     "md_throughput",
@@ -103,27 +98,6 @@ def rescore_tasks(
     return out
 
 
-def suite_of(record: Record) -> Suite | None:
-    """Load the suite that a record names; None without one, or where it is not here.
-
-    Raises:
-        EvaluationError: If the suite here has another digest.
-    """
-    if record.suite is None or SUITE.fullmatch(record.suite) is None:
-        return None
-    try:
-        suite = load_suite(record.suite)
-    except ConfigError:
-        return None
-    if record.suite_digest is not None and record.suite_digest != suite.digest:
-        raise EvaluationError(
-            f"suite {record.suite}: the record was made with "
-            f"{record.suite_digest[:19]}; this dpbench has {suite.digest[:19]}. A "
-            "published suite never changes: one of the two files was."
-        )
-    return suite
-
-
 def plain_values(value: Any) -> Any:
     """Turn values into what JSON keeps of them: lists, and null for no number."""
     if isinstance(value, Mapping):
@@ -176,31 +150,9 @@ def _job(
         workspace=workspace,
         part=part,
         settings=settings_of(task, record.tasks[task.name]),
-        references=references_of(suite, task.name),
+        references=references_of(suite, record, task.name),
         provenance=record.provenance.run or {},
     )
-
-
-def settings_of(task: Task, result: TaskResult) -> Any:
-    """Read the settings that a task was done with from its protocol.
-
-    Raises:
-        ConfigError: If one is none of the task's.
-    """
-    told: dict[str, Any] = result.protocol
-    told = told.get(SETTINGS, told)
-    known = {f.name for f in fields(task.settings)}
-    chosen = {key: value for key, value in told.items() if key in known}
-    found: Any = from_mapping(task.settings, chosen, where=f"protocol of {task.name}")
-    return found
-
-
-def references_of(suite: Suite | None, task: str) -> Path | None:
-    """Return the folder of reference values that a suite gives a task."""
-    for entry in () if suite is None else suite.file.task:
-        if suite is not None and entry.task == task and entry.references:
-            return suite.folder / entry.references
-    return None
 
 
 def _scored(task: Task, result: TaskResult, job: Job, where: str) -> TaskResult:

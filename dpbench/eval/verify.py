@@ -11,7 +11,8 @@ from dpbench.eval.predict import load
 from dpbench.eval.record import Record, record_from_payload
 from dpbench.eval.rescoring import check_accuracy, placed
 from dpbench.eval.self_check import check_itself
-from dpbench.eval.task_rescoring import rescore_tasks, suite_of
+from dpbench.eval.suite_membership import check_membership, suite_of
+from dpbench.eval.task_rescoring import rescore_tasks
 from dpbench.store.dataset import DatasetVersion, open_dataset
 from dpbench.store.references import DatasetReference
 from dpbench.store.splits.making import find_split
@@ -45,8 +46,11 @@ def verify_record(workspace: Workspace, digest: str) -> list[str]:
     if record.stability is not None:
         done.append("drifts from their traces")
     if record.suite is not None:
-        is_here = suite_of(record) is not None
-        done.append("suite" if is_here else f"suite {record.suite} is not here")
+        suite = suite_of(record)
+        if suite is not None:
+            check_membership(record, suite, where=where)
+        here = "suite" if suite else f"suite {record.suite} is not here"
+        done.append(here)
     version = _find_version(workspace, record)
     part = None if version is None else _part(version, record)
     done += _accuracy(workspace, record, version, part, where=where)

@@ -61,10 +61,14 @@ def forged(trained, measured):
 
 def test_every_run_tells_data_split_configuration_code_packages_and_hardware(trained):
     """E1: dataset root, split hash, config, seed, commit and dirty, env, hardware."""
-    (folder,) = (trained.workspace.runs).glob("*-pairs-*")
-    told = json.loads((folder / "run.json").read_text())
     _, kept = load_model(trained.model)
-    (filed,) = (run["provenance"] for run in catalog.runs(trained.workspace)[:1])
+    folder = trained.workspace.runs / kept["run_id"]
+    told = json.loads((folder / "run.json").read_text())
+    (filed,) = (
+        run["provenance"]
+        for run in catalog.runs(trained.workspace)
+        if run["run_id"] == kept["run_id"]
+    )
     for run in (told, kept, filed):
         assert run["dataset"]["digest"].startswith("dpb")
         assert len(run["split"]["digest"]) >= 40
