@@ -22,9 +22,13 @@ from dpbench.md.forces import ForceField
 from dpbench.md.settings import Baths
 from dpbench.md.state import State, Structure, start_state
 from dpbench.md.velocities import draw_velocities, remove_momentum, scale_to
+from dpbench.md.watch import ExplosionError
 
 FieldMaker = Callable[[int], ForceField]
 """Makes the force field of so many replicas."""
+
+Told = tuple[Kind, str]
+"""How a replica failed, in a word and in a sentence."""
 
 
 @final
@@ -89,7 +93,7 @@ class Replicas:
         except (BackendCrashed, BackendTimeout, BackendRefused):
             raise
         except DpbenchError as error:  # all start from one structure
-            self._fail({row: _words(error) for row in range(len(self.live))}, 0)
+            self._fail({row: _told(error) for row in range(len(self.live))}, 0)
             return
         self._look()
 
@@ -123,28 +127,23 @@ class Replicas:
             for row in range(len(self.live))
             if (wrong := self._watch.sampled(coord[row], box[row])) is not None
         }
-        for kind in ("exploded", "detached"):
-            self._record(
-                {row: text for row, (what, text) in found.items() if what == kind},
-                self.state.step,
-                kind=kind,
-            )
-        self._keep(found)
+        self._fail(found, self.state.step)
 
     def _look(self) -> None:
         """Take out whose numbers are beyond the limits."""
         found = self._watch.every_step(self.dynamics, self.live)
-        self._fail(found, self.state.step)
+        self._fail(
+            {row: ("exploded", reason) for row, reason in found.items()},
+            self.state.step,
+        )
 
-    def _fail(self, reasons: Mapping[int, str], step: int) -> None:
-        self._record(reasons, step, kind="exploded")
-        self._keep(reasons)
-
-    def _record(self, reasons: Mapping[int, str], step: int, *, kind: Kind) -> None:
-        for row, reason in reasons.items():
+    def _fail(self, found: Mapping[int, Told], step: int) -> None:
+        """Note who has failed and how; go on with the others."""
+        for row, (kind, reason) in found.items():
             self.failures[int(self.live[row])] = Failure(
                 kind=kind, step=step, reason=reason
             )
+        self._keep(found)
 
     def _keep(self, lost: Mapping[int, object]) -> None:
         """Go on with all replicas but those at these rows."""
@@ -167,7 +166,7 @@ class Replicas:
             generator=self._generator,
         )
 
-    def _guilty(self, before: State, error: DpbenchError) -> dict[int, str]:
+    def _guilty(self, before: State, error: DpbenchError) -> dict[int, Told]:
         """Find out who it was by moving each replica alone.
 
         With a noisy thermostat the fault may not come back; then all have failed.
@@ -183,9 +182,9 @@ class Replicas:
             except (BackendCrashed, BackendTimeout, BackendRefused):
                 raise
             except DpbenchError as own:
-                found[row] = _words(own)
+                found[row] = _told(own)
             self._generator.set_state(noise)
-        return found or {row: _words(error) for row in range(before.nreplicas)}
+        return found or {row: _told(error) for row in range(before.nreplicas)}
 
 
 def structure_of(
@@ -219,7 +218,8 @@ def _rows(state: State, rows: list[int] | None) -> State:
     return replace(state, **own, bath=bath)
 
 
-def _words(error: DpbenchError) -> str:
+def _told(error: DpbenchError) -> Told:
     """Say what went wrong without the number that a replica had when alone."""
     text = " ".join(str(error).split())
-    return re.sub(r"(of |in )?replica \d+[:,]? ?", "", text).strip()
+    words = re.sub(r"(of |in )?replica \d+[:,]? ?", "", text).strip()
+    return "exploded" if isinstance(error, ExplosionError) else "refused", words

@@ -13,7 +13,7 @@ from dpbench.kernels.neighbours import find_neighbours
 from dpbench.md.dynamics import Dynamics
 
 Array = NDArray[np.float64]
-Kind = Literal["exploded", "detached"]
+Kind = Literal["exploded", "refused", "detached"]
 
 REACH = 5.0
 """Å; an atom that starts with no neighbour within it cannot be detached."""
@@ -52,7 +52,7 @@ class Failure:
     """How a run ended early."""
 
     kind: Kind
-    """``exploded`` by numbers, or ``detached``: atoms left."""
+    """``exploded``: numbers; ``refused``: by the model; ``detached``: an atom left."""
     step: int
     """At which it was seen."""
     reason: str

@@ -192,10 +192,8 @@ def _scored(kept: Kept, number: int, index: int, *, job: Job) -> dict[str, Any]:
     if run["failure_step"] is None:
         drift = energy_drift(clock, energy, natoms=natoms, discard=settings.discard)
     origin = energy[0] if len(energy) else math.nan
-    exploded, detached = (
-        run["failure_step"] if run["status"] == kind else None
-        for kind in ("exploded", "detached")
-    )
+    detached = run["failure_step"] if run["status"] == "detached" else None
+    exploded = run["failure_step"] if detached is None else None
     return {
         **run,
         "drift_mev_per_atom_ps": None if drift is None else drift.slope,

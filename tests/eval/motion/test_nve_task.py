@@ -258,6 +258,6 @@ def test_the_one_that_cannot_be_evaluated_is_found_and_named_without_its_number(
     marked = {}
     result, _, _ = done(cells, refuses)
     runs = result.samples["systems"][0]["runs"]
-    assert [run["status"] for run in runs] == ["completed", "exploded", "completed"]
+    assert [run["status"] for run in runs] == ["completed", "refused", "completed"]
     assert runs[1]["reason"] == "atom 3 (Al): has 99 Al within 5 Å."
     assert runs[1]["failure_step"] == 30
