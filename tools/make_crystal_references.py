@@ -79,7 +79,6 @@ SUITES = {
         sizes=(
             ("Si-diamond", (1, 1, 1), (0.08, 0.08, 0.16, 0.16)),
             ("Si-diamond", (2, 1, 1), (0.08, 0.16)),
-            ("Si-diamond", (2, 2, 1), (0.12,)),
         ),
     ),
     "almg-lda": Suite(
