@@ -48,8 +48,9 @@ def test_a_model_that_tensorflow_would_change_is_not_converted(launch, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["m.dp"]
 
 
-def test_a_compressed_model_says_what_the_plain_one_says(launch, tmp_path):
-    source, target = written(tmp_path, PLAIN), tmp_path / "small.pth"
+@pytest.mark.parametrize("suffix", [".pth", ".pb"])
+def test_a_compressed_model_says_what_the_plain_one_says(launch, tmp_path, suffix):
+    source, target = written(tmp_path, PLAIN), tmp_path / f"small{suffix}"
     made = compress_by_deepmd(launch, source, target, trust=Trust())
     assert target.is_file()
     assert made.compared == "dpbench's kernels"
