@@ -77,6 +77,9 @@ class Score:
     """In the suite's order, those of weight 0 included."""
     is_rough: bool = False
     """Whether a number that counts was measured in smoke mode."""
+    by_data: Mapping[str, float | None] = field(default_factory=dict)
+    """Key of the dataset -> the score of its numbers alone: what is left of a model
+    that does not know the elements of all."""
 
 
 def score_of(suite: SuiteFile, found: Mapping[Place, Numbers]) -> Score:
@@ -90,6 +93,7 @@ def score_of(suite: SuiteFile, found: Mapping[Place, Numbers]) -> Score:
         The score; without a value where a number is missing that the suite wants.
     """
     terms = tuple(_term(metric, suite, found) for metric in suite.metric)
+    by_data = {data.key: _of_data(terms, data.key) for data in suite.data}
     counted = [term for term in terms if term.metric.weight > 0]
     absent = [term.metric for term in counted if term.error is None]
     if not counted or absent:
@@ -97,7 +101,14 @@ def score_of(suite: SuiteFile, found: Mapping[Place, Numbers]) -> Score:
         if absent:
             named = ", ".join(f"{m.name} ({m.data}:{m.part})" for m in absent)
             why = f"not measured: {named}"
-        return Score(value=None, low=None, high=None, why_none=why, terms=terms)
+        return Score(
+            value=None,
+            low=None,
+            high=None,
+            why_none=why,
+            terms=terms,
+            by_data=by_data,
+        )
     ends = [_ends(term, suite, found) for term in counted]
     weights = [term.metric.weight for term in counted]
     places = {(m.task, m.data, m.part) for m in (term.metric for term in counted)}
@@ -108,6 +119,7 @@ def score_of(suite: SuiteFile, found: Mapping[Place, Numbers]) -> Score:
         why_none=None,
         terms=terms,
         is_rough=any(found[place].is_smoke for place in places & found.keys()),
+        by_data=by_data,
     )
 
 
@@ -207,6 +219,13 @@ def _ends(
         for end in (measured.ci_low, measured.ci_high)
     )
     return low, high
+
+
+def _of_data(terms: Iterable[Term], key: str) -> float | None:
+    own = [t for t in terms if t.metric.data == key and t.metric.weight > 0]
+    if not own:
+        return None
+    return _mean([term.error for term in own], [term.metric.weight for term in own])
 
 
 def _mean(errors: Iterable[float | None], weights: Iterable[float]) -> float | None:

@@ -85,6 +85,10 @@ def score_text(suite: Suite, record: Record, score: Score) -> str:
     heads = (suite.label, "value", "unit", "perfect..useless", "weight", "error")
     if score.value is None:
         total = f"no score: {score.why_none}"
+        known = {key: value for key, value in score.by_data.items() if value}
+        if len(score.by_data) > 1 and known:
+            each = ", ".join(f"{key} {number(value)}" for key, value in known.items())
+            total += f"; of single datasets: {each}"
     else:
         total = f"score {number(score.value)} (0 = perfect, 1 = useless)"
         if score.low is not None and score.high is not None:

@@ -10,6 +10,7 @@ from dpbench.eval.filing import read_records
 from dpbench.eval.options import Options
 from dpbench.eval.suites import units as units_module
 from dpbench.eval.suites.data import prepare_suite
+from dpbench.eval.suites.loading import load_suite
 from dpbench.eval.suites.run import Wishes, run_suite
 from dpbench.eval.suites.words import plan_text, scores_of
 from dpbench.eval.tasks.doing import code_digest
@@ -142,6 +143,24 @@ def test_a_run_that_was_ended_goes_on(fresh, wishes, tmp_path, monkeypatch):
     assert [without_times(i.record) for i in resumed] == [
         without_times(i.record) for i in whole
     ]
+
+
+def test_what_another_suite_measured_counts_for_this_one(fresh, wishes, tmp_path):
+    first = run_suite(fresh, fake_suite(fresh, tmp_path), wishes)
+    text = fake_suite(fresh, tmp_path).path.read_text(encoding="utf-8")
+    path = tmp_path / "other" / "v1.toml"
+    path.parent.mkdir()
+    path.write_text(text.replace('name = "small"', 'name = "other"'), encoding="utf-8")
+    suite = load_suite(str(path))
+    second = run_suite(fresh, suite, wishes)
+    assert len(calls(tmp_path)) == 2
+    assert {i.record.suite for i in second} == {"other-v1"}
+    assert [without_times(replace(i.record, suite=None)) for i in second] == [
+        without_times(replace(i.record, suite=None, suite_digest=suite.digest))
+        for i in first
+    ]
+    ((_, score),) = scores_of(suite, second)
+    assert score.value is not None
 
 
 def test_the_plan_tells_the_cost_before_it_starts(fresh, wishes, tmp_path):

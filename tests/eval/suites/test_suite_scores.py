@@ -46,7 +46,9 @@ def test_the_composition_only_model_scores_one():
 
 
 def test_errors_of_one_share_score_that_share():
-    assert score_of(SMALL, numbers(0.05)).value == pytest.approx(0.05)
+    score = score_of(SMALL, numbers(0.05))
+    assert score.value == pytest.approx(0.05)
+    assert score.by_data == {"si8": pytest.approx(0.05)}
 
 
 def test_perfect_numbers_score_the_floor():
@@ -81,6 +83,7 @@ def test_a_missing_number_gives_no_score():
     assert score.value is None
     assert "virial_rmse_per_atom_mev (si8:test)" in score.why_none
     assert score_of(SMALL, {}).value is None
+    assert score.by_data == {"si8": None}
 
 
 def test_a_suite_may_count_a_missing_number_as_useless():
