@@ -30,6 +30,7 @@ _OUTPUT_NAMES: dict[str, re.Pattern[str]] = {
     "deepmd": re.compile(r".*\.(?:hdf5|h5)$"),
     "ase": re.compile(r".*\.db$"),
     "parquet": re.compile(r".*\.parquet$"),
+    "mlearn": re.compile(r"(?:training|test)\.json(?:\.(?:gz|bz2|xz))?$"),
 }
 """Names whose content must be readable: met broken in a folder they are reported."""
 

@@ -1,6 +1,7 @@
 """Whole files that the fuzz damages, one entry a reader."""
 
 import gzip
+import json
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -93,6 +94,38 @@ def extended(folder: Path, _: Path) -> None:
     (folder / "md.extxyz").write_text("\n".join(lines) + "\n")
 
 
+def mlearn(folder: Path, _: Path) -> None:
+    rng = np.random.default_rng(4)
+    entries = []
+    for number in range(6):
+        share = rng.random((5, 3)).round(6)
+        sites = [
+            {
+                "species": [{"element": "Si", "occu": 1}],
+                "abc": row.tolist(),
+                "xyz": (8.0 * row).tolist(),
+            }
+            for row in share
+        ]
+        entries.append(
+            {
+                "structure": {
+                    "@module": "pymatgen.core.structure",
+                    "lattice": {"matrix": (8.0 * np.eye(3)).tolist()},
+                    "sites": sites,
+                },
+                "group": "Vacancy",
+                "description": f"Snapshot {number} of 6 of AIMD at 300 K",
+                "outputs": {
+                    "energy": round(float(rng.normal(-20, 1)), 6),
+                    "forces": rng.normal(size=(5, 3)).round(6).tolist(),
+                    "virial_stress": rng.normal(size=6).round(6).tolist(),
+                },
+            }
+        )
+    (folder / "training.json").write_text(json.dumps(entries))
+
+
 CH4 = "thirdparty/vasp_ch4/000000"
 CP2K = "generated/other_codes/cp2k_xtb_medium_log"
 CP2K_FILES = ("cp2k.log", "w8-1.cell", "w8-1.ener", "w8-frc-1.xyz", "w8-pos-1.xyz")
@@ -139,4 +172,5 @@ SUBJECTS = {
     "deepmd-npy": Subject("deepmd", (*NPY, "type.raw"), system, is_binary=True),
     "deepmd-hdf5": Subject("deepmd", ("water.hdf5",), hdf5, is_binary=True),
     "extxyz": Subject("extxyz", ("md.extxyz",), extended, is_free=True),
+    "mlearn": Subject("mlearn", ("training.json",), mlearn, is_free=True),
 }

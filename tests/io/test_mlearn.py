@@ -111,6 +111,14 @@ def test_file_is_told_by_its_content(tmp_path):
     assert [source.format for source in named.sources] == ["mlearn"]
 
 
+def test_broken_file_in_a_folder_is_skipped_with_its_reason(tmp_path):
+    written(tmp_path, [entry(1)])
+    (tmp_path / "test.json").write_bytes(b"")
+    found = find_sources("mlearn", [tmp_path])
+    assert len(found.sources) == 1
+    assert [path.name for path, _ in found.skipped] == ["test.json"]
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
