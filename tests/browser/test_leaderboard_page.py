@@ -468,3 +468,27 @@ def test_seeds_and_curves_are_shown(suite_page):
     )
     assert "heating_survival_auc" in heads
     assert "energy_mae_per_atom_mev" not in heads
+
+
+def test_the_page_asks_for_nothing_when_it_is_used(page):
+    """L1: neither the page nor an opened record loads anything."""
+    page.click(page.find("tr.row")[0])
+    page.wait("return document.querySelectorAll('.details .card').length > 5", True)
+    asked = "return performance.getEntriesByType('resource').map(r => r.name)"
+    assert [name for name in page.run(asked) if not name.startswith("data:")] == []
+
+
+def test_a_forgotten_escape_would_not_run(page):
+    """The planted fault: markup of a record as markup, past every escape."""
+    page.run(
+        "const s = document.createElement('script'); s.text = 'document.title = 1';"
+        "document.body.append(s);"
+        "document.body.insertAdjacentHTML('beforeend', '<img src=x onerror=y()>');"
+        "document.body.insertAdjacentHTML('beforeend',"
+        "'<a id=evil href=\"javascript:document.title=2\">x</a>');"
+        "document.getElementById('evil').click()"
+    )
+    assert page.run("return document.title") == "dpbench leaderboard"
+    told = [entry["message"] for entry in page.console()]
+    assert told
+    assert all("Content Security Policy" in message for message in told)
