@@ -23,6 +23,7 @@ from dpbench.eval.speed.plausibility import flags
 from dpbench.eval.standing import Standing
 from dpbench.eval.strict_npz import check_npz
 from dpbench.eval.suite_membership import check_membership, suite_of
+from dpbench.eval.suites.loading import Suite
 from dpbench.eval.task_rescoring import TROUBLE, rescore_tasks
 from dpbench.eval.task_results import PredictionFile
 from dpbench.store.dataset import DatasetVersion
@@ -68,19 +69,8 @@ def judge(workspace: Workspace, record: Record, *, source: str, where: str) -> S
         check_membership(record, suite, where=where)
     version = _version_here(workspace, record)
     part = None if version is None else _part_here(version, record, where)
-    checks, reasons, marks = ["schema", "sums and times"], list[str](), list[str]()
-    if record.suite is not None and suite is None:
-        reasons.append(f"the suite {record.suite[:60]} is not here")
-    if version is None:
-        named = f"{record.dataset.label} ({record.dataset.digest[:17]})"
-        reasons.append(f"the dataset version {named} is not here")
-    elif part is None and record.split is not None:
-        facts = record.split
-        reasons.append(
-            f"the split {facts.digest[:17]} is not here; if it was made by a recipe: "
-            f"dpbench dataset split {version.label} --strategy {facts.strategy} "
-            f"--seed {facts.seed}"
-        )
+    checks, marks = ["schema", "sums and times"], list[str]()
+    reasons = _not_here(record, suite, version, part)
     if version is not None and part is not None:
         marks += _check_seen(workspace, record, part, where)
         checks.append("frames")
@@ -106,6 +96,29 @@ def judge(workspace: Workspace, record: Record, *, source: str, where: str) -> S
         label=None if version is None else version.label,
         source=source,
     )
+
+
+def _not_here(
+    record: Record,
+    suite: Suite | None,
+    version: DatasetVersion | None,
+    part: Part | None,
+) -> list[str]:
+    """Name what a record is about and this workspace lacks."""
+    reasons = []
+    if record.suite is not None and suite is None:
+        reasons.append(f"the suite {record.suite[:60]} is not here")
+    if version is None:
+        named = f"{record.dataset.label} ({record.dataset.digest[:17]})"
+        reasons.append(f"the dataset version {named} is not here")
+    elif part is None and record.split is not None:
+        facts = record.split
+        reasons.append(
+            f"the split {facts.digest[:17]} is not here; if it was made by a recipe: "
+            f"dpbench dataset split {version.label} --strategy {facts.strategy} "
+            f"--seed {facts.seed}"
+        )
+    return reasons
 
 
 def _cautions(record: Record, where: str) -> tuple[str, ...]:
