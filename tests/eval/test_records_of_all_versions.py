@@ -126,7 +126,7 @@ def many(tmp_path_factory):
     [
         ({}, 16),
         ({"model": "small"}, 8),
-        ({"model": "smal"}, 0),
+        ({"model": "sma"}, 0),
         ({"dataset": "water"}, 8),
         ({"dataset": "water-v1"}, 8),
         ({"dataset": "water-v2"}, 0),
