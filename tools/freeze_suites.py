@@ -1,7 +1,7 @@
 """Seal the suites that are published: sha256 of their files in ``frozen.json``.
 
     python tools/freeze_suites.py            seals what is new
-    python tools/freeze_suites.py --check    says what would be sealed, and changes nothing
+    python tools/freeze_suites.py --check    says what would be sealed
 
 A file that is sealed already never changes: write the next version beside it.
 """
