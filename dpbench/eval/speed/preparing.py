@@ -4,6 +4,8 @@ Processes that are timed open these files; conversion and compression by DeePMD-
 happen before anything is timed.
 """
 
+import logging
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
@@ -14,7 +16,7 @@ from dpbench.backends.deepmd_convert import compress_by_deepmd
 from dpbench.backends.environments import launch_of
 from dpbench.backends.interchange import MINIMUM_KEY, convert, write_native
 from dpbench.backends.trust import note_made_here, trust_of
-from dpbench.errors import EvaluationError
+from dpbench.errors import BackendError, EvaluationError
 from dpbench.eval.facts import model_facts
 from dpbench.eval.known import known_provenance
 from dpbench.eval.native import NativeEvaluator
@@ -39,6 +41,8 @@ from dpbench.models.potential import DeepPotential
 from dpbench.models.recognise import OWN_KINDS, recognise
 from dpbench.models.sel import trained_overflow
 from dpbench.store.workspace import Workspace
+
+logger = logging.getLogger(__name__)
 
 IN_LAMMPS = {"deepmd-tf": ".pb", "deepmd-pt": ".pth", "deepmd-jax": ".savedmodel"}
 """Backend of DeePMD-kit -> the suffix that its plugin for LAMMPS reads, too."""
@@ -78,11 +82,13 @@ def prepare(
     Raises:
         EvaluationError: If nothing fits, or a compressed model's plain one is missing.
         ModelError: If a file is no model.
-        BackendError: If a backend is not installed, or refuses.
+        BackendError: If the only backend is not installed, or refuses; of several, one
+            that DeePMD-kit does not convert for is told and left out.
     """
     own = [path for path in wish.models if recognise(path).kind in OWN_KINDS]
     foreign = [path for path in wish.models if path not in own]
     loaded = _loaded(own)
+    is_alone = len(wish.models) * len(wish.precisions) * len(wish.backends) <= 1
     found: list[Competitor] = []
     for model, backend in product(loaded, wish.backends or ("dpbench",)):
         if backend in ("dpbench", EXACT):
@@ -90,11 +96,14 @@ def prepare(
         elif _converts_to(backend):
             for precision in wish.precisions:
                 say(f"making the file of {backend} of {model.path.name}")
-                where = folder / f"{len(found)}"
-                where.mkdir()
-                found.append(
-                    _converted(workspace, model, backend, wish, (where, precision))
-                )
+                where = Path(tempfile.mkdtemp(dir=folder))
+                made = (where, precision)
+                try:
+                    found.append(_converted(workspace, model, backend, wish, made))
+                except BackendError as error:
+                    if is_alone:
+                        raise
+                    logger.error("%s It is left out; the others go on.", error)
     for path, named in product(foreign, wish.backends or (None,)):
         competitor = foreign_competitor(workspace, path, named, wish)
         found += [] if competitor is None else [competitor]
