@@ -107,10 +107,10 @@ def prepare(
     for path, named in product(foreign, wish.backends or (None,)):
         competitor = foreign_competitor(workspace, path, named, wish)
         found += [] if competitor is None else [competitor]
+    served = {item.configuration.backend for item in found} | {"dpbench", EXACT}
     for backend in wish.backends:
-        if backend not in ("dpbench", EXACT) and not any(
-            item.configuration.backend == backend for item in found
-        ):
+        was_tried = bool(loaded) and _converts_to(backend)
+        if backend not in served and not was_tried:
             found.append(fileless_competitor(workspace, backend, wish))
     labelled = distinct([item.configuration for item in found])
     return [
