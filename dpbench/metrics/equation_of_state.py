@@ -102,7 +102,7 @@ def delta(one: EquationOfState, other: EquationOfState) -> float:
     Delta^2 = mean over V of ((E1 - E1_min) - (E2 - E2_min))^2, V within 6 % of the mean
     of both minima.
 
-    Source: K. Lejaeghere et al., Crit. Rev. Solid State Mater. Sci. 39, 1 (2014).
+    Source: K. Lejaeghere et al., doi:10.1080/10408436.2013.772503.
     """
     centre = (one.volume + other.volume) / 2
     # 24 Gauss points: exact to far more digits than the curves have.
