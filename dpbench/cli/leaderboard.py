@@ -22,6 +22,9 @@ from dpbench.cli.context import Context, pass_context
     help="Badge and eval_results.yaml are of this model alone: its name or digest.",
 )
 @click.option("--url", help="Where the records can be had, for eval_results.yaml.")
+@click.option(
+    "--shipped", is_flag=True, help="Also the results that ship with dpbench."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the paths as JSON.")
 @pass_context
 def leaderboard_command(
@@ -31,6 +34,7 @@ def leaderboard_command(
     suite: str | None,
     model: str | None,
     url: str | None,
+    shipped: bool,
     as_json: bool,
 ) -> None:
     """Write the leaderboard of all filed results.
@@ -43,10 +47,13 @@ def leaderboard_command(
     Example:
         dpbench leaderboard --out leaderboard
         dpbench leaderboard --suite si-lda-v1 --model m --out leaderboard
+        dpbench leaderboard --shipped
     """
     from dpbench.eval.leaderboard import build
 
-    paths = build(context.workspace(), out, suite=suite, model=model, url=url)
+    paths = build(
+        context.workspace(), out, suite=suite, model=model, url=url, shipped=shipped
+    )
     if as_json:
         click.echo(json.dumps({path.suffix[1:]: str(path) for path in paths}))
         return

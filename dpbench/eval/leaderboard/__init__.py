@@ -12,6 +12,7 @@ from dpbench.eval.leaderboard.markdown import render_markdown
 from dpbench.eval.leaderboard.page import render_page
 from dpbench.eval.leaderboard.suite_tables import suites_of
 from dpbench.eval.record import Record
+from dpbench.eval.shipped import shipped_records
 from dpbench.store.files import disk_errors, write_atomically
 from dpbench.store.workspace import Workspace
 
@@ -25,6 +26,7 @@ def build(
     suite: str | None = None,
     model: str | None = None,
     url: str | None = None,
+    shipped: bool = False,
 ) -> tuple[Path, ...]:
     """Write the leaderboard of all records in a workspace.
 
@@ -34,6 +36,7 @@ def build(
         suite: Only records of this suite.
         model: Badge and ``eval_results.yaml`` are of this model alone.
         url: Where the records can be had, for ``eval_results.yaml``.
+        shipped: Also the records that ship with dpbench.
 
     Returns:
         index.html, leaderboard.md, .csv and .json, eval_results.yaml, badge.svg.
@@ -42,7 +45,10 @@ def build(
         EvaluationError: If there is no record, or no row of the model.
         WorkspaceError: If a file cannot be written.
     """
-    return write_board(read_records(workspace), out, suite=suite, model=model, url=url)
+    records = read_records(workspace)
+    if shipped:
+        records = shipped_records() | records
+    return write_board(records, out, suite=suite, model=model, url=url)
 
 
 def write_board(
