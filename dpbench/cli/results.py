@@ -125,7 +125,9 @@ def verify_command(
         click.echo(json.dumps({"verified": outcome, "failed": failed}, indent=1))
     else:
         for name, checks in outcome.items():
-            click.echo(f"{name[:12]}  ok  {', '.join(checks)}")
+            whole = not any("not rescored" in check for check in checks)
+            word = "ok" if whole else "ok as far as it could be checked"
+            click.echo(f"{name[:12]}  {word}  {', '.join(checks)}")
         for name, reason in failed.items():
             click.echo(f"{name[:12]}  FAILED  {reason}")
     if failed:

@@ -94,19 +94,25 @@ def read_records(workspace: Workspace) -> dict[str, Record]:
     """Read all records of a workspace as they stand here: digest -> record.
 
     A record from elsewhere bears the marks of its standing: what could not be computed
-    again takes no rank.
+    again takes no rank. A model that was measured here keeps the name that it has here.
 
     Raises:
         EvaluationError: If one is no valid record.
         DatasetError: If one is damaged.
     """
     standing = standings(workspace)
-    return {
-        digest: as_it_stands(
-            record_from_payload(payload, where=f"result {digest[:12]}"),
-            standing.get(digest),
-        )
+    records = {
+        digest: record_from_payload(payload, where=f"result {digest[:12]}")
         for digest, payload in objects.all_of(workspace, "result").items()
+    }
+    own = (record for digest, record in records.items() if digest not in standing)
+    names = {
+        record.model.digest: record.model.name
+        for record in sorted(own, key=lambda record: record.created_at)
+    }
+    return {
+        digest: as_it_stands(record, standing.get(digest), names=names)
+        for digest, record in records.items()
     }
 
 

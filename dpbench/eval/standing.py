@@ -92,10 +92,20 @@ def standings(workspace: Workspace) -> dict[str, Standing]:
     }
 
 
-def as_it_stands(record: Record, standing: Standing | None) -> Record:
-    """Mark a record from elsewhere, and call its data what it is called here."""
+def as_it_stands(
+    record: Record, standing: Standing | None, *, names: Mapping[str, str] | None = None
+) -> Record:
+    """Mark a record from elsewhere; call its data and model what they are called here.
+
+    Args:
+        record: As it was filed.
+        standing: None of a record that was made here.
+        names: Digest of a model that was measured here -> its name here.
+    """
     if standing is None:
         return record
+    name = (names or {}).get(record.model.digest, record.model.name)
+    record = replace(record, model=replace(record.model, name=name))
     marks = [mark for mark in standing.marks if mark not in record.marks]
     dataset = record.dataset
     if standing.label is not None:

@@ -71,6 +71,8 @@ def strict_loads(data: bytes, *, where: str, may_be_nan: bool = False) -> Any:
             return float(text)
         raise _refused(where, f"holds {text}", "null where a number is missing")
 
+    if not data.strip():
+        raise _refused(where, "is empty", "a record or list")
     try:
         payload = json.loads(
             data.decode("utf-8"),

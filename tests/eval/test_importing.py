@@ -109,6 +109,19 @@ def test_a_record_of_this_workspace_is_known(trained, sent):
     assert standings(trained.workspace) == {}
 
 
+def test_a_model_keeps_the_name_it_has_here(trained, measured, other, tmp_path):
+    def rename(payload):
+        payload["model"]["name"] = "the best of all"
+
+    renamed = forged(trained, measured, tmp_path, rename)
+    assert outcome(other, renamed).outcome == "verified"
+    assert [r.model.name for r in read_records(other).values()] == ["the best of all"]
+    own = record_to_payload(measured.record)
+    catalog.register_result(other, own)
+    names = {record.model.name for record in read_records(other).values()}
+    assert names == {measured.record.model.name}
+
+
 def test_a_record_without_data_is_kept_apart_and_takes_no_rank(
     measured, sent, elsewhere
 ):

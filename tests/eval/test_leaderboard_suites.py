@@ -9,7 +9,8 @@ from dpbench.eval.leaderboard import write_board
 from dpbench.eval.leaderboard.board import make_board
 from dpbench.eval.leaderboard.columns import further_columns
 from dpbench.eval.leaderboard.figures import data_steps, size_curves
-from dpbench.eval.leaderboard.suite_tables import suites_of
+from dpbench.eval.leaderboard.markdown import render_markdown
+from dpbench.eval.leaderboard.suite_tables import SMOKE, suite_table, suites_of
 from dpbench.eval.record import DatasetFacts
 from dpbench.eval.suites.loading import load_suite
 from dpbench.eval.task_results import TaskResult
@@ -99,6 +100,60 @@ def test_a_missing_number_gives_no_score_and_says_which():
     assert "mo:test" in row.why_none
     assert row.cells[0].value is not None
     assert row.cells[0].row is not None
+    assert "not measured: " in render_markdown(board_of([on_suite(synthetic_record())]))
+
+
+def test_rows_of_one_training_count_once_against_others():
+    ours = whole_set("ours", 80.0)
+    faster = [replace(record, precision="float32") for record in ours]
+    others = whole_set("theirs", 300.0)
+    table = board_of([*ours, *faster, *others]).suites[0]
+    ranks = [(row.name, row.rank, row.rank_last) for row in table.rows if row.rank]
+    assert ranks == [("ours", 1, 1), ("ours", 1, 1), ("theirs", 2, 2)]
+
+
+def silicon_rows(mode):
+    """The row of a model that has every number of a suite with dynamics."""
+    suite = load_suite("si-lda-v1")
+    records = []
+    for metric in suite.file.metric:
+        base = on_suite(synthetic_record(part=metric.part), suite=suite, key="si8")
+        value = metric_value(metric.name, metric.useless, n=1)
+        if metric.task == "accuracy":
+            accuracy = replace(base.accuracy, metrics=(value,))
+            records.append(replace(base, accuracy=accuracy, mode=mode))
+            continue
+        result = TaskResult(task=metric.task, code="", status="ok", metrics=(value,))
+        kept = dict.fromkeys(("accuracy", "stability", "throughput"))
+        records.append(replace(base, tasks={metric.task: result}, mode=mode, **kept))
+    one = with_joined_tasks(records)
+    return [row for row in suite_table(suite, with_digests(one)).rows if row.record]
+
+
+def with_joined_tasks(records):
+    """One record for each part and task, with all its numbers."""
+    joined = {}
+    for record in records:
+        task = next(iter(record.tasks), "accuracy")
+        held = joined.get((record.part, task))
+        if held is None:
+            joined[record.part, task] = record
+        elif task == "accuracy":
+            metrics = (*held.accuracy.metrics, *record.accuracy.metrics)
+            accuracy = replace(held.accuracy, metrics=metrics)
+            joined[record.part, task] = replace(held, accuracy=accuracy)
+        else:
+            old = held.tasks[task]
+            new = replace(old, metrics=(*old.metrics, *record.tasks[task].metrics))
+            joined[record.part, task] = replace(held, tasks={task: new})
+    return list(joined.values())
+
+
+def test_a_score_of_short_runs_says_so_and_takes_no_rank():
+    (rough,), (whole,) = silicon_rows("smoke"), silicon_rows("standard")
+    assert rough.score == whole.score == pytest.approx(1.0)
+    assert (rough.rank, rough.marks) == (None, (SMOKE,))
+    assert (whole.rank, whole.marks) == (1, ())
 
 
 def test_every_file_has_the_suite(tmp_path):

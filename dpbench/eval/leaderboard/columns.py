@@ -17,6 +17,9 @@ GROUPS = {
 }
 """Sets of columns that the page shows one of, and their titles."""
 
+ROUNDING = 1e-9
+"""Relative spread below which a number does not spread: it is what it is."""
+
 GROUP_OF_TASK = {
     "accuracy": "accuracy",
     "fidelity": "accuracy",
@@ -152,5 +155,6 @@ def with_spread(metric: MetricValue | None) -> str:
     if metric is None or metric.value is None:
         return "–"
     half = half_width(metric)
-    spread = "" if half is None else f" ± {spread_text(metric.value, half)}"
+    is_exact = half is None or half <= ROUNDING * abs(metric.value)
+    spread = "" if is_exact else f" ± {spread_text(metric.value, half or 0.0)}"
     return f"{number(metric.value)}{spread}"

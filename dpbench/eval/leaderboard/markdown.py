@@ -177,4 +177,16 @@ def _suite_lines(table: SuiteTable) -> list[str]:
         "",
         *_md_table(heads, cells),
         "",
+        *_unscored(table),
     ]
+
+
+def _unscored(table: SuiteTable) -> list[str]:
+    """Say why rows have no score, or no rank."""
+    lines = [
+        f"- {markdown_text(row.name)}: {markdown_text(words)}"
+        for row in table.rows
+        if row.record is not None
+        for words in [*([row.why_none] if row.why_none else []), *row.marks]
+    ]
+    return [*lines, ""] if lines else []

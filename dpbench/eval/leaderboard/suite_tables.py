@@ -25,6 +25,9 @@ from dpbench.eval.suites.scoring import (
 )
 from dpbench.metrics.definitions import MetricValue, metric_value
 
+SMOKE = "smoke mode: rough"
+"""Mark of a score that short runs enter."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SuiteCell:
@@ -151,6 +154,8 @@ def _measured(
     scores = [score_of(suite.file, numbers) for numbers in found]
     newest = max((r for members in seeds for r in members), key=lambda r: r.created_at)
     marks = dict.fromkeys(m for members in seeds for r in members for m in r.marks)
+    if any(score.is_rough for score in scores):
+        marks[SMOKE] = None
     known = [score.value for score in scores if score.value is not None]
     whole = len(known) == len(scores)
     ends = [(s.low, s.high) for s in scores if s.low is not None and s.high is not None]
@@ -259,22 +264,27 @@ def _published(suite: Suite, row: PublishedRow) -> SuiteRow:
 
 
 def _ranked(rows: Sequence[SuiteRow]) -> list[SuiteRow]:
-    """Rank by intervals of scores: what overlaps, shares ranks."""
+    """Rank by intervals of scores: what overlaps, shares ranks.
+
+    Rows of one training, on several backends say, count once against others and not
+    against each other.
+    """
     ends = {
         row.id: (
             row.score if row.low is None else row.low,
             row.score if row.high is None else row.high,
+            training_digest(row.record),
         )
         for row in rows
-        if row.score is not None and not row.marks
+        if row.score is not None and not row.marks and row.record is not None
     }
-    return [
-        row
-        if row.id not in ends
-        else replace(
-            row,
-            rank=1 + sum(other[1] < ends[row.id][0] for other in ends.values()),
-            rank_last=sum(other[0] <= ends[row.id][1] for other in ends.values()),
-        )
-        for row in rows
-    ]
+    return [row if row.id not in ends else _in_rank(row, ends) for row in rows]
+
+
+def _in_rank(row: SuiteRow, ends: Mapping[str, tuple[float, float, str]]) -> SuiteRow:
+    """Give a row its range of ranks."""
+    low, high, own = ends[row.id]
+    others = [other for other in ends.values() if other[2] != own]
+    better = {name for _, their_high, name in others if their_high < low}
+    not_worse = {name for their_low, _, name in others if their_low <= high}
+    return replace(row, rank=1 + len(better), rank_last=1 + len(not_worse | better))

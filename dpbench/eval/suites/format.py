@@ -158,7 +158,7 @@ class SuiteMetric:
         if not is_ordered:
             raise ConfigError(
                 f"'{self.name}': useless = {self.useless} and perfect = {self.perfect}"
-                f" stand the wrong way round; {self.polarity} is better."
+                f" are equal or the wrong way round; {self.polarity} is better."
             )
 
 

@@ -1,8 +1,11 @@
 """Doing a task: ask the model, keep its answers, score them, name the code."""
 
+import ast
 import hashlib
 import importlib.util
+import io
 import time
+import tokenize
 from dataclasses import replace
 from pathlib import Path
 
@@ -77,23 +80,42 @@ def _completed(
 
 
 def code_digest(modules: tuple[str, ...]) -> str:
-    """Digest the source of some modules, whatever order they are named in.
+    """Digest the code of some modules, whatever order they are named in.
+
+    Comments, docstrings and blank lines do not enter: they move no number.
 
     Raises:
         EvaluationError: If one has no source.
     """
     digest = hashlib.sha256()
     for name in sorted(set(modules)):
-        source = hashlib.sha256(_source(name)).hexdigest()
+        source = hashlib.sha256(bare_code(_source(name)).encode()).hexdigest()
         digest.update(f"{name} {source}\n".encode())
     return f"sha256:{digest.hexdigest()}"
 
 
-def _source(module: str) -> bytes:
+def bare_code(source: str) -> str:
+    """Take comments, docstrings and blank lines out of a module's source.
+
+    The text that is left, and not a tree of it, which other Pythons write otherwise.
+    """
+    lines = source.splitlines()
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.COMMENT:
+            row, column = token.start
+            lines[row - 1] = lines[row - 1][:column]
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+            first, last = node.lineno - 1, node.end_lineno or node.lineno
+            lines[first:last] = [""] * (last - first)
+    return "\n".join(line.rstrip() for line in lines if line.strip())
+
+
+def _source(module: str) -> str:
     spec = importlib.util.find_spec(module)
     if spec is None or spec.origin is None:
         raise EvaluationError(
             f"module {module}: has no source; expected the file that decides a task's "
             "numbers. Mend the 'sources' of the task."
         )
-    return Path(spec.origin).read_bytes()
+    return Path(spec.origin).read_text(encoding="utf-8")

@@ -9,7 +9,7 @@ from dpbench.eval.native import NativeEvaluator
 from dpbench.eval.options import Options
 from dpbench.eval.parts import parts_to_evaluate
 from dpbench.eval.run import evaluate
-from dpbench.eval.tasks.doing import code_digest, do_task, score_again
+from dpbench.eval.tasks.doing import bare_code, code_digest, do_task, score_again
 from dpbench.eval.tasks.table import TASKS
 from dpbench.eval.tasks.task import Job
 from dpbench.models.files import load_potential
@@ -63,6 +63,17 @@ def test_the_code_digest_is_that_of_all_sources():
     assert code_digest(both) == code_digest(both[::-1]) != one
     with pytest.raises(EvaluationError, match="has no source"):
         code_digest(("dpbench.no_such_module",))
+
+
+def test_words_about_the_code_are_no_part_of_it():
+    code = 'x = 1\n\n\ndef f():\n    return "# kept", """a\nb"""\n'
+    told = (
+        '"""What it is."""\nx = 1  # why\n"""One."""\n# more\ndef f():\n    """Do.\n\n'
+        '    It.\n    """\n    return "# kept", """a\nb"""\n'
+    )
+    assert bare_code(code) == bare_code(told)
+    assert bare_code(code) != bare_code(code.replace("1", "2"))
+    assert bare_code(code) != bare_code(code.replace("# kept", "# k"))
 
 
 def test_evaluate_takes_the_name_of_any_task(trained, monkeypatch):

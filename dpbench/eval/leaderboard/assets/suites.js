@@ -1,6 +1,7 @@
 // Tables of suites: scores by frozen bounds, beside what others published.
 const scoreCell = (row) => {
-  if (row.score === null) return cell({ class: "num", "data-label": "Score", "data-tip": row.why }, "–");
+  if (row.score === null) return cell({ class: "num", "data-label": "Score", "data-tip": row.why }, "–",
+    row.why ? el("small", {}, clipped(row.why, 44)) : null);
   const ends = isNumber(row.low) ? `${number(row.low)} with every number at the better end of its interval, ${number(row.high)} at the worse` : "no interval";
   return cell({ class: "num", "data-label": "Score", "data-tip": ends },
     el("span", { class: "value" }, number(row.score)),
