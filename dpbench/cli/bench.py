@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @click.group("bench")
 def bench_group() -> None:
-    """Measure models on all backends, and dpbench's kernels, on this machine.
+    """Measure models on all backends, and dpbench's kernels.
 
     \b
     Example:

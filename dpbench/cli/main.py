@@ -54,7 +54,7 @@ COMMANDS = {
     ),
     "evaluate": (
         "dpbench.cli.evaluate:evaluate_command",
-        "Measure a model: accuracy, stability and speed.",
+        "Measure a model: accuracy, stability and speed, or a suite of tasks.",
     ),
     "suites": (
         "dpbench.cli.suites:suites_group",
@@ -70,7 +70,7 @@ COMMANDS = {
     ),
     "bench": (
         "dpbench.cli.bench:bench_group",
-        "Measure dpbench itself on this machine.",
+        "Measure models on all backends, and dpbench's kernels.",
     ),
     "leaderboard": (
         "dpbench.cli.leaderboard:leaderboard_command",
@@ -78,11 +78,11 @@ COMMANDS = {
     ),
     "results": (
         "dpbench.cli.results:results_group",
-        "Look at filed result records.",
+        "Look at result records, and exchange them.",
     ),
     "reproduce": (
         "dpbench.cli.reproduce:reproduce_command",
-        "Measure what a record tells again, and say whether it agrees.",
+        "Measure what RECORD tells again, and say whether each number agrees.",
     ),
     "registry": (
         "dpbench.cli.registry:registry_group",
