@@ -16,7 +16,11 @@ def liquid(baths):
 @pytest.mark.parametrize("thermostat", ["nhc", "bussi", "langevin"])
 def test_a_run_follows_its_temperature(thermostat):
     baths = Baths(
-        ensemble="nvt", thermostat=thermostat, temperature=100.0, timestep=2.0, tdamp=20
+        ensemble="nvt",
+        thermostat=thermostat,
+        temperature=100.0,
+        timestep=2.0,
+        tdamp=20.0,
     )
     dynamics = liquid(baths)
     means = []
