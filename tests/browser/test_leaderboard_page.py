@@ -204,6 +204,7 @@ def test_a_click_on_a_row_unfolds_its_record_and_provenance(page):
     assert "dpbench reproduce " in told
     whole = page.find(".details [data-card=Record] summary")[0]
     page.click(whole)
+    page.wait("return !document.querySelector('.details pre').textContent", False)
     text = page.run("return document.querySelector('.details pre').textContent")
     assert json.loads(text)["model"]["name"] == "large"
     page.run("window.scrollTo(0, 0)")
