@@ -162,7 +162,7 @@ def test_training_follows_deepmd_kit(deepmd_python, shared_data, kind, tmp_path)
     )
     schedule = Schedule(
         LearningRateConfig(type="exp", smooth=False, **parity.RATE),
-        LossConfig(**prefactors),
+        LossConfig(course="rate", **prefactors),
         steps=steps,
     )
     adam = Adam(potential.parameters.flat, OptimiserConfig(type="adam"))

@@ -168,7 +168,9 @@ def test_training_follows_deepmd_kit(
     theirs = ask(deepmd_python, "train", potential, frames, tmp_path, setting=setting)
 
     schedule = Schedule(
-        LearningRateConfig(smooth=False, **RATE), LossConfig(**PREFACTORS), steps=STEPS
+        LearningRateConfig(smooth=False, **RATE),
+        LossConfig(course="rate", **PREFACTORS),
+        steps=STEPS,
     )
     adam = Adam(potential.parameters.flat, OptimiserConfig())
     batch = batch_of(frames, potential)
