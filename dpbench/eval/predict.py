@@ -1,11 +1,9 @@
 """The dear stage: ask the model, keep its answers as a file."""
 
-import hashlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from io import BytesIO
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,11 +11,11 @@ from numpy.typing import NDArray
 
 from dpbench.errors import BackendError, EvaluationError
 from dpbench.eval.evaluator import AbstractEvaluator
+from dpbench.eval.kept_files import whole_kept, write_kept
 from dpbench.eval.task_results import PredictionFile
 from dpbench.frames import Frames, offsets
 from dpbench.metrics.frame_errors import Predictions
 from dpbench.store.dataset import DatasetVersion
-from dpbench.store.files import disk_errors, sha256_of_file, write_atomically
 from dpbench.store.workspace import Workspace
 from dpbench.train.model_inputs import frame_numbers
 
@@ -155,15 +153,7 @@ def keep(workspace: Workspace, kept: KeptPredictions) -> PredictionFile:
     if missing is not None:
         arrays["no_virial"] = missing
     np.savez(buffer, **arrays)
-    data = buffer.getvalue()
-    digest = hashlib.sha256(data).hexdigest()
-    path = Path("predictions") / f"{digest}.npz"
-    with disk_errors(workspace.root / path):
-        if not (workspace.root / path).exists():
-            write_atomically(workspace.root / path, data)
-    return PredictionFile(
-        path=path.as_posix(), sha256=digest, nframes=len(kept.indices)
-    )
+    return write_kept(workspace, buffer.getvalue(), nframes=len(kept.indices))
 
 
 def load(workspace: Workspace, file: PredictionFile) -> KeptPredictions:
@@ -172,19 +162,7 @@ def load(workspace: Workspace, file: PredictionFile) -> KeptPredictions:
     Raises:
         EvaluationError: If the file is missing, damaged or of a newer format.
     """
-    path = workspace.root / file.path
-    try:
-        found = sha256_of_file(path)
-    except OSError as error:
-        raise EvaluationError(
-            f"{path}: cannot be read ({error.strerror}); expected the predictions of "
-            "a record. Evaluate the model again."
-        ) from error
-    if found != file.sha256:
-        raise EvaluationError(
-            f"{path}: sha256 is {found[:12]}; expected {file.sha256[:12]}. The file "
-            "was changed: evaluate the model again."
-        )
+    path = whole_kept(workspace, file, what="the predictions of a record")
     with np.load(path, allow_pickle=False) as arrays:
         number = int(arrays["file_format"])
         if number > FILE_FORMAT:

@@ -1,11 +1,9 @@
 """What the dear stage of a task leaves: arrays and plain facts, in one file."""
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from io import BytesIO
-from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
 
@@ -13,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dpbench.errors import EvaluationError
+from dpbench.eval.kept_files import whole_kept, write_kept
 from dpbench.eval.task_results import PredictionFile
-from dpbench.store.files import disk_errors, sha256_of_file, write_atomically
 from dpbench.store.workspace import Workspace
 
 FACTS = "facts"
@@ -48,13 +46,7 @@ def keep_answers(workspace: Workspace, kept: Kept) -> PredictionFile:
     arrays: dict[str, Any] = {name: kept.arrays[name] for name in sorted(kept.arrays)}
     arrays[FACTS] = np.frombuffer(text, np.uint8)
     np.savez(buffer, **arrays)
-    data = buffer.getvalue()
-    digest = hashlib.sha256(data).hexdigest()
-    path = Path("predictions") / f"{digest}.npz"
-    with disk_errors(workspace.root / path):
-        if not (workspace.root / path).exists():
-            write_atomically(workspace.root / path, data)
-    return PredictionFile(path=path.as_posix(), sha256=digest, nframes=0)
+    return write_kept(workspace, buffer.getvalue(), nframes=0)
 
 
 def load_answers(workspace: Workspace, file: PredictionFile) -> Kept:
@@ -63,19 +55,8 @@ def load_answers(workspace: Workspace, file: PredictionFile) -> Kept:
     Raises:
         EvaluationError: If the file is missing or damaged.
     """
-    path = workspace.root / file.path
-    try:
-        found = sha256_of_file(path)
-    except OSError as error:
-        raise EvaluationError(
-            f"{path}: cannot be read ({error.strerror}); expected the answers that a "
-            "record was scored from. Evaluate the model again."
-        ) from error
-    if found != file.sha256:
-        raise EvaluationError(
-            f"{path}: sha256 is {found[:12]}; expected {file.sha256[:12]}. The file "
-            "was changed: evaluate the model again."
-        )
+    what = "the answers that a record was scored from"
+    path = whole_kept(workspace, file, what=what)
     try:
         with np.load(path, allow_pickle=False) as arrays:
             told = json.loads(arrays[FACTS].tobytes())
