@@ -13,8 +13,8 @@ from dpbench.eval.parts import (
     Part,
     Training,
     count_overlap,
+    find_content,
     find_training,
-    versions_of,
 )
 from dpbench.eval.predict import KeptPredictions, load
 from dpbench.eval.record import Record
@@ -67,7 +67,7 @@ def judge(workspace: Workspace, record: Record, *, source: str, where: str) -> S
     suite = suite_of(record)
     if suite is not None:
         check_membership(record, suite, where=where)
-    version = _version_here(workspace, record)
+    version = find_content(workspace, record.dataset.digest)
     part = None if version is None else _part_here(version, record, where)
     checks, marks = ["schema", "sums and times"], list[str]()
     reasons = _not_here(record, suite, version, part)
@@ -136,14 +136,6 @@ def _unverified(reasons: Sequence[str], source: str) -> Standing:
     return Standing(
         status="unverified", checks=("schema",), reasons=tuple(reasons), source=source
     )
-
-
-def _version_here(workspace: Workspace, record: Record) -> DatasetVersion | None:
-    """Open the dataset version of the same content, under whatever name."""
-    for object_id in versions_of(workspace, record.dataset.digest):
-        with suppress(DatasetError):
-            return DatasetVersion(workspace, object_id)
-    return None
 
 
 def _part_here(version: DatasetVersion, record: Record, where: str) -> Part | None:

@@ -1,6 +1,7 @@
 """Which frames to evaluate, and whether the training has seen them."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,14 +58,39 @@ def find_training(
     dataset, split = provenance.get("dataset"), provenance.get("split")
     if not dataset or not split:
         return None
-    for object_id in versions_of(workspace, dataset["digest"]):
-        try:
+    found = find_split_content(workspace, dataset["digest"], split["digest"])
+    return None if found is None else Training(version=found[0], split=found[1])
+
+
+def find_content(workspace: Workspace, digest: str) -> DatasetVersion | None:
+    """Open the first version of a content, under whatever name; None if missing.
+
+    Args:
+        workspace: Where to look.
+        digest: Content digest of a version.
+    """
+    for object_id in versions_of(workspace, digest):
+        with suppress(DatasetError):  # retracted, or damaged
+            return DatasetVersion(workspace, object_id)
+    return None
+
+
+def find_split_content(
+    workspace: Workspace, digest: str, split: str
+) -> tuple[DatasetVersion, Split] | None:
+    """Open the first version of a content that has a split; None if there is none.
+
+    Args:
+        workspace: Where to look.
+        digest: Content digest of a version.
+        split: Digest of the split.
+    """
+    for object_id in versions_of(workspace, digest):
+        with suppress(DatasetError):  # retracted, or of another order
             version = DatasetVersion(workspace, object_id)
-            found = find_split(version, split["digest"])
-        except DatasetError:
-            continue
-        if found is not None:
-            return Training(version=version, split=found)
+            found = find_split(version, split)
+            if found is not None:
+                return version, found
     return None
 
 

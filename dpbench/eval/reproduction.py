@@ -11,7 +11,7 @@ from dpbench.errors import ConfigError, DatasetError, DpbenchError, EvaluationEr
 from dpbench.eval.filing import find_record
 from dpbench.eval.opening import unopened
 from dpbench.eval.options import STABILITY, THROUGHPUT, Mode, Options
-from dpbench.eval.parts import versions_of
+from dpbench.eval.parts import find_content
 from dpbench.eval.planning import plan_backends
 from dpbench.eval.record import DatasetFacts, Record, SplitFacts, record_from_payload
 from dpbench.eval.stability import StabilitySettings
@@ -22,7 +22,6 @@ from dpbench.eval.tasks.doing import code_digest
 from dpbench.eval.tasks.table import TASKS
 from dpbench.eval.throughput import ThroughputSettings
 from dpbench.store import catalog
-from dpbench.store.dataset import DatasetVersion
 from dpbench.store.splits.making import find_split
 from dpbench.store.splits.parts import WHOLE
 from dpbench.store.workspace import Workspace
@@ -240,7 +239,7 @@ def _data(
     missing: list[str],
 ) -> tuple[str, str | None]:
     """Find data by content: (``NAME-vN:PART``, digest of the split)."""
-    version = _version(workspace, dataset)
+    version = find_content(workspace, dataset.digest)
     if version is not None and split is None:
         return f"{version.label}:{WHOLE}", None
     if version is not None and split is not None:
@@ -258,14 +257,6 @@ def _data(
         f"Ingest its sources, or fetch it: dpbench dataset fetch {dataset.name}"
     )
     return "", None
-
-
-def _version(workspace: Workspace, dataset: DatasetFacts) -> DatasetVersion | None:
-    """Open the version of a content, under whatever name."""
-    for object_id in versions_of(workspace, dataset.digest):
-        with suppress(DatasetError):
-            return DatasetVersion(workspace, object_id)
-    return None
 
 
 def _model(

@@ -6,7 +6,7 @@ import numpy as np
 
 from dpbench.errors import DatasetError, DpbenchError, EvaluationError
 from dpbench.eval.filing import find_record
-from dpbench.eval.parts import Part, versions_of
+from dpbench.eval.parts import Part, find_content
 from dpbench.eval.predict import load
 from dpbench.eval.record import Record, record_from_payload
 from dpbench.eval.rescoring import check_accuracy, placed
@@ -94,10 +94,7 @@ def _find_version(workspace: Workspace, record: Record) -> DatasetVersion | None
         version = open_dataset(workspace, reference)
         if version.digest == dataset.digest:
             return version
-    for object_id in versions_of(workspace, dataset.digest):
-        with suppress(DatasetError):
-            return DatasetVersion(workspace, object_id)
-    return None
+    return find_content(workspace, dataset.digest)
 
 
 def _part(version: DatasetVersion, record: Record) -> Part | None:

@@ -7,7 +7,7 @@ from importlib.resources import as_file, files
 from pathlib import Path
 
 from dpbench.errors import DatasetError
-from dpbench.eval.parts import versions_of
+from dpbench.eval.parts import find_content, find_split_content
 from dpbench.eval.suites.format import SplitRecipe, SuiteData
 from dpbench.eval.suites.loading import Suite
 from dpbench.io.ingest import IngestOptions, ingest
@@ -36,15 +36,8 @@ class Prepared:
 
 def find_data(workspace: Workspace, data: SuiteData) -> Prepared | None:
     """Look for a dataset of a suite; None if version or split is not here."""
-    for object_id in versions_of(workspace, data.digest):
-        try:
-            version = DatasetVersion(workspace, object_id)
-            split = find_split(version, data.split.digest)
-        except DatasetError:
-            continue
-        if split is not None:
-            return Prepared(data=data, version=version, split=split)
-    return None
+    found = find_split_content(workspace, data.digest, data.split.digest)
+    return found and Prepared(data=data, version=found[0], split=found[1])
 
 
 def prepare_suite(
@@ -93,7 +86,7 @@ def _prepare(
     if here is not None:
         say(f"{data.key}: {here.version.label} is here")
         return here
-    version = _find_version(workspace, data) or _ingest(
+    version = find_content(workspace, data.digest) or _ingest(
         workspace, suite, data, folder, say
     )
     say(f"{data.key}: splitting {version.label}")
@@ -106,15 +99,6 @@ def _prepare(
         )
     save_split(version, split)
     return Prepared(data=data, version=version, split=split)
-
-
-def _find_version(workspace: Workspace, data: SuiteData) -> DatasetVersion | None:
-    for object_id in versions_of(workspace, data.digest):
-        try:
-            return DatasetVersion(workspace, object_id)
-        except DatasetError:  # retracted
-            continue
-    return None
 
 
 def _ingest(
