@@ -1,6 +1,15 @@
-"""How many cores this process may use."""
+"""How many cores this process may use, and what tells libraries so."""
 
 import os
+
+THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "NUMBA_NUM_THREADS",
+)
+"""Variables that numerical libraries take their number of threads from."""
 
 
 def available_cores() -> int:

@@ -8,15 +8,7 @@ import os
 import sys
 from collections.abc import MutableMapping, Sequence
 
-from dpbench.cores import available_cores
-
-THREAD_VARIABLES = (
-    "OMP_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "NUMEXPR_NUM_THREADS",
-    "NUMBA_NUM_THREADS",
-)
+from dpbench.cores import THREAD_VARIABLES, available_cores
 
 
 def main(argv: Sequence[str] | None = None) -> int:

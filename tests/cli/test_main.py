@@ -11,10 +11,11 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from dpbench.cli.__main__ import THREAD_VARIABLES, main, set_threads, threads_asked
+from dpbench.cli.__main__ import main, set_threads, threads_asked
 from dpbench.cli.context import Context, pass_context
 from dpbench.cli.lazy import LazyGroup
 from dpbench.cli.main import COMMANDS, COMPUTING, RootGroup, cli
+from dpbench.cores import THREAD_VARIABLES
 from dpbench.errors import DatasetError
 
 

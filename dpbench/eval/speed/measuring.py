@@ -12,10 +12,11 @@ from typing import Any
 from dpbench.eval.speed import machine
 from dpbench.eval.speed.configurations import Configuration, ProbeJob
 from dpbench.eval.speed.families import shared_elements
-from dpbench.eval.speed.processes import Probed, free_memory, run_probe
+from dpbench.eval.speed.processes import Probed, run_probe
 from dpbench.eval.speed.results import Ladder, Ladders, Rung, level_of
 from dpbench.eval.speed.settings import LEVELS, SpeedSettings
 from dpbench.metrics.statistics import spread
+from dpbench.train.memory import free_memory
 
 Run = Callable[[ProbeJob], Probed]
 """Does one job; tests bring their own."""

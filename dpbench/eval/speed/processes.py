@@ -9,16 +9,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from dpbench.backends.keeper import Keeper
+from dpbench.cores import THREAD_VARIABLES
 from dpbench.eval.speed.configurations import ProbeJob, write_job
 
 Status = Literal["ok", "out_of_memory", "timeout", "crashed", "failed"]
 
-THREAD_VARIABLES = (
-    "OMP_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "NUMEXPR_NUM_THREADS",
-    "NUMBA_NUM_THREADS",
+ALL_THREAD_VARIABLES = (
+    *THREAD_VARIABLES,
     "DP_INTRA_OP_PARALLELISM_THREADS",
     "TF_INTRA_OP_PARALLELISM_THREADS",
 )
@@ -76,7 +73,7 @@ def run_probe(job: ProbeJob) -> Probed:
 
 def environment_of(threads: int) -> dict[str, str]:
     """Return the variables of a probe: as here, with so many threads."""
-    counts = dict.fromkeys(THREAD_VARIABLES, str(threads))
+    counts = dict.fromkeys(ALL_THREAD_VARIABLES, str(threads))
     quiet = {
         "DP_INTER_OP_PARALLELISM_THREADS": "1",
         "TF_INTER_OP_PARALLELISM_THREADS": "1",
@@ -112,15 +109,3 @@ def _judged(
         if "MemoryError" in reason or "bad_alloc" in reason:
             status = "out_of_memory"
     return Probed(status=status, reason=reason, peak_bytes=keeper.peak, answer=answer)
-
-
-def free_memory() -> int:
-    """Return bytes that new processes may take without pushing others out."""
-    try:
-        text = Path("/proc/meminfo").read_text(encoding="ascii")
-    except OSError:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    for line in text.splitlines():
-        if line.startswith("MemAvailable:"):
-            return int(line.split()[1]) * 1024
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
