@@ -7,6 +7,7 @@ import io
 import time
 import tokenize
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 from dpbench.config import to_mapping
@@ -89,9 +90,14 @@ def code_digest(modules: tuple[str, ...]) -> str:
     """
     digest = hashlib.sha256()
     for name in sorted(set(modules)):
-        source = hashlib.sha256(bare_code(_source(name)).encode()).hexdigest()
-        digest.update(f"{name} {source}\n".encode())
+        digest.update(f"{name} {_code_of(name)}\n".encode())
     return f"sha256:{digest.hexdigest()}"
+
+
+@cache
+def _code_of(module: str) -> str:
+    """Digest one module, once a process: many tasks and units share modules."""
+    return hashlib.sha256(bare_code(_source(module)).encode()).hexdigest()
 
 
 def bare_code(source: str) -> str:

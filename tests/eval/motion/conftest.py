@@ -33,11 +33,11 @@ def write_frames(folder, coord, box, *, elements=("Al",), types=None, **labels):
         np.save(folder / "set.000" / f"{name}.npy", array.reshape(nframes, -1))
 
 
-def make_job(root, settings, **options):
-    """Ingest what lies in ``root/systems``; make a job on all of it."""
+def make_part(root, code, paths):
+    """Ingest files into a workspace below ``root``: it, and all of their frames."""
     workspace = Workspace.find(root / "workspace", create=True)
     chosen = IngestOptions(workers=0, bundle_bytes=0)
-    ingest(workspace, "deepmd", [root / "systems"], dataset="cells", options=chosen)
+    ingest(workspace, code, paths, dataset="cells", options=chosen)
     version = open_dataset(workspace, "cells")
     part = Part(
         version=version,
@@ -47,6 +47,12 @@ def make_job(root, settings, **options):
         overlap=Overlap(train=None, validation=None),
         marks=(),
     )
+    return workspace, part
+
+
+def make_job(root, settings, **options):
+    """Ingest what lies in ``root/systems``; make a job on all of it."""
+    workspace, part = make_part(root, "deepmd", [root / "systems"])
     return Job(workspace=workspace, part=part, settings=settings, **options)
 
 

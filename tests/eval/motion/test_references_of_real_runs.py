@@ -4,35 +4,19 @@ from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from dpbench.eval.motion.references import Choice, references_of
-from dpbench.eval.parts import Part
-from dpbench.eval.record import Overlap
-from dpbench.io.ingest import IngestOptions, ingest
-from dpbench.store.dataset import open_dataset
-from dpbench.store.workspace import Workspace
+from tests.eval.motion.conftest import make_part
 
 CHOICE = Choice(most=9, most_frames=5000, discard=0.2, interval=None, temperature=None)
 
 
 @pytest.fixture(scope="module")
 def part(tmp_path_factory):
-    root = tmp_path_factory.mktemp("silicon")
-    workspace = Workspace.find(root / "w", create=True)
     shipped = sorted(Path(str(files("dpbench") / "_demo")).glob("*a540*.out.gz"))
-    options = IngestOptions(workers=0, bundle_bytes=0)
-    ingest(workspace, "qe", shipped, dataset="si", options=options)
-    version = open_dataset(workspace, "si")
-    return Part(
-        version=version,
-        split=None,
-        name="whole",
-        indices=np.arange(version.nframes),
-        overlap=Overlap(train=None, validation=None),
-        marks=(),
-    )
+    _, whole = make_part(tmp_path_factory.mktemp("silicon"), "qe", shipped)
+    return whole
 
 
 def test_equipartition_reads_what_pw_x_prints_within_two_percent(part, figures):
