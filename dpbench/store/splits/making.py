@@ -70,6 +70,7 @@ __all__ = [
     "named_split",
     "neighbours_in_train",
     "save_split",
+    "split_digest",
 ]
 
 Strategy = Literal["trajectory", "block", "source", "composition", "time", "random"]
@@ -141,7 +142,7 @@ def make_split(
     if strategy == "random":
         parameters["neighbours_in_train"] = neighbours_in_train(version, parts)
     return Split(
-        digest=_split_digest(version, parts),
+        digest=split_digest(version, parts),
         dataset_digest=version.digest,
         strategy=dealer.done,
         seed=seed,
@@ -334,7 +335,8 @@ def _check_parts(
     )
 
 
-def _split_digest(version: DatasetVersion, parts: Mapping[str, Index]) -> str:
+def split_digest(version: DatasetVersion, parts: Mapping[str, Index]) -> str:
+    """Name a split by the version's digest and the frames of every part."""
     digests = version.frame_digests
     content = {
         "dataset": version.digest,
