@@ -1,0 +1,1 @@
+"""Active learning: train an ensemble, explore, select, label, ingest, train again."""

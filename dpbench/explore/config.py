@@ -1,0 +1,61 @@
+"""The configuration of an exploration: one TOML file, each section beside its owner."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from dpbench.config import from_mapping, read_toml
+from dpbench.errors import ConfigError
+from dpbench.explore.spread import Resources
+from dpbench.explore.start_settings import StartSettings
+from dpbench.explore.training import EnsembleSettings
+from dpbench.store.references import check_name
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ExploreConfig:
+    """All sections."""
+
+    dataset: str
+    """What grows: version 1 is the start, then one version an iteration."""
+    seed: int = 1
+    """Decides everything that is drawn."""
+    start: StartSettings
+    """The first frames with labels."""
+    train: EnsembleSettings = field(default_factory=EnsembleSettings)
+    """The models of every iteration."""
+    explore: dict[str, Any]
+    """Structures, stages and filters."""
+    select: dict[str, Any] = field(default_factory=dict)
+    """Which frames are labelled."""
+    stop: dict[str, Any] = field(default_factory=dict)
+    """When it ends."""
+    label: dict[str, Any]
+    """Who labels."""
+    resources: Resources = field(default_factory=Resources)
+    """Where tasks run."""
+
+    def __post_init__(self) -> None:
+        """Check the name and the seed."""
+        check_name(self.dataset)
+        if self.seed < 0:
+            raise ConfigError(f"seed = {self.seed}; expected 0 or more.")
+
+
+def read_config(path: Path) -> ExploreConfig:
+    """Read and check a configuration.
+
+    Raises:
+        ConfigError: If the file is missing, or a key or value cannot be used.
+    """
+    return config_from(read_toml(path), where=str(path))
+
+
+def config_from(data: Mapping[str, Any], *, where: str) -> ExploreConfig:
+    """Build the configuration from plain values.
+
+    Raises:
+        ConfigError: If a key or value cannot be used.
+    """
+    return from_mapping(ExploreConfig, data, where=where)

@@ -1,0 +1,156 @@
+"""Processes of this machine that do tasks, seen from outside: started, fed, ended.
+
+Each is a fresh interpreter in a process group of its own. It holds the end of a line to
+this process; when that breaks, however this process ends, it ends its whole group, and
+with it the programs that its task has started.
+"""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from typing import Any, TypeVar, final
+
+from dpbench.cores import THREAD_VARIABLES
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TaskDied:
+    """A task without a result."""
+
+    reason: str
+    """Why, for people."""
+    is_crash: bool = True
+    """Whether its process died; False = the function raised a ``DpbenchError``."""
+
+
+@final
+class LocalWorkers:
+    """Some processes that each do one task at a time."""
+
+    def __init__(self, count: int, *, threads: int) -> None:
+        """Remember the numbers; processes start with the first tasks."""
+        self._count = count
+        self._threads = threads
+        self._all: list[WorkerProcess] = []
+
+    def run(
+        self, function: Callable[[Task], Result], tasks: Sequence[Task]
+    ) -> Iterator[tuple[int, Result | TaskDied]]:
+        """Run every task and yield (position, result) as they come."""
+        while len(self._all) < min(self._count, len(tasks)):
+            self._all.append(WorkerProcess(threads=self._threads))
+        waiting = list(range(len(tasks)))[::-1]
+        idle = list(self._all)
+        busy: dict[Connection, tuple[WorkerProcess, int]] = {}
+        is_over = False
+        try:
+            while waiting or busy:
+                while waiting and idle:
+                    worker, number = idle.pop(), waiting.pop()
+                    busy[worker.give(function, tasks[number])] = (worker, number)
+                for channel in wait(list(busy)):
+                    worker, number = busy.pop(channel)  # type: ignore[index]
+                    idle.append(worker)
+                    yield number, worker.take()
+            is_over = True
+        finally:
+            if not is_over:  # left early: nobody waits for what still runs
+                self.close()
+
+    def close(self) -> None:
+        """End the processes, and what they have started."""
+        for worker in self._all:
+            worker.close()
+        self._all = []
+
+
+@final
+class WorkerProcess:
+    """One process that does tasks; it starts with the first, and again after a death."""
+
+    def __init__(self, *, threads: int) -> None:
+        """Remember the threads; nothing is started yet."""
+        self._threads = threads
+        self._child: subprocess.Popen[bytes] | None = None
+        self._channel: Any = None
+        self._lifeline: socket.socket | None = None
+
+    def give(self, function: Callable[[Task], Result], task: Task) -> Connection:
+        """Hand a task over; return what becomes readable when it is done or lost."""
+        if self._child is not None and self._child.poll() is not None:
+            self.close()
+        if self._child is None:
+            self._start()
+        with suppress(BrokenPipeError):  # its death is told by ``take``
+            self._channel.send((function, task))
+        channel: Connection = self._channel
+        return channel
+
+    def take(self) -> Any:
+        """Return the result of the task, or why there is none.
+
+        Raises:
+            RuntimeError: With the traceback, if the function raised what it must not.
+        """
+        try:
+            outcome, value = self._channel.recv()
+        except (EOFError, ConnectionResetError):
+            reason = f"its process {self._ending()}"
+            self.close()
+            return TaskDied(reason=reason)
+        if outcome == "bug":
+            raise RuntimeError(f"a task failed in its process:\n{value}")
+        if outcome == "error":
+            return TaskDied(reason=value, is_crash=False)
+        return value
+
+    def close(self) -> None:
+        """End the process and its group, at once."""
+        if self._child is None:
+            return
+        with suppress(ProcessLookupError):
+            os.killpg(self._child.pid, signal.SIGKILL)
+        self._child.wait()
+        self._channel.close()
+        if self._lifeline is not None:
+            self._lifeline.close()
+        self._child = self._lifeline = None
+
+    def _start(self) -> None:
+        here, there = socket.socketpair()
+        life, held = socket.socketpair()
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+        environment |= dict.fromkeys(THREAD_VARIABLES, str(self._threads))
+        command = [sys.executable, "-m", "dpbench.explore.worker_child"]
+        with there, held:
+            self._child = subprocess.Popen(
+                [*command, str(there.fileno()), str(held.fileno())],
+                env=environment,
+                pass_fds=(there.fileno(), held.fileno()),
+                stdin=subprocess.DEVNULL,
+                stdout=2,  # what a library prints must not mix with results
+                process_group=0,  # Ctrl-C is for this process, which ends that one
+            )
+        self._channel = Connection(here.detach())
+        self._lifeline = life
+
+    def _ending(self) -> str:
+        """Say how the process ended."""
+        if self._child is None:
+            return "is gone"
+        try:
+            code = self._child.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            return "does not answer"
+        if code < 0:
+            return f"was killed by {signal.Signals(-code).name}"
+        return f"ended with exit status {code}"
