@@ -32,7 +32,7 @@ def main(channel_number: int, lifeline_number: int) -> None:
             answer = ("done", function(task))
         except DpbenchError as error:
             answer = ("error", str(error))
-        except Exception:  # noqa: BLE001 -- told to the process that waits, as a bug
+        except Exception:
             answer = ("bug", traceback.format_exc())
         channel.send(answer)
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
-from typing import Any, TypeVar, final
+from typing import Any, TypeVar, cast, final
 
 from dpbench.cores import THREAD_VARIABLES
 
@@ -58,7 +58,7 @@ class LocalWorkers:
                     worker, number = idle.pop(), waiting.pop()
                     busy[worker.give(function, tasks[number])] = (worker, number)
                 for channel in wait(list(busy)):
-                    worker, number = busy.pop(channel)  # type: ignore[index]
+                    worker, number = busy.pop(cast(Connection, channel))
                     idle.append(worker)
                     yield number, worker.take()
             is_over = True
@@ -75,7 +75,7 @@ class LocalWorkers:
 
 @final
 class WorkerProcess:
-    """One process that does tasks; it starts with the first, and again after a death."""
+    """A process that does tasks; it starts with the first, and again after a death."""
 
     def __init__(self, *, threads: int) -> None:
         """Remember the threads; nothing is started yet."""
