@@ -27,7 +27,7 @@ def write(folder: Path, content: Content) -> Written:
     with (folder / FILE).open("x", encoding="ascii") as file:
         for chunk, frames in content.blocks():
             for i, position in enumerate(chunk.tolist()):
-                file.write(_text(frames, i, _provenance(content, position)))
+                file.write(frame_text(frames, i, _provenance(content, position)))
     return Written()
 
 
@@ -41,8 +41,14 @@ def _provenance(content: Content, position: int) -> str:
     return " ".join([text, *(f"{name}={value!r}" for name, value in told.items())])
 
 
-def _text(frames: Frames, i: int, provenance: str) -> str:
-    """Write one frame."""
+def frame_text(frames: Frames, i: int, provenance: str) -> str:
+    """Write one frame.
+
+    Args:
+        frames: Frames; labels that are NaN are left out.
+        i: Which of them.
+        provenance: ``key=value`` pairs that end the comment line.
+    """
     rows = frames.atoms_of(i)
     has_force = not np.isnan(frames.force[rows]).any()
     keys = []
