@@ -1,0 +1,213 @@
+"""One run of a labelling program: started in its folder, timed, stopped, accounted for.
+
+How it ended is kept in ``run.json`` beside its output, so that a run that was paid for
+is judged and not repeated when whoever watched it was killed.
+"""
+
+import json
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from dpbench.backends.sandbox import unconfined
+from dpbench.config import canonical_json
+from dpbench.cores import THREAD_VARIABLES
+from dpbench.errors import ConfigError
+from dpbench.explore.labels.driver import JobResources
+from dpbench.store.files import write_atomically
+
+RUN_FILE = "run.json"
+"""Beside the output: how the run ended."""
+
+POLL = (0.005, 0.1)
+"""Seconds between two looks at a job: at first, at most."""
+
+GRACE = 5.0
+"""Seconds that a job has to be gone after it was killed."""
+
+BY_SIGNAL = 128
+"""Exit statuses above are that plus the number of a signal, as in a shell."""
+
+TAIL = 8192
+"""Bytes at the end of an output that last words are sought in."""
+
+WORDS = 200
+"""Most characters of last words."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Run:
+    """How a run ended."""
+
+    status: int
+    """Exit status; 128 + the number of the signal that ended it."""
+    timed_out: bool
+    """Whether it was stopped because it took too long."""
+    cpu_seconds: float
+    """Of it and all that it started."""
+    wall_seconds: float
+    """From start to end."""
+    allowed_seconds: float
+    """Wall time that it was given."""
+
+    def in_words(self) -> str:
+        """Say how it ended."""
+        if self.timed_out:
+            return f"was stopped after {self.allowed_seconds:g} s"
+        number = self.status - BY_SIGNAL
+        if number > 0:
+            with suppress(ValueError):
+                return f"was killed by {signal.Signals(number).name}"
+        return f"ended with exit status {self.status}"
+
+
+def program_of(command: str, *, where: str) -> list[str]:
+    """Split a command line and find its program.
+
+    Args:
+        command: As in a shell, without redirections, e.g. ``mpirun -np 4 pw.x``.
+        where: Key of the configuration, for the message.
+
+    Returns:
+        The words, the program as an absolute path.
+
+    Raises:
+        ConfigError: If there is no such program.
+    """
+    try:
+        words = shlex.split(command)
+    except ValueError as error:
+        raise ConfigError(f"{where} = {command!r}: {error}. Close the quote.") from None
+    found = shutil.which(words[0]) if words else None
+    if found is None:
+        raise ConfigError(
+            f"{where} = {command!r}: there is no program "
+            f"'{words[0] if words else ''}' here; expected one on PATH, or its path. "
+            "Install it, or name it."
+        )
+    return [str(Path(found).absolute()), *words[1:]]
+
+
+def run_job(
+    command: Sequence[str],
+    folder: Path,
+    *,
+    output: str,
+    resources: JobResources,
+    environment: Mapping[str, str] | None = None,
+) -> Run:
+    """Run a program in ``folder`` until it ends or its time is over.
+
+    Args:
+        command: The program, as ``program_of`` returns it, and its arguments.
+        folder: Where it runs.
+        output: File in it that takes what the program prints, errors too.
+        resources: Threads and time.
+        environment: Variables besides those of this process.
+
+    Returns:
+        How it ended, kept in ``RUN_FILE`` too.
+
+    Raises:
+        ConfigError: If the program cannot be started.
+    """
+    threads = dict.fromkeys(THREAD_VARIABLES, str(resources.threads))
+    began = time.monotonic()
+    with (folder / output).open("wb") as sink:
+        # What it starts ends with it, and with this process: nothing of a killed
+        # loop writes into the folders of the next one.
+        child = subprocess.Popen(
+            unconfined(command, scratch=folder.absolute()),
+            cwd=folder,
+            env={**os.environ, **threads, **(environment or {})},
+            stdin=subprocess.DEVNULL,
+            stdout=sink,
+            stderr=subprocess.STDOUT,
+        )
+    timed_out = True
+    try:
+        timed_out = _is_late(child, began + resources.seconds)
+    finally:
+        status, cpu_seconds = _end(child)
+    run = Run(
+        status=status,
+        timed_out=timed_out,
+        cpu_seconds=round(cpu_seconds, 3),
+        wall_seconds=round(time.monotonic() - began, 3),
+        allowed_seconds=resources.seconds,
+    )
+    keep_run(folder, run)
+    return run
+
+
+def keep_run(folder: Path, run: Run) -> None:
+    """Keep how a run ended."""
+    write_atomically(folder / RUN_FILE, canonical_json(asdict(run)))
+
+
+def read_run(folder: Path) -> Run | None:
+    """Return how the run in ``folder`` ended; None if it did not."""
+    try:
+        return Run(**json.loads((folder / RUN_FILE).read_bytes()))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def last_words(path: Path) -> str:
+    """Return the last line that a program printed: printable, bounded."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL))
+            text = file.read().decode(errors="replace")
+    except OSError:
+        return "nothing"
+    printable = (
+        "".join(c if c.isprintable() else " " for c in text_line)
+        for text_line in text.splitlines()
+    )
+    lines = [" ".join(line.split()) for line in printable]
+    lines = [line for line in lines if any(c.isalnum() for c in line)]
+    words = lines[-1] if lines else "nothing"
+    return words if len(words) <= WORDS else "..." + words[3 - WORDS :]
+
+
+def _is_late(child: "subprocess.Popen[bytes]", deadline: float) -> bool:
+    """Wait for the end of a job; return whether its time was over before."""
+    pause, longest = POLL
+    while not _has_ended(child):
+        if time.monotonic() > deadline:
+            return True
+        time.sleep(pause)
+        pause = min(1.3 * pause, longest)
+    return False
+
+
+def _has_ended(child: "subprocess.Popen[bytes]") -> bool:
+    """Look without reaping, so that its cost can be asked for afterwards."""
+    found = os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    return found is not None
+
+
+def _end(child: "subprocess.Popen[bytes]") -> tuple[int, float]:
+    """End a job that still runs, with all that it started; return status and CPU."""
+    for number in (signal.SIGUSR1, signal.SIGKILL):
+        deadline = time.monotonic() + GRACE
+        if _has_ended(child):
+            break
+        child.send_signal(number)
+        while not _has_ended(child) and time.monotonic() < deadline:
+            time.sleep(POLL[0])
+    _, status, usage = os.wait4(child.pid, 0)
+    child.returncode = os.waitstatus_to_exitcode(status)
+    code = child.returncode
+    return (
+        code if code >= 0 else BY_SIGNAL - code,
+        usage.ru_utime + usage.ru_stime,
+    )
