@@ -1,0 +1,1 @@
+"""Selecting: which explored frames are worth a label, and when to stop."""
