@@ -7,9 +7,12 @@ from typing import Any
 
 from dpbench.config import from_mapping, read_toml
 from dpbench.errors import ConfigError
+from dpbench.explore.labels.settings import LabelSettings
+from dpbench.explore.select.settings import SelectSettings
+from dpbench.explore.select.stopping import StopSettings
 from dpbench.explore.spread import Resources
 from dpbench.explore.start_settings import StartSettings
-from dpbench.explore.training import EnsembleSettings
+from dpbench.explore.training_settings import EnsembleSettings
 from dpbench.store.references import check_name
 
 
@@ -27,11 +30,11 @@ class ExploreConfig:
     """The models of every iteration."""
     explore: dict[str, Any]
     """Structures, stages and filters."""
-    select: dict[str, Any] = field(default_factory=dict)
+    select: SelectSettings = field(default_factory=SelectSettings)
     """Which frames are labelled."""
-    stop: dict[str, Any] = field(default_factory=dict)
+    stop: StopSettings = field(default_factory=StopSettings)
     """When it ends."""
-    label: dict[str, Any]
+    label: LabelSettings
     """Who labels."""
     resources: Resources = field(default_factory=Resources)
     """Where tasks run."""
