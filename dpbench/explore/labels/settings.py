@@ -5,11 +5,13 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from dpbench.errors import ConfigError
+from dpbench.explore.labels.ase_options import AseOptions
 from dpbench.explore.labels.command_options import CommandOptions
 from dpbench.explore.labels.driver import JobResources
 from dpbench.explore.labels.qe_options import QEOptions
+from dpbench.explore.labels.tblite_options import TbliteOptions
 
-DriverName = Literal["qe", "command"]
+DriverName = Literal["qe", "ase", "tblite", "command"]
 """Programs that label; keys of the driver table."""
 
 
@@ -42,6 +44,10 @@ class LabelSettings:
     loop stops, because the inputs are wrong and not the frames."""
     qe: QEOptions | None = None
     """Quantum ESPRESSO."""
+    ase: AseOptions | None = None
+    """A calculator of ASE."""
+    tblite: TbliteOptions | None = None
+    """GFN-xTB by tblite."""
     command: CommandOptions | None = None
     """A program of the user."""
 

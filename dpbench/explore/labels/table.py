@@ -12,6 +12,8 @@ from dpbench.explore.labels.settings import DriverName, LabelSettings
 
 DRIVERS: dict[DriverName, str] = {
     "qe": "dpbench.explore.labels.qe",
+    "ase": "dpbench.explore.labels.ase_driver",
+    "tblite": "dpbench.explore.labels.tblite",
     "command": "dpbench.explore.labels.command",
 }
 """Modules by the name of the driver."""

@@ -1,0 +1,152 @@
+"""Driver of calculators of ASE, in this process."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, final
+
+from dpbench.errors import ConfigError
+from dpbench.explore.labels import in_process
+from dpbench.explore.labels.ase_options import AseOptions
+from dpbench.explore.labels.ase_single_point import (
+    factory,
+    package_version,
+    single_point,
+)
+from dpbench.explore.labels.driver import Driver, Finding, JobResources, Trouble
+from dpbench.explore.labels.remedies import Remedy
+from dpbench.explore.labels.settings import LabelSettings
+from dpbench.frames import Frames
+from dpbench.io.theory_file import read_theory_file
+from dpbench.store.files import sha256_of_file, sha256_of_tree
+
+
+def build(settings: LabelSettings) -> Driver:
+    """Return the driver of these settings.
+
+    Raises:
+        ConfigError: If no calculator is named.
+    """
+    if settings.ase is None:
+        raise ConfigError(
+            "label.driver = 'ase': there is no table [label.ase]; expected one with at "
+            "least calculator = 'package.module:Name'. Add it."
+        )
+    return AseDriver(options=settings.ase)
+
+
+@final
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AseDriver:
+    """Labels frames by a calculator of ASE."""
+
+    options: AseOptions
+
+    @property
+    def name(self) -> str:
+        """Key of the driver table."""
+        return "ase"
+
+    @property
+    def code(self) -> str:
+        """The CODE argument of ingest."""
+        return in_process.CODE
+
+    def identity(self) -> dict[str, Any]:
+        """Return all that decides a label."""
+        factory(self.options.calculator)
+        return {
+            "driver": self.name,
+            "calculator": self.options.calculator,
+            "version": self._version(),
+            "arguments": self._arguments_by_content(),
+            "files": {path.name: _digest(path) for path in self.options.files},
+        }
+
+    def foretold(self) -> dict[str, Any]:
+        """Return the level of theory."""
+        return self.declared()
+
+    def declared(self) -> dict[str, Any]:
+        """Return the level of theory: an extended XYZ file tells none."""
+        if self.options.theory is not None:
+            return read_theory_file(self.options.theory)
+        arguments = self._arguments_by_content()
+        plain = {k: v for k, v in arguments.items() if isinstance(v, str | int | float)}
+        return {
+            "code": "ase",
+            "code_version": self._version(),
+            "functional": self.options.calculator,
+            "energy_kind": "total energy",
+            "details": plain,
+        }
+
+    def check_frames(self, frames: Frames) -> None:
+        """Check that the calculator and its files are there."""
+        del frames
+        self.identity()
+
+    def write(
+        self,
+        frame: Frames,
+        folder: Path,
+        *,
+        attempt: int,
+        remedies: Sequence[str] = (),
+    ) -> None:
+        """Keep the frame that is asked for."""
+        del attempt
+        in_process.write_frame(frame, folder, remedies=remedies)
+
+    def run(self, folder: Path, *, attempt: int, resources: JobResources) -> None:
+        """Compute the label; threads are those of this process."""
+        del attempt, resources
+        frame, remedies = in_process.read_frame(folder)
+        arguments = dict(self.options.arguments)
+        for name in remedies:
+            arguments |= self.options.attempts.get(name, {})
+        found = single_point(
+            frame,
+            self.options.calculator,
+            arguments,
+            folder=folder,
+            keep=self.options.keep,
+        )
+        in_process.keep(folder, found)
+
+    def check(self, folder: Path, *, tried: Sequence[str] = ()) -> Finding:
+        """Say what came of it."""
+        ladder = [
+            Remedy(
+                name=name,
+                helps=frozenset({Trouble.UNCONVERGED, Trouble.BROKEN}),
+                words=", ".join(f"{key} = {value}" for key, value in changes.items()),
+            )
+            for name, changes in self.options.attempts.items()
+        ]
+        return in_process.finding_of(folder, ladder=ladder, tried=tried)
+
+    def outputs(self, folder: Path) -> tuple[Path, ...]:
+        """Return the file that holds the label."""
+        return (folder / in_process.LABEL,)
+
+    def _version(self) -> str:
+        return self.options.version or package_version(self.options.calculator)
+
+    def _arguments_by_content(self) -> dict[str, Any]:
+        """Return the arguments; files by what they hold and not by where they lie."""
+        arguments = dict(self.options.arguments)
+        for key in self.options.paths:
+            path = Path(arguments[key])
+            arguments[key] = sha256_of_tree(path) if path.is_dir() else _digest(path)
+        return arguments
+
+
+def _digest(path: Path) -> str:
+    try:
+        return f"sha256:{sha256_of_file(path)}"
+    except OSError as error:
+        raise ConfigError(
+            f"label.ase: {path}: cannot be read ({error.strerror}); expected a file "
+            "that decides the labels. Correct its path."
+        ) from error

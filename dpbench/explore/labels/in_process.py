@@ -1,0 +1,125 @@
+"""Labels computed by a library rather than by a program: frames and results as files.
+
+A folder holds the frame as it was asked for and, after the run, either its label or
+what went wrong. Neither: the process died on the way.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from dpbench.errors import SourceError
+from dpbench.explore.labels.driver import Finding, Trouble
+from dpbench.explore.labels.remedies import Remedy, next_remedy
+from dpbench.frames import Frames
+from dpbench.io.parsed import Quarantine, SourceFiles
+from dpbench.io.readers import READERS
+from dpbench.io.writers.extxyz import frame_text
+from dpbench.store.files import write_atomically
+
+FRAME = "frame.xyz"
+"""The frame as it was asked for."""
+
+LABEL = "label.xyz"
+"""The frame with its label: what ingest reads."""
+
+FAILURE = "failure.json"
+"""What went wrong."""
+
+REMEDIES = "remedies.json"
+"""Names of the remedies of this attempt."""
+
+CODE = "extxyz"
+"""The CODE argument of ``dpbench ingest`` that reads ``LABEL``."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Failure:
+    """Why there is no label."""
+
+    trouble: Trouble
+    """Its class."""
+    reason: str
+    """In one line."""
+
+
+def write_frame(frame: Frames, folder: Path, *, remedies: Sequence[str]) -> None:
+    """Keep what is asked for; every digit of the coordinates."""
+    text = frame_text(frame, 0, f"remedies={len(remedies)}")
+    write_atomically(folder / FRAME, text.encode())
+    write_atomically(folder / REMEDIES, json.dumps(list(remedies)).encode())
+
+
+def read_frame(folder: Path) -> tuple[Frames, tuple[str, ...]]:
+    """Return the frame that is asked for, and the remedies of this attempt."""
+    remedies: list[str] = json.loads((folder / REMEDIES).read_text())
+    return _only(folder / FRAME), tuple(remedies)
+
+
+def keep(folder: Path, found: Frames | Failure) -> None:
+    """Keep the label of a frame, or why there is none."""
+    if isinstance(found, Frames):
+        text = frame_text(found, 0, f"label={folder.name}")
+        write_atomically(folder / LABEL, text.encode())
+        return
+    told = {"trouble": found.trouble.value, "reason": found.reason}
+    write_atomically(folder / FAILURE, json.dumps(told).encode())
+
+
+def finding_of(
+    folder: Path, *, ladder: Sequence[Remedy], tried: Sequence[str]
+) -> Finding:
+    """Say what came of a run.
+
+    Args:
+        folder: Of the attempt.
+        ladder: Remedies, mildest first.
+        tried: Names of those that were tried.
+    """
+    if (folder / LABEL).is_file():
+        return _finding_of_label(folder)
+    failure = Failure(
+        trouble=Trouble.DIED, reason="the process ended before there was a label"
+    )
+    if (folder / FAILURE).is_file():
+        told = json.loads((folder / FAILURE).read_text())
+        failure = Failure(trouble=Trouble(told["trouble"]), reason=told["reason"])
+    return Finding(
+        ok=False,
+        reason=failure.reason,
+        trouble=failure.trouble,
+        remedy=next_remedy(ladder, failure.trouble, tried=tried),
+    )
+
+
+def _finding_of_label(folder: Path) -> Finding:
+    """Check that a label is one, and that of the frame that was asked for."""
+    try:
+        asked, label = _only(folder / FRAME), _only(folder / LABEL, must_be_good=True)
+    except SourceError as error:
+        return Finding(ok=False, reason=str(error), trouble=Trouble.UNREADABLE)
+    is_same = np.array_equal(asked.z, label.z) and np.array_equal(
+        asked.coord, label.coord
+    )
+    if not is_same:
+        reason = f"{LABEL} holds another frame than {FRAME}"
+        return Finding(ok=False, reason=reason, trouble=Trouble.UNREADABLE)
+    return Finding(ok=True)
+
+
+def _only(path: Path, *, must_be_good: bool = False) -> Frames:
+    """Read the one frame of a file."""
+    parsed = READERS["extxyz"].read(SourceFiles(format="extxyz", paths=(path,)))
+    if parsed.frames.nframes != 1:
+        raise SourceError(
+            f"{path}: holds {parsed.frames.nframes} frames; expected one."
+        )
+    if must_be_good and parsed.quarantine[0] is not Quarantine.NONE:
+        raise SourceError(
+            f"{path}: {parsed.quarantine[0].value}; expected energy and forces that "
+            "are numbers."
+        )
+    return parsed.frames
