@@ -1,0 +1,1 @@
+"""Exploring: start structures, walks by molecular dynamics, sanity filters."""

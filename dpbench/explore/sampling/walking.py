@@ -1,0 +1,61 @@
+"""Making walks: the engine, then the filters, then the files."""
+
+from collections.abc import Callable
+
+from dpbench.explore.sampling.engine_dpbench import run_replicas
+from dpbench.explore.sampling.settings import Engine
+from dpbench.explore.sampling.walk_task import WalkTask
+from dpbench.explore.sampling.walks import Trail, Walk, read_walk, sifted, write_walk
+
+ENGINES: dict[Engine, Callable[[WalkTask], list[Trail]]] = {
+    "dpbench": run_replicas,
+}
+"""What makes the walks of a task, by name."""
+
+
+def walk(task: WalkTask) -> tuple[Walk, ...]:
+    """Make the walks of a task, or read them where they are made already.
+
+    A walk that explodes keeps the frames before and is no error.
+
+    Args:
+        task: Of ``walk_tasks``.
+
+    Returns:
+        One walk for each of the task's names, in that order.
+
+    Raises:
+        DpbenchError: If the engine is missing, or the model is none for these atoms.
+    """
+    digest = task.digest()
+    held = [read_walk(task.folder / name, digest=digest) for name in task.names]
+    finished = tuple(one for one in held if one is not None)
+    if len(finished) == len(held):
+        return finished
+    trails = ENGINES[task.engine](task)
+    walks = tuple(_walk_of(task, row, trail) for row, trail in enumerate(trails))
+    for one in walks:
+        write_walk(one, task.folder / one.name, digest=digest)
+    return walks
+
+
+def _walk_of(task: WalkTask, row: int, trail: Trail) -> Walk:
+    frames, step, dropped = sifted(
+        trail, z=task.z, pbc=task.pbc, volume=task.volume(row), filters=task.filters
+    )
+    return Walk(
+        name=task.names[row],
+        structure=task.structure,
+        temperature=task.temperature,
+        pressure=task.pressure,
+        replica=task.replicas[row],
+        origin=task.origins[row],
+        frames=frames,
+        step=step,
+        outcome=trail.outcome,
+        reason=trail.reason,
+        steps=trail.steps,
+        dropped=dropped,
+        cpu_seconds=trail.cpu_seconds,
+        engine=task.engine,
+    )
