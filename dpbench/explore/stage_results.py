@@ -11,6 +11,7 @@ from typing import Any, Final, TypeVar
 
 from dpbench.config import from_mapping, to_mapping
 from dpbench.errors import WorkspaceError
+from dpbench.explore.select.settings import TrustLevels
 from dpbench.store.files import disk_errors, write_atomically
 
 FORMAT: Final = 1
@@ -86,6 +87,12 @@ class WalkSummary:
     """Frames that the filters kept out, by reason."""
     cpu_seconds: float
     """Spent on it."""
+    origin: str = ""
+    """How its first frame was made."""
+    steps: int = 0
+    """Steps that it made."""
+    engine: str = ""
+    """What moved the atoms."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -125,19 +132,25 @@ class ChosenFrame:
     max_devi_f: float
     """Largest force deviation of an atom, eV/Å."""
     key: str = ""
-    """Of its label."""
+    """Of its label; empty until it is labelled."""
+    atom: int | None = None
+    """In the middle of the cluster that was cut; None = the whole frame."""
+    distance: float | None = None
+    """Of its descriptor from all labelled and chosen before; None = unknown."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StopReason:
-    """That exploring ends, and why."""
+    """That a stage of exploring, or all, ends, and why."""
 
+    kind: str
+    """Which criterion, as ``select.stopping`` names it."""
     reason: str
-    """``accurate``, ``iterations``, ``stable_level`` ... as the rules name it."""
-    text: str
     """In words, with the numbers."""
+    ends: str
+    """``stage`` or ``all``; the last stage's end is that of all."""
     is_converged: bool = True
-    """False where a limit ended it."""
+    """False where want of candidates or a limit ended it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -148,8 +161,8 @@ class SelectResult:
     """Which of ``[[explore.stages]]`` the frames are from."""
     counts: dict[str, int]
     """Frames ``accurate``, ``candidate`` and ``failed``."""
-    levels: dict[str, float | None]
-    """Trust levels used: ``force_low``, ``force_high``, ``virial_low`` ..."""
+    levels: dict[str, TrustLevels]
+    """Trust levels used, by structure; the adaptive rule finds the lower ones."""
     max_devi_f: Histogram
     """eV/Å."""
     max_devi_v: Histogram
@@ -158,16 +171,17 @@ class SelectResult:
     """To be labelled, in the order of labelling."""
     rejected: dict[str, int]
     """Frames not chosen, by reason."""
-    stage_converged: str = ""
-    """Why this stage of exploring ended; empty = it goes on."""
     stop: StopReason | None = None
-    """Why the exploration ends with this iteration; None = it goes on."""
+    """Why the stage of exploring, or all, ends with this iteration; None = it goes
+    on."""
     cpu_seconds: float = 0.0
     """Of deviations and choice."""
     wall_seconds: float = 0.0
     """From begin to end."""
     by_walk: dict[str, dict[str, int]] = field(default_factory=dict)
     """Verdicts by walk."""
+    rescued: int = 0
+    """Failed frames among the chosen, for want of candidates."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
