@@ -32,10 +32,13 @@ class QEOptions:
     kmesh: tuple[int, int, int] | None = None
     """Divisions, the same for all frames."""
     kshift: tuple[int, int, int] | None = None
-    """0 or 1 along each vector: whether the mesh is shifted by half a step; None =
-    that of the template, else 0."""
+    """0 or 1 along each vector: whether the mesh of ``kspacing`` or ``kmesh`` is
+    shifted by half a step; None = 0."""
     command: str = "pw.x"
     """What runs, e.g. ``mpirun -np 4 pw.x -npool 2``; ``-in`` is added."""
+    version: str = ""
+    """Version of pw.x, part of what decides a label; empty = it is asked itself, which
+    needs it on this machine too."""
     remedies: tuple[str, ...] | None = None
     """Names of the remedies that may be tried, in order; None = all."""
 

@@ -53,16 +53,26 @@ def next_remedy(
 
 
 def chosen(
-    ladder: Sequence[Remedy], names: Sequence[str] | None, *, where: str
+    ladder: Sequence[Remedy],
+    names: Sequence[str] | None,
+    *,
+    where: str,
+    known: Sequence[Remedy] = (),
 ) -> tuple[Remedy, ...]:
     """Return the remedies that a user named, in that order; None = the whole ladder.
+
+    Args:
+        ladder: Remedies that are tried unless others are named.
+        names: What the user named.
+        where: Key of the configuration, for the message.
+        known: What may be named; empty = the ladder.
 
     Raises:
         ConfigError: If there is no such remedy.
     """
     if names is None:
         return tuple(ladder)
-    by_name = {remedy.name: remedy for remedy in ladder}
+    by_name = {remedy.name: remedy for remedy in known or ladder}
     for name in names:
         if name not in by_name:
             raise ConfigError(
