@@ -15,7 +15,7 @@ from dpbench.store.theory.levels import levels_of_version
 from dpbench.store.theory.mixture import Conflict, Level, conflicts, show
 
 ESSENTIAL = ("code", "functional")
-"""Keys that a level must tell; taken from the dataset where a driver cannot foretell."""
+"""Keys that a level must tell; where a driver cannot foretell, the dataset's count."""
 
 
 def refuse_foretold(
