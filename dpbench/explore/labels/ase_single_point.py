@@ -25,11 +25,12 @@ _SLOW = ("converge", "scf", "self-consisten")
 """What names or messages of errors hold where a self-consistency was not reached."""
 
 
-def factory(path: str) -> Callable[..., Any]:
+def factory(path: str, *, where: str = "label.ase.calculator") -> Callable[..., Any]:
     """Import a calculator.
 
     Args:
         path: ``package.module:Name``.
+        where: Key that names it, for messages.
 
     Raises:
         ConfigError: If it cannot be imported.
@@ -39,7 +40,7 @@ def factory(path: str) -> Callable[..., Any]:
         found: Callable[..., Any] = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError) as error:
         raise ConfigError(
-            f"label.ase.calculator = '{path}': {error}; expected a class of an "
+            f"{where} = '{path}': {error}; expected a class of an "
             "installed package. Install it here, or correct the name."
         ) from error
     return found

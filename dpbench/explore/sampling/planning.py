@@ -175,7 +175,8 @@ def _task(
         box=np.nan_to_num(frames.box),
         stage=stage,
         filters=settings.filters,
-        python=settings.python,
+        lammps=settings.lammps,
+        ase=settings.ase,
     )
 
 

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from dpbench.errors import ConfigError
 from dpbench.explore.sampling.structure_settings import StructureSettings
@@ -116,6 +116,36 @@ class FilterSettings:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class LammpsSettings:
+    """Table ``[explore.lammps]``: where LAMMPS is."""
+
+    python: str = ""
+    """Python of an environment with the lammps module, for models of dpbench, or with
+    DeePMD-kit's plugin, for its models; "" = that of the backend lammps or deepmd."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AseSettings:
+    """Table ``[explore.ase]``: whose forces move the atoms."""
+
+    calculator: str = ""
+    """``package.module:Name`` of a calculator; "" = the model."""
+    arguments: dict[str, Any] = field(default_factory=dict)
+    """What the calculator is called with."""
+
+    def __post_init__(self) -> None:
+        """Check that arguments have a calculator."""
+        if self.arguments and not self.calculator:
+            raise ConfigError(
+                "arguments: there is no calculator that takes them. Name one."
+            )
+        if self.calculator and ":" not in self.calculator:
+            raise ConfigError(
+                f"calculator = '{self.calculator}'; expected package.module:Name."
+            )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class SamplingSettings:
     """Section ``[explore]``: engine, structures, stages and filters."""
 
@@ -131,8 +161,10 @@ class SamplingSettings:
     """Which model of the ensemble moves the atoms: the first, or each in turn."""
     atoms_at_once: int = 512
     """Most atoms of walks that run side by side in one task."""
-    python: str = ""
-    """Of engine lammps: Python with the lammps module; "" = that of the backend."""
+    lammps: LammpsSettings = field(default_factory=LammpsSettings)
+    """Of engine lammps."""
+    ase: AseSettings = field(default_factory=AseSettings)
+    """Of engine ase."""
 
     def __post_init__(self) -> None:
         """Check that names are known, and each is there once."""
@@ -148,10 +180,23 @@ class SamplingSettings:
         for index, stage in enumerate(self.stages):
             for name in stage.structures:
                 self.structure(name, where=f"stages[{index}].structures")
+        self._check_idle()
         if self.atoms_at_once < 1:
             raise ConfigError(
                 f"atoms_at_once = {self.atoms_at_once}; expected 1 or more."
             )
+
+    def _check_idle(self) -> None:
+        """Refuse tables of engines that are not used."""
+        for name, given, default in (
+            ("lammps", self.lammps, LammpsSettings()),
+            ("ase", self.ase, AseSettings()),
+        ):
+            if given != default and self.engine != name:
+                raise ConfigError(
+                    f"{name}: means nothing to engine '{self.engine}'; expected "
+                    f"engine = '{name}'. Leave it out."
+                )
 
     def structure(self, name: str, *, where: str = "structures") -> StructureSettings:
         """Return the structure of a name.

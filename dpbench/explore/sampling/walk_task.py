@@ -1,14 +1,20 @@
 """What a worker needs to make some walks side by side."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dpbench.config import canonical_json, to_mapping
-from dpbench.explore.sampling.settings import Engine, FilterSettings, StageSettings
+from dpbench.explore.sampling.settings import (
+    AseSettings,
+    Engine,
+    FilterSettings,
+    LammpsSettings,
+    StageSettings,
+)
 from dpbench.md.settings import Baths
 from dpbench.store.files import sha256_of_file
 
@@ -48,8 +54,10 @@ class WalkTask:
     """(walk, 3, 3), Å; zero where it is open."""
     stage: StageSettings
     filters: FilterSettings
-    python: str = ""
+    lammps: LammpsSettings = field(default_factory=LammpsSettings)
     """Of engine lammps."""
+    ase: AseSettings = field(default_factory=AseSettings)
+    """Of engine ase."""
 
     @property
     def baths(self) -> Baths:
@@ -91,6 +99,7 @@ class WalkTask:
             "seeds": list(self.seeds),
             "stage": to_mapping(self.stage),
             "filters": to_mapping(self.filters),
+            "ase": to_mapping(self.ase),
         }
         digest = hashlib.sha256(canonical_json(told))
         for array in (self.z, self.pbc, self.coord, self.box):

@@ -2,13 +2,17 @@
 
 from collections.abc import Callable
 
+from dpbench.explore.sampling.engine_ase import run_ase_walks
 from dpbench.explore.sampling.engine_dpbench import run_replicas
+from dpbench.explore.sampling.engine_lammps import run_lammps_walks
 from dpbench.explore.sampling.settings import Engine
 from dpbench.explore.sampling.walk_task import WalkTask
 from dpbench.explore.sampling.walks import Trail, Walk, read_walk, sifted, write_walk
 
 ENGINES: dict[Engine, Callable[[WalkTask], list[Trail]]] = {
     "dpbench": run_replicas,
+    "lammps": run_lammps_walks,
+    "ase": run_ase_walks,
 }
 """What makes the walks of a task, by name."""
 
