@@ -13,7 +13,8 @@ class CommandOptions:
 
     command: str
     """What runs in the folder of each frame, as in a shell without redirections; its
-    print-out goes to ``job.out``."""
+    print-out goes to ``job.out``. A program with a slash in its name is sought from the
+    configuration; scripts are best named in ``files`` as well."""
     code: str
     """The CODE argument of ``dpbench ingest`` that reads the outputs: ``vasp``, ``qe``,
     ``cp2k``, ``extxyz``, ``deepmd``, ``dpdata:FORMAT`` ..."""
@@ -34,9 +35,9 @@ class CommandOptions:
     theory: Path | None = None
     """File of a level of theory (as of ``dpbench ingest --theory``), for outputs that
     tell none."""
-    attempts: dict[str, str] = field(default_factory=dict)
-    """Remedies: name -> command that runs in place of ``command`` in the attempt after
-    one that did not converge, in this order."""
+    remedies: dict[str, str] = field(default_factory=dict)
+    """Name -> command that runs in place of ``command`` in the attempt after one that
+    failed, in this order."""
 
     def __post_init__(self) -> None:
         """Check what does not need the files."""
@@ -58,6 +59,9 @@ class CommandOptions:
 
     def resolved(self, base: Path) -> "CommandOptions":
         """Return them with absolute paths; those of a file begin at ``base``."""
+        first, space, rest = self.command.partition(" ")
+        if "/" in first:
+            first = str((base / first).resolve())
         theory = None if self.theory is None else (base / self.theory).resolve()
         files = tuple((base / path).resolve() for path in self.files)
-        return replace(self, files=files, theory=theory)
+        return replace(self, command=first + space + rest, files=files, theory=theory)
