@@ -54,7 +54,7 @@ class Chosen:
     """(frame), ``chosen``, or why not: a key of ``WHY``."""
     counts: dict[str, int]
     """How many frames there are of each reason."""
-    distance: tuple[float, ...]
+    distance: NDArray[np.float64]
     """(chosen), distance of the descriptor from all that was labelled or chosen before
     it; infinite for the first, if nothing is labelled."""
     atoms: NDArray[np.int64] | None = None
@@ -115,7 +115,7 @@ def choose(
         frames=pool.frames.select(taken),
         reasons=reasons,
         counts=dict(sorted(Counter(reasons.tolist()).items())),
-        distance=tuple(picked.distance),
+        distance=np.array(picked.distance, np.float64),
         atoms=None if (pool.atom < 0).any() or not pool.size else pool.atom[taken],
         rescued=len(taken) if pool.is_rescued else 0,
     )
