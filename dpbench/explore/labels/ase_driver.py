@@ -14,11 +14,12 @@ from dpbench.explore.labels.ase_single_point import (
     single_point,
 )
 from dpbench.explore.labels.driver import Driver, Finding, JobResources, Trouble
+from dpbench.explore.labels.given_files import digest_of
 from dpbench.explore.labels.remedies import Remedy
 from dpbench.explore.labels.settings import LabelSettings
 from dpbench.frames import Frames
 from dpbench.io.theory_file import read_theory_file
-from dpbench.store.files import sha256_of_file, sha256_of_tree
+from dpbench.store.files import sha256_of_tree
 
 
 def build(settings: LabelSettings) -> Driver:
@@ -60,7 +61,10 @@ class AseDriver:
             "calculator": self.options.calculator,
             "version": self._version(),
             "arguments": self._arguments_by_content(),
-            "files": {path.name: _digest(path) for path in self.options.files},
+            "files": {
+                path.name: digest_of(path, where="label.ase.files")
+                for path in self.options.files
+            },
         }
 
     def foretold(self) -> dict[str, Any]:
@@ -138,15 +142,9 @@ class AseDriver:
         arguments = dict(self.options.arguments)
         for key in self.options.paths:
             path = Path(arguments[key])
-            arguments[key] = sha256_of_tree(path) if path.is_dir() else _digest(path)
+            arguments[key] = (
+                sha256_of_tree(path)
+                if path.is_dir()
+                else digest_of(path, where=f"label.ase.arguments.{key}")
+            )
         return arguments
-
-
-def _digest(path: Path) -> str:
-    try:
-        return f"sha256:{sha256_of_file(path)}"
-    except OSError as error:
-        raise ConfigError(
-            f"label.ase: {path}: cannot be read ({error.strerror}); expected a file "
-            "that decides the labels. Correct its path."
-        ) from error

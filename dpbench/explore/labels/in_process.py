@@ -9,13 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
-from dpbench.errors import SourceError
-from dpbench.explore.labels.driver import Finding, Trouble
+from dpbench.explore.labels.driver import Finding, LabelError, Trouble
 from dpbench.explore.labels.remedies import Remedy, next_remedy
 from dpbench.frames import Frames
-from dpbench.io.parsed import Quarantine, SourceFiles
+from dpbench.io.parsed import SourceFiles
 from dpbench.io.readers import READERS
 from dpbench.io.writers.extxyz import frame_text
 from dpbench.store.files import write_atomically
@@ -80,7 +77,7 @@ def finding_of(
         tried: Names of those that were tried.
     """
     if (folder / LABEL).is_file():
-        return _finding_of_label(folder)
+        return Finding(ok=True)
     failure = Failure(
         trouble=Trouble.DIED, reason="the process ended before there was a label"
     )
@@ -95,31 +92,9 @@ def finding_of(
     )
 
 
-def _finding_of_label(folder: Path) -> Finding:
-    """Check that a label is one, and that of the frame that was asked for."""
-    try:
-        asked, label = _only(folder / FRAME), _only(folder / LABEL, must_be_good=True)
-    except SourceError as error:
-        return Finding(ok=False, reason=str(error), trouble=Trouble.UNREADABLE)
-    is_same = np.array_equal(asked.z, label.z) and np.array_equal(
-        asked.coord, label.coord
-    )
-    if not is_same:
-        reason = f"{LABEL} holds another frame than {FRAME}"
-        return Finding(ok=False, reason=reason, trouble=Trouble.UNREADABLE)
-    return Finding(ok=True)
-
-
-def _only(path: Path, *, must_be_good: bool = False) -> Frames:
+def _only(path: Path) -> Frames:
     """Read the one frame of a file."""
     parsed = READERS["extxyz"].read(SourceFiles(format="extxyz", paths=(path,)))
     if parsed.frames.nframes != 1:
-        raise SourceError(
-            f"{path}: holds {parsed.frames.nframes} frames; expected one."
-        )
-    if must_be_good and parsed.quarantine[0] is not Quarantine.NONE:
-        raise SourceError(
-            f"{path}: {parsed.quarantine[0].value}; expected energy and forces that "
-            "are numbers."
-        )
+        raise LabelError(f"{path}: holds {parsed.frames.nframes} frames; expected one.")
     return parsed.frames

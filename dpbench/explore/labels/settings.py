@@ -5,13 +5,16 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from dpbench.errors import ConfigError
+from dpbench.explore.labels.abacus_options import AbacusOptions
 from dpbench.explore.labels.ase_options import AseOptions
 from dpbench.explore.labels.command_options import CommandOptions
+from dpbench.explore.labels.cp2k_options import Cp2kOptions
 from dpbench.explore.labels.driver import JobResources
 from dpbench.explore.labels.qe_options import QEOptions
 from dpbench.explore.labels.tblite_options import TbliteOptions
+from dpbench.explore.labels.vasp_options import VaspOptions
 
-DriverName = Literal["qe", "ase", "tblite", "command"]
+DriverName = Literal["qe", "cp2k", "vasp", "abacus", "ase", "tblite", "command"]
 """Programs that label; keys of the driver table."""
 
 
@@ -44,6 +47,12 @@ class LabelSettings:
     loop stops, because the inputs are wrong and not the frames."""
     qe: QEOptions | None = None
     """Quantum ESPRESSO."""
+    cp2k: Cp2kOptions | None = None
+    """CP2K."""
+    vasp: VaspOptions | None = None
+    """VASP."""
+    abacus: AbacusOptions | None = None
+    """ABACUS."""
     ase: AseOptions | None = None
     """A calculator of ASE."""
     tblite: TbliteOptions | None = None

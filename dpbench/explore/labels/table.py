@@ -12,6 +12,9 @@ from dpbench.explore.labels.settings import DriverName, LabelSettings
 
 DRIVERS: dict[DriverName, str] = {
     "qe": "dpbench.explore.labels.qe",
+    "cp2k": "dpbench.explore.labels.cp2k",
+    "vasp": "dpbench.explore.labels.vasp",
+    "abacus": "dpbench.explore.labels.abacus",
     "ase": "dpbench.explore.labels.ase_driver",
     "tblite": "dpbench.explore.labels.tblite",
     "command": "dpbench.explore.labels.command",
