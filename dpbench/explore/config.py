@@ -8,6 +8,7 @@ from typing import Any
 from dpbench.config import from_mapping, read_toml
 from dpbench.errors import ConfigError
 from dpbench.explore.labels.settings import LabelSettings
+from dpbench.explore.sampling.settings import SamplingSettings
 from dpbench.explore.select.settings import SelectSettings
 from dpbench.explore.select.stopping import StopSettings
 from dpbench.explore.spread import Resources
@@ -28,7 +29,7 @@ class ExploreConfig:
     """The first frames with labels."""
     train: EnsembleSettings = field(default_factory=EnsembleSettings)
     """The models of every iteration."""
-    explore: dict[str, Any]
+    explore: SamplingSettings
     """Structures, stages and filters."""
     select: SelectSettings = field(default_factory=SelectSettings)
     """Which frames are labelled."""
@@ -44,6 +45,13 @@ class ExploreConfig:
         check_name(self.dataset)
         if self.seed < 0:
             raise ConfigError(f"seed = {self.seed}; expected 0 or more.")
+        if self.train.models < 2:
+            raise ConfigError(
+                f"train.models = {self.train.models}; expected 2 or more: frames are "
+                "selected by how far the models disagree."
+            )
+        for name in self.start.structures:
+            self.explore.structure(name, where="start.structures")
 
 
 def read_config(path: Path) -> ExploreConfig:

@@ -56,7 +56,11 @@ class Crew(Protocol):
     """What runs tasks, wherever that is; kept open from stage to stage."""
 
     def run(
-        self, function: Callable[[Task], Result], tasks: Sequence[Task]
+        self,
+        function: Callable[[Task], Result],
+        tasks: Sequence[Task],
+        *,
+        cores: int | None = None,
     ) -> Iterator[tuple[int, Result | TaskDied]]:
         """Run every task and yield (position, result) as they come."""
 
@@ -70,6 +74,7 @@ def spread(
     *,
     resources: Resources,
     crew: Crew | None = None,
+    cores: int | None = None,
 ) -> Iterator[tuple[int, Result | TaskDied]]:
     """Do tasks, several at a time, and yield their results as they come.
 
@@ -78,6 +83,8 @@ def spread(
         tasks: Picklable.
         resources: Where they run.
         crew: Processes that run already; None = new ones, ended after the last task.
+        cores: That one task keeps busy, where it is not ``resources.threads``: fewer
+            run at a time on this machine.
 
     Yields:
         (position of the task, its result), or a ``TaskDied`` where its process died or
@@ -88,11 +95,10 @@ def spread(
         ConfigError: If a Dask cluster cannot be used.
     """
     if crew is not None:
-        yield from crew.run(function, tasks)
+        yield from crew.run(function, tasks, cores=cores)
         return
     with hired(resources) as own:
-        results = own.run(function, tasks)
-        yield from results
+        yield from own.run(function, tasks, cores=cores)
 
 
 @contextmanager
@@ -122,9 +128,14 @@ class InThisProcess:
     """Does tasks here, one after the other."""
 
     def run(
-        self, function: Callable[[Task], Result], tasks: Sequence[Task]
+        self,
+        function: Callable[[Task], Result],
+        tasks: Sequence[Task],
+        *,
+        cores: int | None = None,
     ) -> Iterator[tuple[int, Result | TaskDied]]:
         """Do every task in order."""
+        del cores  # one at a time
         for number, task in enumerate(tasks):
             try:
                 result: Result | TaskDied = function(task)

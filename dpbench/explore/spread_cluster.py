@@ -22,12 +22,18 @@ class ClusterWorkers:
         self._client: Client = connect(scheduler)
 
     def run(
-        self, function: Callable[[Task], Result], tasks: Sequence[Task]
+        self,
+        function: Callable[[Task], Result],
+        tasks: Sequence[Task],
+        *,
+        cores: int | None = None,
     ) -> Iterator[tuple[int, Result | TaskDied]]:
         """Run every task and yield (position, result) as they come.
 
-        A task whose worker dies runs again on others, as often as Dask is told to.
+        A task whose worker dies runs again on others, as often as Dask is told to. How
+        many cores a worker has is up to who started it.
         """
+        del cores
         waiting: dict[Future[Any], int] = {
             self._client.submit(function, task, pure=False): number
             for number, task in enumerate(tasks)

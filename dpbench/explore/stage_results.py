@@ -202,6 +202,8 @@ class LabelledFrame:
     """Spent on it; of this iteration, 0 where the label was there already."""
     is_cached: bool = False
     """Whether the label was there already."""
+    atom: int | None = None
+    """In the middle of the cluster that was cut; None = the whole frame."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -218,6 +220,12 @@ class QuarantinedFrame:
     """Why."""
     attempts: int
     """Runs of the code."""
+    trouble: str = ""
+    """Class of the reason, as ``labels.driver`` names it."""
+    cpu_seconds: float = 0.0
+    """Spent on it in this iteration."""
+    atom: int | None = None
+    """In the middle of the cluster that was cut; None = the whole frame."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -43,13 +43,19 @@ class LocalWorkers:
         self._all: list[WorkerProcess] = []
 
     def run(
-        self, function: Callable[[Task], Result], tasks: Sequence[Task]
+        self,
+        function: Callable[[Task], Result],
+        tasks: Sequence[Task],
+        *,
+        cores: int | None = None,
     ) -> Iterator[tuple[int, Result | TaskDied]]:
         """Run every task and yield (position, result) as they come."""
-        while len(self._all) < min(self._count, len(tasks)):
+        together = self._count * self._threads // (cores or self._threads)
+        count = min(max(1, min(together, self._count)), len(tasks))
+        while len(self._all) < count:
             self._all.append(WorkerProcess(threads=self._threads))
         waiting = list(range(len(tasks)))[::-1]
-        idle = list(self._all)
+        idle = self._all[:count]
         busy: dict[Connection, tuple[WorkerProcess, int]] = {}
         is_over = False
         try:

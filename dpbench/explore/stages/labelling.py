@@ -1,0 +1,180 @@
+"""Stage ``label``: labels of the frames that were chosen."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from dpbench.errors import ConfigError, WorkspaceError
+from dpbench.explore.journal import Iteration
+from dpbench.explore.labels.driver import Driver
+from dpbench.explore.labels.label_files import Labelled, read_label
+from dpbench.explore.labels.labelling import (
+    LabelTask,
+    label,
+    label_tasks,
+    lost,
+    refuse_failures,
+)
+from dpbench.explore.labels.table import driver_of
+from dpbench.explore.session import Session
+from dpbench.explore.spread import TaskDied
+from dpbench.explore.stage_results import (
+    ChosenFrame,
+    LabelledFrame,
+    LabelResult,
+    QuarantinedFrame,
+    SelectResult,
+    write_result,
+)
+from dpbench.explore.stages.selecting import chosen_frames
+from dpbench.frames import Frames
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Wanted:
+    """Frames to label, and where each is from."""
+
+    frames: Frames
+    """Without labels."""
+    chosen: tuple[ChosenFrame, ...]
+    """(frame)."""
+
+
+def label_chosen(
+    session: Session, iteration: Iteration, *, selected: SelectResult
+) -> LabelResult:
+    """Label the frames that an iteration has chosen, or read what came of it.
+
+    Raises:
+        DatasetError: If more labels failed than may.
+        ConfigError: If the program that labels is not there.
+    """
+    done = iteration.label
+    if done is not None:
+        return done
+    frames = chosen_frames(iteration)
+    result = label_frames(
+        session,
+        Wanted(frames=frames, chosen=selected.chosen),
+        iteration=iteration.number,
+    )
+    write_result(iteration.folder, "label", result)
+    return result
+
+
+def label_frames(
+    session: Session, wanted: Wanted, *, iteration: int | None
+) -> LabelResult:
+    """Label frames; what has been labelled before is read and costs nothing.
+
+    Args:
+        session: At work.
+        wanted: The frames.
+        iteration: For the announcements; None = the start.
+
+    Raises:
+        DatasetError: If more labels failed than may.
+        ConfigError: If the program that labels is not there.
+    """
+    began = time.perf_counter()
+    settings = session.config.label.resolved(session.base)
+    tasks = label_tasks(wanted.frames, settings, folder=session.labels)
+    found = _labelled(session, tasks, iteration)
+    refuse_failures(found, settings)
+    places = [(task.indices[0], one) for task, one in zip(tasks, found, strict=True)]
+    done = [_done(wanted, i, one) for i, one in places if one.status == "done"]
+    quarantined = [
+        _quarantined(wanted, i, one) for i, one in places if one.status != "done"
+    ]
+    paid = [one for _, one in places if not one.was_kept]
+    return LabelResult(
+        driver=settings.driver,
+        done=tuple(done),
+        quarantined=tuple(quarantined),
+        cpu_seconds=round(sum(one.cpu_seconds for one in paid), 3),
+        wall_seconds=round(time.perf_counter() - began, 3),
+    )
+
+
+def driver_at_work(session: Session) -> Driver:
+    """Return the driver that the configuration names."""
+    return driver_of(session.config.label.resolved(session.base))
+
+
+def outputs_of(session: Session, keys: Sequence[str]) -> list[Path]:
+    """Return the files of finished labels that ingest reads, in the order of keys.
+
+    Raises:
+        WorkspaceError: If a label is not there any more.
+    """
+    found: list[Path] = []
+    for key in keys:
+        known = read_label(session.labels / key)
+        if known is None:
+            raise WorkspaceError(
+                f"{session.labels / key}: has no label; expected the one that the "
+                "stage tells of. Remove label.json of the iteration: the same command "
+                "labels the frame again."
+            )
+        found += known.outputs
+    return found
+
+
+def _labelled(
+    session: Session, tasks: Sequence[LabelTask], iteration: int | None
+) -> list[Labelled]:
+    """Do the tasks; a frame that takes its process with it is quarantined."""
+    results = session.do(
+        label,
+        tasks,
+        iteration=iteration,
+        stage="label",
+        words=_words,
+        cores=session.config.label.cores,
+    )
+    found = []
+    for task, result in zip(tasks, results, strict=True):
+        if not isinstance(result, TaskDied):
+            found.append(result)
+        elif result.is_crash:
+            found.append(lost(task, result.reason))
+        else:
+            raise ConfigError(f"label: {result.reason}")
+    return found
+
+
+def _done(wanted: Wanted, index: int, one: Labelled) -> LabelledFrame:
+    chosen = wanted.chosen[index]
+    return LabelledFrame(
+        key=one.key,
+        walk=chosen.walk,
+        step=chosen.step,
+        attempts=one.attempts,
+        remedies=one.remedies,
+        cpu_seconds=0.0 if one.was_kept else one.cpu_seconds,
+        is_cached=one.was_kept,
+        atom=chosen.atom,
+    )
+
+
+def _quarantined(wanted: Wanted, index: int, one: Labelled) -> QuarantinedFrame:
+    chosen = wanted.chosen[index]
+    return QuarantinedFrame(
+        key=one.key,
+        walk=chosen.walk,
+        step=chosen.step,
+        reason=one.reason,
+        attempts=one.attempts,
+        trouble=str(one.trouble),
+        cpu_seconds=0.0 if one.was_kept else one.cpu_seconds,
+        atom=chosen.atom,
+    )
+
+
+def _words(result: Labelled | TaskDied) -> str:
+    if isinstance(result, TaskDied):
+        return "a job died"
+    if result.status != "done":
+        return f"quarantined: {result.reason}"
+    return "there already" if result.was_kept else f"{result.wall_seconds:.1f} s each"
