@@ -12,6 +12,7 @@ from typing import Any
 from dpbench.eval.speed import machine
 from dpbench.eval.speed.configurations import Configuration, ProbeJob
 from dpbench.eval.speed.families import shared_elements
+from dpbench.eval.speed.kept_probes import KeptProbes, Observed
 from dpbench.eval.speed.processes import Probed, run_probe
 from dpbench.eval.speed.results import Ladder, Ladders, Rung, level_of
 from dpbench.eval.speed.settings import LEVELS, SpeedSettings
@@ -51,6 +52,7 @@ def measure_ladders(
     *,
     say: Callable[[str], None] = lambda _: None,
     run: Run = run_probe,
+    kept: KeptProbes | None = None,
 ) -> list[Ladders]:
     """Climb every family's ladder with every configuration.
 
@@ -60,6 +62,7 @@ def measure_ladders(
         settings: Sizes, families, processes, windows.
         say: Told each size as it begins.
         run: Does one process.
+        kept: Has the processes that an earlier call measured, and takes new ones.
 
     Returns:
         One result per configuration, in their order.
@@ -79,7 +82,7 @@ def measure_ladders(
                 break
             names = ", ".join(climb.configuration.label for climb in climbing)
             say(f"{family}, {asked} atoms: {names}")
-            _climb_one(climbing, family, asked, settings, run)
+            _climb_one(climbing, family, asked, settings, _Observer(run, kept))
         families.append(climbs)
     return [
         _collected(index, configuration, families, settings)
@@ -87,8 +90,37 @@ def measure_ladders(
     ]
 
 
+@dataclass(frozen=True, slots=True)
+class _Observer:
+    """Runs a process, or finds it among those that were kept."""
+
+    run: Run
+    kept: KeptProbes | None
+
+    def __call__(self, job: ProbeJob, number: int) -> Observed:
+        """Return the process of a round."""
+        known = None if self.kept is None else self.kept.find(job, number)
+        if known is not None:
+            return known
+        before = machine.look()
+        probed = self.run(job)
+        after = machine.look()
+        found = Observed(
+            probed=probed,
+            seconds=after.at - before.at,
+            others_cores=machine.cores_of_others(before, after),
+        )
+        if self.kept is not None:
+            self.kept.keep(job, number, found)
+        return found
+
+
 def _climb_one(
-    climbing: list[_Climb], family: str, asked: int, settings: SpeedSettings, run: Run
+    climbing: list[_Climb],
+    family: str,
+    asked: int,
+    settings: SpeedSettings,
+    observe: _Observer,
 ) -> None:
     """Measure one size, in rounds over the configurations."""
     probed: dict[int, list[Probed]] = {climb.index: [] for climb in climbing}
@@ -99,12 +131,10 @@ def _climb_one(
             so_far = probed[climb.index]
             if so_far and so_far[-1].status != "ok":
                 continue
-            job = _job(climb, family, asked, settings)
-            before = machine.look()
-            so_far.append(run(job))
-            after = machine.look()
-            climb.seconds += after.at - before.at
-            busy = machine.cores_of_others(before, after)
+            seen = observe(_job(climb, family, asked, settings), number)
+            so_far.append(seen.probed)
+            climb.seconds += seen.seconds
+            busy = seen.others_cores
             others[climb.index] += [] if busy is None else [busy]
     for climb in climbing:
         rung = _rung(

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from dpbench.config import to_mapping
 from dpbench.errors import EvaluationError
 from dpbench.eval.fingerprint import hardware_fingerprint, software_fingerprint
 from dpbench.eval.record import Record, record_to_payload
 from dpbench.eval.speed import machine
 from dpbench.eval.speed.competitors import Competitor, Wish
+from dpbench.eval.speed.kept_probes import open_kept
 from dpbench.eval.speed.measuring import expected_seconds, measure_ladders
 from dpbench.eval.speed.preparing import prepare
 from dpbench.eval.speed.records import speed_record
@@ -115,7 +117,18 @@ def _measured(
     software = software_fingerprint()
     before = _load()
     start, ends = machine.conditions(), {}
-    ladders = measure_ladders(configurations, settings, say=say)
+    kept = open_kept(
+        workspace,
+        configurations,
+        settings,
+        machine={"hardware": hardware.id, "software": to_mapping(software)},
+    )
+    if kept.count():
+        say(
+            f"going on: {kept.count()} processes were measured within the last day, "
+            "before this was interrupted"
+        )
+    ladders = measure_ladders(configurations, settings, say=say, kept=kept)
     ends = machine.conditions()
     conditions = {
         "load_before": before,
@@ -139,6 +152,7 @@ def _measured(
         )
         digest = catalog.register_result(workspace, record_to_payload(record))
         records.append((digest, record))
+    kept.drop()
     return SpeedRun(
         ladders=tuple(ladders),
         records=tuple(records),

@@ -1,14 +1,20 @@
 """The order of processes, what ends a ladder, and what the samples become."""
 
+import os
+import time
+from dataclasses import replace
+
 import pytest
 
 from dpbench.errors import EvaluationError
 from dpbench.eval.speed.configurations import Configuration
+from dpbench.eval.speed.kept_probes import LONGEST_S, open_kept
 from dpbench.eval.speed.measuring import expected_seconds, measure_ladders
 from dpbench.eval.speed.processes import Probed
 from dpbench.eval.speed.reporting import headline, samples_of
 from dpbench.eval.speed.settings import LEVELS, SpeedSettings, reference_size
 from dpbench.eval.speed.table import speed_table
+from dpbench.store.workspace import Workspace
 
 MD = LEVELS[2]
 
@@ -163,3 +169,58 @@ def test_the_cost_is_known_beforehand():
 def test_settings_that_mean_nothing_are_refused(choice, words):
     with pytest.raises(EvaluationError, match=words):
         SpeedSettings(**choice)
+
+
+class Interrupted(Machine):
+    """Ends with Ctrl-C after so many processes."""
+
+    def __init__(self, most, *, ends=None):
+        super().__init__(ends)
+        self.most = most
+
+    def __call__(self, job):
+        if len(self.jobs) == self.most:
+            raise KeyboardInterrupt
+        return super().__call__(job)
+
+
+@pytest.fixture
+def kept(tmp_path):
+    def open_again(settings=SETTINGS):
+        workspace = Workspace.find(tmp_path / "w", create=True)
+        pair = [configuration("a"), configuration("b")]
+        return open_kept(workspace, pair, settings, machine={"hardware": "this"})
+
+    return open_again
+
+
+def test_an_interrupted_measurement_goes_on_where_it_was(kept):
+    pair = [configuration("a"), configuration("b")]
+    ends = {("b", 256): "out_of_memory"}
+    whole = measure_ladders(pair, SETTINGS, run=Machine(ends))
+    with pytest.raises(KeyboardInterrupt):
+        measure_ladders(pair, SETTINGS, run=Interrupted(8, ends=ends), kept=kept())
+    assert kept().count() == 8
+    rest = Machine(ends)
+    found = measure_ladders(pair, SETTINGS, run=rest, kept=kept())
+    assert len(rest.jobs) == 16 - 8
+    assert [one.ladders[0].rungs[-1].status for one in found] == ["ok", "out_of_memory"]
+    assert [samples_of(one)["families"] for one in found] == [
+        samples_of(one)["families"] for one in whole
+    ]
+    kept().drop()
+    assert kept().count() == 0
+
+
+def test_other_settings_old_or_damaged_probes_and_crashes_are_measured_again(kept):
+    pair = [configuration("a"), configuration("b")]
+    machine = Machine({("a", 64): "crashed"})
+    measure_ladders(pair, SETTINGS, run=machine, kept=kept())
+    assert kept().count() == 9  # of b alone
+    assert kept(replace(SETTINGS, seed=1)).count() == 0
+    old, damaged, *_ = sorted(kept().folder.iterdir())
+    os.utime(old, (time.time() - 2 * LONGEST_S,) * 2)
+    damaged.write_text('{"probed": 1}', encoding="utf-8")
+    again = Machine()
+    measure_ladders(pair, SETTINGS, run=again, kept=kept())
+    assert len(again.jobs) == 9 + 2
