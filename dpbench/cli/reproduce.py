@@ -61,7 +61,8 @@ def reproduce_command(
     command = ("dpbench", *sys.argv[1:])
     planned = plan_reproduction(workspace, record, Wishes(command=command, **wishes))
     if not context.is_quiet:
-        for line in (*planned.notes, planned.cost()):
+        cost = () if planned.missing else (planned.cost(),)
+        for line in (*planned.notes, *cost):
             click.echo(line, err=True)
     found = reproduce(
         workspace,

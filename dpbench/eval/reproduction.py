@@ -288,7 +288,8 @@ def _model(
         if found == digest:
             return path
         trouble = f" {place} is another model ({found[:19]})."
-    looked = ", ".join(dict.fromkeys(places))
+    # One place may be known by two names, whole and from here.
+    looked = ", ".join({Path(place).resolve(): place for place in places}.values())
     missing.append(
         f"the model {record.model.name} ({digest[:19]}) is not at "
         f"{looked}.{trouble} Name its file with --model, or train it again with "

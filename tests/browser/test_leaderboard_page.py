@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from dpbench.eval.leaderboard import write_board
+from dpbench.eval.suites.loading import load_suite
 from dpbench.eval.task_results import Fidelity, TaskResult
 from dpbench.eval.web.numbers import number, spread_text
 from dpbench.metrics.definitions import metric_value
@@ -448,6 +449,24 @@ def test_a_suite_stands_first_with_its_published_rows(suite_page):
     assert first == "MTP"
     suite_page.click(suite_page.find(".suite a.cell")[0])
     suite_page.wait("return document.querySelectorAll('.details').length", 1)
+
+
+def test_numbers_that_do_not_count_are_folded_away(browser, tmp_path):
+    suite = load_suite("si-lda")
+    keys = [data.key for data in suite.file.data]
+    record = on_suite(synthetic_record(model="dp"), suite=suite, key=keys[0])
+    browser.open(write_board(with_digests([record]), tmp_path)[0])
+    counting = sum(metric.weight > 0 for metric in suite.file.metric)
+    heads = "return document.querySelectorAll('.suite th[data-key]').length"
+    assert browser.run(heads) == 3 + counting
+    (fold,) = browser.find(".suite-section .fold")
+    browser.click(fold)
+    assert browser.run(heads) == 3 + len(suite.file.metric)
+    cells = "return document.querySelectorAll('.suite tbody tr:first-child > *').length"
+    assert browser.run(cells) == 3 + len(suite.file.metric)
+    browser.click(fold)
+    assert browser.run(heads) == 3 + counting
+    assert browser.console() == []
 
 
 def test_seeds_and_curves_are_shown(suite_page):

@@ -105,14 +105,7 @@ def _ingest(
     workspace: Workspace, suite: Suite, data: SuiteData, folder: Path | None, say: Say
 ) -> DatasetVersion:
     """Read the raw files into a dataset of the workspace."""
-    taken = newest_version(workspace, data.dataset)
-    if taken is not None:
-        raise DatasetError(
-            f"{suite.label}: {data.key}: the dataset '{data.dataset}' of this "
-            f"workspace has digest {taken.digest}; expected {data.digest}, or no "
-            f"dataset of that name. Rename it: 'dpbench dataset rename "
-            f"{data.dataset} NAME'."
-        )
+    name = _free_name(workspace, suite, data, say)
     theory = None
     if data.theory is not None:
         theory = read_theory_file(registry_folder() / "theory" / f"{data.theory}.toml")
@@ -129,10 +122,10 @@ def _ingest(
             workspace,
             data.code,
             sorted(path for pattern in data.paths for path in root.glob(pattern)),
-            dataset=data.dataset,
+            dataset=name,
             options=IngestOptions(theory=theory, note=f"for {suite.label}"),
         )
-    version = newest_version(workspace, data.dataset)
+    version = newest_version(workspace, name)
     if version is None or version.digest != data.digest:
         found = "nothing" if version is None else version.digest
         raise DatasetError(
@@ -141,6 +134,30 @@ def _ingest(
             "them otherwise."
         )
     return version
+
+
+def _free_name(workspace: Workspace, suite: Suite, data: SuiteData, say: Say) -> str:
+    """Choose a name for a dataset: its own, or with digits of its digest behind.
+
+    Suites find datasets by digest, so the name is only for people.
+    """
+    taken = newest_version(workspace, data.dataset)
+    if taken is None:
+        return data.dataset
+    name = f"{data.dataset}-{data.digest.rpartition(':')[2][:8]}"
+    other = newest_version(workspace, name)
+    if other is not None:
+        raise DatasetError(
+            f"{suite.label}: {data.key}: the datasets '{data.dataset}' and '{name}' of "
+            f"the workspace {workspace.root} have digests {taken.digest} and "
+            f"{other.digest}; expected {data.digest}, or one of the names free. Rename "
+            f"one of them: 'dpbench dataset rename {name} NAME'."
+        )
+    say(
+        f"{data.key}: '{data.dataset}' is another dataset in this workspace; taking "
+        f"the name '{name}'"
+    )
+    return name
 
 
 def _root(stack: ExitStack, suite: Suite, data: SuiteData, folder: Path | None) -> Path:

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from dpbench.errors import ConfigError
 from dpbench.metrics.definitions import METRICS
+from dpbench.store.splits.filed import DEFAULT_FRACTIONS
 
 Mode = Literal["smoke", "standard", "full"]
 Missing = Literal["no_score", "useless"]
@@ -46,6 +47,12 @@ class SplitRecipe:
     def __post_init__(self) -> None:
         """Check the digest."""
         _check_digest(self.digest)
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Names of the parts that come of it."""
+        dealt = DEFAULT_FRACTIONS if self.fractions is None else self.fractions
+        return tuple(dict.fromkeys((*dealt, *self.hold_out)))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -252,6 +259,12 @@ class SuiteFile:
                 raise ConfigError(
                     f"task '{task.task}': data = '{task.data}' is no key; expected "
                     f"one of {', '.join(keys)}."
+                )
+            parts = self.data[keys.index(task.data)].split.parts
+            if task.part not in parts:
+                raise ConfigError(
+                    f"task '{task.task}': part = '{task.part}' is none of the split "
+                    f"of {task.data}; expected one of {', '.join(parts)}."
                 )
         for metric in self.metric:
             if (metric.task, metric.data, metric.part) not in done:

@@ -45,6 +45,7 @@ def _fake(monkeypatch):
         ('calls = ""', 'cals = ""', "did you mean 'calls'"),
         ('calls = ""', "seed = true", r"fake\.seed = True; expected int"),
         ('task = "fake"', 'task = "fak"', "expected one of accuracy"),
+        ('part = "test"\n\n[[task]]', 'part = "tset"\n\n[[task]]', "expected one of"),
         ('part = "test"\n\n[[task]]', 'parts = "test"\n\n[[task]]', "'part'"),
         ("weight = 1.0", "weight = -1.0", "expected 0 or more"),
         ('polarity = "lower"', 'polarity = "higher"', "expected 'lower'"),

@@ -15,6 +15,8 @@ from dpbench.eval.suites.run import Wishes, run_suite
 from dpbench.eval.suites.words import plan_text, scores_of
 from dpbench.eval.tasks.doing import code_digest
 from dpbench.eval.tasks.table import TASKS
+from dpbench.io.ingest import ingest
+from dpbench.store.dataset import open_dataset
 from dpbench.store.workspace import Workspace
 from tests.eval.suites.fake_tasks import FAKE
 from tests.eval.suites.small_suites import (
@@ -237,6 +239,21 @@ def test_other_data_are_refused(fresh, trained, tmp_path):
     suite = write_suite(tmp_path / "b", "\n".join(lines))
     with pytest.raises(DatasetError, match=f"split has digest .*expected {digest}"):
         prepare_suite(fresh, suite)
+
+
+def test_a_name_that_is_taken_stops_no_suite(fresh, trained, tmp_path):
+    """Another dataset of the name is left alone; digests tell the two apart."""
+    suite = write_suite(tmp_path, accuracy_suite(fresh))
+    other = Workspace.find(tmp_path / "other", create=True)
+    one = sorted((trained.root / "systems").iterdir())[:1]
+    ingest(other, "deepmd", one, dataset="pairs", workers=0)
+    said = []
+    folders = {"": trained.root / "systems"}
+    (made,) = prepare_suite(other, suite, folders=folders, say=said.append)
+    assert made.version.digest == suite.data("pairs").digest
+    assert made.version.name == f"pairs-{made.version.digest[5:13]}"
+    assert any("is another dataset in this workspace" in line for line in said)
+    assert open_dataset(other, "pairs-v1").digest != made.version.digest
 
 
 def test_data_that_do_not_ship_are_asked_for(fresh, trained, tmp_path):

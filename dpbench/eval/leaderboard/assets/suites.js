@@ -17,7 +17,7 @@ const suiteCell = (metric, [value, error, status, id]) => {
     id && rowById.has(id) ? el("a", { class: "cell", href: `#row=${id}&task=${task}`, "data-open": id, "data-task": task }, inner) : inner,
     isNumber(error) ? el("i", { class: "bar", style: `--share:${(100 * error).toFixed(1)}%` }) : null);
 };
-const suiteRow = (suite, row) => el("tr", { role: "row", class: row.rank === null ? "row unranked" : "row" },
+const suiteRow = (suite, shown, row) => el("tr", { role: "row", class: row.rank === null ? "row unranked" : "row" },
   cell({ class: "num rank" }, row.rank === null ? "–" : el("span", { class: `medal medal${Math.min(row.rank, 4)}` }, rankText(row))),
   el("th", { role: "rowheader", scope: "row", class: "model" },
     el("span", { class: "name" }, row.name),
@@ -26,30 +26,28 @@ const suiteRow = (suite, row) => el("tr", { role: "row", class: row.rank === nul
     row.told ? null : row.marks.map((mark) => badge(mark, "takes no rank", "warn")),
     row.leakage ? badge(row.leakage[0], row.leakage[1], "warn") : null),
   scoreCell(row),
-  suite.metrics.map((metric, i) => suiteCell(metric, row.cells[i])));
+  shown.map((i) => suiteCell(suite.metrics[i], row.cells[i])));
 
 class SuiteSection {
   constructor(suite) {
     Object.assign(this, { suite, sort: { key: "rank", direction: "ascending" } });
-    const heads = [["rank", "#", "", "By score; rows whose intervals overlap share ranks"], ["name", "Model", "", ""],
-      ["score", "Score", "0 to 1, smaller is better", "Weighted geometric mean of the errors between the frozen bounds: 0 is perfect, 1 useless"],
-      ...suite.metrics.map(([name, , data, part, weight], i) => [String(i), metrics.get(name).title, [metrics.get(name).unit, `${data}:${part}`].filter(Boolean).join(" · "), `${metrics.get(name).meaning} Weight ${number(weight)}.`])];
-    const wide = heads.length > 9;
-    this.view = { width: heads.length, gap: NARROW.matches ? 10 : 0 };
+    // Numbers of weight 0 are folded away as long as others count.
+    this.order = suite.metrics.map((_, i) => i);
+    this.counting = this.order.filter((i) => suite.metrics[i][4] > 0);
+    const nfolded = this.counting.length ? this.order.length - this.counting.length : 0;
+    this.shown = nfolded ? this.counting : this.order;
+    this.head = el("thead", { role: "rowgroup" });
     this.body = el("tbody", { role: "rowgroup" });
-    this.grid = el("table", { role: "table", class: "board suite", "aria-label": `Scores of the suite ${suite.label}`, "aria-colcount": heads.length },
-      el("thead", { role: "rowgroup" }, el("tr", { role: "row", "aria-rowindex": "1" },
-        heads.map(([key, title, unit, meaning]) => {
-          const head = headCell(key, title, unit, meaning, key !== "name");
-          delete head.firstChild.dataset.sort;
-          head.firstChild.dataset.suiteSort = key;
-          return head;
-        }))), this.body);
+    this.grid = el("table", { role: "table", class: "board suite", "aria-label": `Scores of the suite ${suite.label}` }, this.head, this.body);
+    this.fold = nfolded ? el("button", { type: "button", class: "fold", "aria-pressed": "false" }, `${plural(nfolded, "number")} that do not count`) : null;
+    this.fold?.addEventListener("click", () => this.toggle());
+    this.frame = el("div", {}, this.grid);
     this.node = el("section", { class: "part-section suite-section", id: `suite-${suite.label}`, "aria-label": `Suite ${suite.label}` },
       el("div", { class: "title" }, el("h2", {}, suite.title, el("span", { class: "part" }, suite.label)),
         el("p", { class: "facts" }, `${plural(suite.rows.filter((row) => !row.told).length, "row")} measured`, " · file ", el("code", {}, shortDigest(suite.digest)))),
       el("p", { class: "note lead" }, suite.description),
-      wide ? el("div", { class: "sideways", tabindex: "0", role: "region", "aria-label": "Scrolls sideways" }, this.grid) : this.grid);
+      this.fold, this.frame);
+    this.lay();
     this.rows = new RowWindow(null, this.body, null);
     this.grid.addEventListener("click", (event) => {
       const key = event.target.closest("[data-suite-sort]")?.dataset.suiteSort;
@@ -58,6 +56,40 @@ class SuiteSection {
       this.sort = { key, direction: isUp ? "descending" : "ascending" };
       this.show();
     });
+  }
+
+  // Lays the heads of the columns that are shown.
+  lay() {
+    const { suite, shown } = this;
+    const heads = [["rank", "#", "", "By score; rows whose intervals overlap share ranks"], ["name", "Model", "", ""],
+      ["score", "Score", "0 to 1, smaller is better", "Weighted geometric mean of the errors between the frozen bounds: 0 is perfect, 1 useless"],
+      ...shown.map((i) => {
+        const [name, , data, part, weight] = suite.metrics[i];
+        const { title, unit, meaning } = metrics.get(name);
+        return [String(i), title, [unit, `${data}:${part}`].filter(Boolean).join(" · "), `${meaning} Weight ${number(weight)}.`];
+      })];
+    this.head.replaceChildren(el("tr", { role: "row", "aria-rowindex": "1" }, heads.map(([key, title, unit, meaning]) => {
+      const head = headCell(key, title, unit, meaning, key !== "name");
+      delete head.firstChild.dataset.sort;
+      head.firstChild.dataset.suiteSort = key;
+      return head;
+    })));
+    this.view = { width: heads.length, gap: NARROW.matches ? 10 : 0 };
+    this.grid.setAttribute("aria-colcount", String(heads.length));
+    const wide = heads.length > 9 ? { class: "sideways", tabindex: "0", role: "region", "aria-label": "Scrolls sideways" } : {};
+    for (const name of ["class", "tabindex", "role", "aria-label"]) {
+      if (name in wide) this.frame.setAttribute(name, wide[name]);
+      else this.frame.removeAttribute(name);
+    }
+  }
+
+  toggle() {
+    const isAll = this.shown.length === this.order.length;
+    this.shown = isAll ? this.counting : this.order;
+    this.fold.setAttribute("aria-pressed", String(!isAll));
+    if (!this.shown.includes(Number(this.sort.key))) this.sort = { key: "rank", direction: "ascending" };
+    this.lay();
+    this.show();
   }
 
   show() {
@@ -74,7 +106,7 @@ class SuiteSection {
       return x === y ? i - j : sign * (x < y ? -1 : 1);
     });
     this.grid.setAttribute("aria-rowcount", String(known.length + 1));
-    this.rows.show(known.map(([, , row]) => ({ key: row.id, make: () => suiteRow(this.suite, row) })), this.view);
+    this.rows.show(known.map(([, , row]) => ({ key: row.id, make: () => suiteRow(this.suite, this.shown, row) })), this.view);
   }
 
   filter(chosen) {
