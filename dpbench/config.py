@@ -5,6 +5,7 @@ is an error that shows both. Each dataclass lives beside the thing it configures
 """
 
 import json
+import os
 import tomllib
 import types
 from collections.abc import Mapping
@@ -74,7 +75,7 @@ def to_mapping(config: Any) -> dict[str, Any]:
     """Turn a dataclass into plain dicts, lists and scalars, ready for JSON."""
     if not is_dataclass(config) or isinstance(config, type):
         raise TypeError(f"expected a dataclass instance, got {config!r}")
-    plain: dict[str, Any] = json.loads(json.dumps(asdict(config)))
+    plain: dict[str, Any] = json.loads(json.dumps(asdict(config), default=os.fspath))
     return plain
 
 

@@ -110,7 +110,7 @@ def select(
     table, spent = _table(session, iteration, walks, models)
     judged = judge(table, settings)
     version = open_dataset(session.workspace, dataset)
-    frames = concatenate([walk.frames for walk in walks])
+    frames = concatenate([walk.frames for walk in walks.values()])
     chosen = choose(
         judged,
         frames,
