@@ -196,7 +196,7 @@ def _optional(
     return np.concatenate(parts).astype(layout.OPTIONAL_FRAMES[name].dtype)
 
 
-def _aside(parsed: ParsedSource) -> dict[str, Any]:
+def theory_aside(parsed: ParsedSource) -> dict[str, Any]:
     """Collect what is compared beside the level of theory; empty values left out."""
     aside: dict[str, Any] = {}
     kpoints = parsed.theory.get("kpoints") or {}
@@ -212,7 +212,7 @@ def _aside(parsed: ParsedSource) -> dict[str, Any]:
 
 def _manifest_entry(item: _Parsed) -> dict[str, Any]:
     planned, parsed = item.planned, item.parsed
-    return {
+    entry = {
         "id": planned.id,
         "sha256": planned.sha256,
         "path": planned.path,
@@ -222,7 +222,7 @@ def _manifest_entry(item: _Parsed) -> dict[str, Any]:
         "code": parsed.code,
         "code_version": parsed.code_version,
         "theory": fingerprint(parsed.theory),
-        ASIDE: _aside(parsed),
+        ASIDE: theory_aside(parsed),
         "complete": parsed.complete,
         "time_step": parsed.time_step,
         "bytes": planned.n_bytes,
@@ -231,3 +231,7 @@ def _manifest_entry(item: _Parsed) -> dict[str, Any]:
         "quarantined": _reasons(item),
         "notes": list(parsed.notes),
     }
+    # Only where there is one: manifests of other sources stay as they always were.
+    return entry | (
+        {"origin": dict(planned.files.origin)} if planned.files.origin else {}
+    )
