@@ -119,6 +119,7 @@ def integrator(atoms: Any, baths: Baths, *, rng: np.random.Generator) -> Any:
                 step,
                 temperature_K=baths.temperature,
                 friction=1 / tdamp,
+                fixcm=False,
                 rng=rng,
             )
         if baths.bath == "bussi":

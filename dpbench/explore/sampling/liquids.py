@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dpbench.elements import SYMBOLS, atomic_numbers
+from dpbench.elements import SYMBOLS
 from dpbench.errors import ConfigError
 from dpbench.frames import Frames, uniform
 from dpbench.io.quality.environments import covalent_radii
@@ -17,8 +17,8 @@ from dpbench.units import AMU
 GRAM_PER_CM3 = 0.602214076
 """In amu/Å^3."""
 
-BETWEEN_MOLECULES = 1.8
-"""Atoms of different molecules keep this times the distance that atoms keep."""
+NOT_BONDED = 0.8
+"""Å that an atom is larger to those of other molecules than by its covalent radius."""
 
 ROUNDS = 2000
 """Of pushing bodies apart before the liquid counts as too dense."""
@@ -27,26 +27,24 @@ Array = NDArray[np.float64]
 
 
 def atoms_at_random(
-    symbol: str, natoms: int, *, volume: float, spacing: float, rng: np.random.Generator
+    z: NDArray[np.integer], *, volume: float, spacing: float, rng: np.random.Generator
 ) -> Frames:
-    """Put atoms of one element into a cube, none nearer than ``spacing`` to another.
+    """Put atoms into a cube, none too near to another.
 
     Args:
-        symbol: Element; what is substituted later has its sites.
-        natoms: How many.
+        z: (atom), atomic numbers.
         volume: Å^3 per atom.
-        spacing: Least distance, in units of twice the covalent radius.
+        spacing: Least distance, in units of the covalent radii's sum.
         rng: Draws the places.
 
     Raises:
         ConfigError: If so many do not fit.
     """
-    z = np.full(natoms, atomic_numbers((symbol,), where="elements")[0])
+    natoms = len(z)
     edge = (volume * natoms) ** (1 / 3)
     coord = rng.uniform(0, edge, size=(natoms, 3))
-    return _settled(
-        z, coord, body=np.arange(natoms), edge=edge, spacing=spacing, rng=rng
-    )
+    radius = covalent_radii()[z] * spacing
+    return _settled(z, coord, body=np.arange(natoms), edge=edge, radius=radius, rng=rng)
 
 
 def molecules_at_random(
@@ -61,8 +59,8 @@ def molecules_at_random(
     Args:
         molecules: Name that ASE's database of molecules knows -> how many.
         size: ``volume`` in Å^3 per atom or ``density`` in g/cm^3.
-        spacing: Least distance of atoms of different molecules is this times 1.8, in
-            units of the covalent radii's sum.
+        spacing: Least distance of atoms of different molecules, in units of the sum of
+            their covalent radii, each 0.8 Å larger.
         rng: Draws places and turns.
 
     Raises:
@@ -82,7 +80,7 @@ def molecules_at_random(
         coord,
         body=body,
         edge=edge,
-        spacing=spacing * BETWEEN_MOLECULES,
+        radius=(covalent_radii()[z] + NOT_BONDED) * spacing,
         rng=rng,
     )
 
@@ -142,7 +140,7 @@ def _settled(
     *,
     body: NDArray[np.integer],
     edge: float,
-    spacing: float,
+    radius: Array,
     rng: np.random.Generator,
 ) -> Frames:
     """Push bodies apart, as wholes, until no two are too near.
@@ -152,14 +150,13 @@ def _settled(
         coord: (atom, 3), Å.
         body: (atom), number of the atom or molecule that it moves with.
         edge: Of the cube, Å.
-        spacing: Least distance, in units of the covalent radii's sum.
+        radius: (atom), Å; two atoms have to be as far apart as theirs add up to.
         rng: Shakes what is stuck.
 
     Raises:
         ConfigError: If they do not come apart.
     """
     box, pbc = edge * np.eye(3), np.ones(3, dtype=np.bool_)
-    radius = covalent_radii()[z] * spacing
     sizes = np.bincount(body)
     nearest = 0.0
     for _ in range(ROUNDS):

@@ -13,6 +13,7 @@ from dpbench.explore.sampling.liquids import (
     cube_edge,
     molecules_at_random,
 )
+from dpbench.explore.sampling.modifiers import by_element, whole_counts
 from dpbench.explore.sampling.prototypes import crystal, fractions_of, mixed_volume
 from dpbench.explore.sampling.slabs import slab
 from dpbench.explore.sampling.structure_settings import StructureSettings
@@ -131,22 +132,23 @@ def _liquid(
         )
         words = ", ".join(f"{n} {name}" for name, n in settings.molecules.items())
         return Cell(frame=frame, origin=f"liquid of {words}")
-    if len(settings.sites) != 1 or settings.natoms is None:
+    if settings.natoms is None or not (composition or len(settings.elements) == 1):
         raise ConfigError(
             f"'{settings.name}': a liquid of atoms needs one of elements, or "
             "substitute. Give one of them."
         )
-    symbol = settings.sites[0]
-    share = composition or {symbol: 1.0}
+    share = composition or {settings.elements[0]: 1.0}
     volume = settings.volume
     if volume is None and settings.density is not None:
         volume = _volume_at(share, settings.density)
     if volume is None:
         volume = mixed_volume(share, settings.volumes)
-    frame = atoms_at_random(
-        symbol, settings.natoms, volume=volume, spacing=settings.spacing, rng=rng
-    )
-    return Cell(frame=frame, origin=f"liquid of {settings.natoms} atoms")
+    numbers = atomic_numbers(share, where=f"'{settings.name}'")
+    counts = whole_counts(tuple(share.values()), settings.natoms)
+    z = np.repeat(np.array(numbers), counts)
+    frame = atoms_at_random(z, volume=volume, spacing=settings.spacing, rng=rng)
+    origin = f"liquid of {settings.natoms} atoms"
+    return Cell(frame=by_element(frame), origin=origin)
 
 
 def _volume_at(composition: dict[str, float], density: float) -> float:

@@ -192,6 +192,9 @@ def _made(variant: _Variant, rng: np.random.Generator) -> tuple[Frames, str]:
     frame = modifiers.repeated(
         cell.frame, settings.repeat, where=f"structure '{settings.name}'"
     )
+    # A liquid has its elements already, each at the distance that it needs.
+    if share and settings.kind == "liquid":
+        wanted = None
     if wanted is not None and variant.composition is not None:
         frame = modifiers.substituted(frame, wanted, variant.composition, rng=rng)
     frame = modifiers.stretched(frame, variant.scale)

@@ -127,8 +127,8 @@ class StructureSettings:
     density: float | None = None
     """Of the liquid, g/cm^3, instead of a volume."""
     spacing: float = 0.75
-    """Least distance in the liquid, in units of the covalent radii's sum; between
-    molecules 1.8 times that."""
+    """Least distance in the liquid, in units of the covalent radii's sum; to atoms of
+    other molecules each is 0.8 Å larger."""
 
     repeat: tuple[int, int, int] = (1, 1, 1)
     """Copies along the cell vectors."""
@@ -201,6 +201,11 @@ class StructureSettings:
             raise ConfigError(
                 f"'{self.name}': kind 'liquid' needs natoms or molecules; expected "
                 "one of them."
+            )
+        if self.kind == "liquid" and self.substitute is not None and self.substitute.of:
+            raise ConfigError(
+                f"'{self.name}': substitute.of = '{self.substitute.of}'; a liquid has "
+                "no sites to choose from. Leave it out."
             )
         if self.molecules is not None and self.substitute is not None:
             raise ConfigError(

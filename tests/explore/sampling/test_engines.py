@@ -1,6 +1,8 @@
 """LAMMPS and ASE as engines: the same walks, their ends, and what they refuse."""
 
 import shutil
+import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +11,8 @@ import pytest
 from dpbench.errors import ConfigError
 from dpbench.explore.sampling.engine_lammps import read_dump
 from dpbench.explore.sampling.walking import walk
-from tests.explore.sampling.small import FCC, plan, settings_of
+from dpbench.models.deepmd_file import write_deepmd
+from tests.explore.sampling.small import FCC, almg_model, plan, settings_of
 
 STAGE = {
     "structures": ["fcc"],
@@ -54,8 +57,6 @@ def test_ase_walks_by_the_model(model_file, tmp_path, thermostat):
 
 
 def plan_again(task, folder):
-    from dataclasses import replace
-
     return replace(task, folder=folder)
 
 
@@ -161,15 +162,10 @@ def test_an_exploding_walk_of_lammps_keeps_its_frames(
 @pytest.mark.slow
 def test_lammps_walks_by_deepmds_plugin(deepmd_python, model_file, tmp_path):
     """The same model as a .pb, if DeePMD-kit is there to write it."""
-    import subprocess
-
-    from dpbench.models.checkpoint import load_model
-    from dpbench.models.deepmd import write_deepmd
-
     programs = Path(deepmd_python).parent
     if shutil.which(str(programs / "dp")) is None:
         pytest.skip("no dp beside the interpreter")
-    write_deepmd(tmp_path / "m.dp", load_model(model_file)[0])
+    write_deepmd(tmp_path / "m.dp", almg_model())
     words = [str(programs / "dp"), "convert-backend", "m.dp", "m.pb"]
     subprocess.run(words, cwd=tmp_path, check=True, capture_output=True)
     made = settings("lammps", lammps={"python": deepmd_python})
