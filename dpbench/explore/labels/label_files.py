@@ -61,7 +61,8 @@ class Labelled:
     wall_seconds: float
     """Of all attempts."""
     theory: dict[str, Any]
-    """Level of theory as the outputs tell it; empty if they do not."""
+    """Level of theory as the outputs tell it, with the reciprocal lengths that its mesh
+    is compared by; empty if there is no label."""
     allowed: dict[str, float]
     """``attempts`` and ``seconds`` that there were: a quarantined label is tried again
     once either is raised."""

@@ -17,6 +17,7 @@ from dpbench.errors import ConfigError
 from dpbench.explore.labels.driver import Finding, JobResources, Trouble
 from dpbench.explore.labels.job import last_words, program_of, read_run, run_job
 from dpbench.explore.labels.qe_input import (
+    OF_THE_CELL,
     OF_THE_RUN,
     SCRATCH,
     Template,
@@ -98,7 +99,11 @@ class QEDriver:
             "driver": self.name,
             "version": options.version or version_of(options.command),
             "control": _scf_control(self.template),
-            "system": dict(self.template.system),
+            "system": {
+                key: value
+                for key, value in self.template.system.items()
+                if not OF_THE_CELL.fullmatch(key)
+            },
             "electrons": kept,
             "k_points": k_points,
             "hubbard": self.template.hubbard and list(self.template.hubbard[1]),

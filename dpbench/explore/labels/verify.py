@@ -14,8 +14,11 @@ from dpbench.errors import SourceError
 from dpbench.explore.labels.driver import Driver, Finding, Trouble
 from dpbench.frames import Frames
 from dpbench.io.discover import find_sources
+from dpbench.io.ingest_task import theory_aside
 from dpbench.io.parsed import ParsedSource, Quarantine
 from dpbench.io.readers import reader_of
+from dpbench.io.theory_file import declared
+from dpbench.store.theory.levels import joined
 
 SAME_PLACE = 1e-3
 """Å; outputs print positions with few decimals."""
@@ -36,10 +39,12 @@ def verify(
         max_force: eV/Å; a larger force is a fault. None = none is.
 
     Returns:
-        What was found, and the level of theory that the outputs tell.
+        What was found, and the level of theory that the outputs tell, in the form in
+        which levels are compared.
     """
     try:
         parsed = _read(driver.code, outputs)
+        parsed = declared(parsed, driver.declared(), where=str(outputs[0]))
     except SourceError as error:
         return _bad(str(error)), {}
     frames = parsed.frames
@@ -58,8 +63,7 @@ def verify(
         return _bad(
             f"{where}: a force of {largest:.4g} eV/Å; at most {max_force:g} is taken"
         ), {}
-    own = {key: value for key, value in parsed.theory.items() if value is not None}
-    return Finding(ok=True), {**(driver.declared() or {}), **own}
+    return Finding(ok=True), dict(joined(parsed.theory, theory_aside(parsed)))
 
 
 def unlike(one: Frames, other: Frames) -> str:
