@@ -12,6 +12,7 @@ from dpbench.elements import atomic_numbers
 from dpbench.errors import SourceError
 from dpbench.frames import Frames
 from dpbench.io.parsed import ParsedSource, Quarantine, SourceFiles
+from dpbench.io.readers.cp2k.geometry import sharpened
 from dpbench.io.readers.cp2k.input import is_input
 from dpbench.io.readers.cp2k.log import Block, Log
 from dpbench.io.readers.cp2k.old import read_old
@@ -173,7 +174,8 @@ def _snapshots(
         )
     block = log.blocks[0]
     box = log.cell(block) if log.periodicity != "NONE" else None
-    return start[0], [_labelled(log, block, coord=start[1], box=box, force=None)]
+    coord, box = sharpened(*start, box, input_text=texts.input)
+    return start[0], [_labelled(log, block, coord=coord, box=box, force=None)]
 
 
 def _is_in_bohr(frame: XyzFrame, first: NDArray[np.float64]) -> bool:
