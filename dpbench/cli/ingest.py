@@ -1,7 +1,7 @@
 """``dpbench ingest``: DFT outputs into a dataset."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +12,9 @@ from dpbench.cli.context import Context, pass_context
 from dpbench.errors import SourceError
 
 if TYPE_CHECKING:
+    from dpbench.io.dpgen.summary import DpgenReport
     from dpbench.io.ingest import Progress
+    from dpbench.io.ingest_report import IngestReport
 
 
 @click.command("ingest")
@@ -77,8 +79,9 @@ def ingest_command(
 ) -> None:
     """Read DFT outputs of CODE into a new version of a dataset.
 
-    CODE is vasp, qe, cp2k, deepmd, extxyz, ase, parquet, mlearn, auto, or
-    dpdata:FORMAT. PATH is a file, a folder (walked recursively) or a glob pattern.
+    CODE is vasp, qe, cp2k, deepmd, extxyz, ase, parquet, mlearn, dpgen (work folders
+    of DP-GEN), auto, or dpdata:FORMAT. PATH is a file, a folder (walked recursively)
+    or a glob pattern.
     Frames that are not converged, cut off or without labels are kept apart, with the
     reason; ingesting the same files again adds nothing.
 
@@ -86,7 +89,7 @@ def ingest_command(
     Example:
         dpbench ingest vasp OUTCAR/ --dataset water
     """
-    from dpbench.io.ingest import IngestOptions, ingest
+    from dpbench.io.ingest import IngestOptions
     from dpbench.io.limits import parse_limits
     from dpbench.io.theory_file import read_theory_file
 
@@ -100,12 +103,12 @@ def ingest_command(
         scheduler=scheduler,
         limits=parse_limits(limits),
     )
+    read = _reader_of(code)
     workspace = context.workspace(create=True)
     try:
         with _progress_bar(is_quiet=context.is_quiet) as progress:
-            report = ingest(
+            report = read(
                 workspace,
-                code,
                 paths,
                 dataset=dataset,
                 progress=progress,
@@ -120,6 +123,17 @@ def ingest_command(
         click.echo(report.summary())
     if report.refusal is not None:
         raise SourceError(f"{dataset}: nothing was committed: {report.refusal}.")
+
+
+def _reader_of(code: str) -> Callable[..., "IngestReport | DpgenReport"]:
+    """Return what ingests a code; for DP-GEN it also tells of iterations."""
+    if code == "dpgen":
+        from dpbench.io.dpgen.summary import ingest_dpgen
+
+        return ingest_dpgen
+    from dpbench.io.ingest import ingest
+
+    return lambda workspace, paths, **given: ingest(workspace, code, paths, **given)
 
 
 def _checked_name(dataset: str | None, paths: tuple[str, ...]) -> str:

@@ -50,8 +50,8 @@ def find_sources(code: str, paths: Sequence[str | Path]) -> Discovery:
 
     Args:
         code: ``vasp``, ``qe``, ``cp2k``, ``deepmd``, ``extxyz``, ``ase``,
-            ``parquet``, ``mlearn``, ``auto`` (all of them and what is unmistakable
-            among dpdata's), or ``dpdata:FORMAT``.
+            ``parquet``, ``mlearn``, ``dpgen`` (work folders of DP-GEN), ``auto`` (all
+            of them and what is unmistakable among dpdata's), or ``dpdata:FORMAT``.
         paths: Files, folders (walked recursively), glob patterns, or
             ``file.hdf5#/path``.
 
@@ -64,6 +64,11 @@ def find_sources(code: str, paths: Sequence[str | Path]) -> Discovery:
         SourceError: If a path does not exist or nothing is found at all.
     """
     _check_code(code)
+    if code == "dpgen":
+        # Imported here: it finds what lies in work folders through this function.
+        from dpbench.io.dpgen.finder import find_dpgen
+
+        return find_dpgen(paths)
     scanner = _Scanner(code)
     for path, member in _expand(paths):
         if member:

@@ -134,6 +134,10 @@ class SourceFiles:
     """All files of the calculation, main file first; a deepmd system is its folder."""
     member: str = ""
     """Group inside the main file (``file.hdf5#/water``); empty for the whole file."""
+    origin: tuple[tuple[str, Any], ...] = ()
+    """Where the calculation comes from, as far as the finder knows: pairs of a key and
+    a plain JSON value, e.g. the iteration and walk of an exploration. It is kept with
+    the source and enters neither its identity nor any digest of frames."""
 
     @property
     def main(self) -> Path:

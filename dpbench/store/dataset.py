@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, final
 
@@ -64,6 +64,9 @@ class SourceRecord:
     """What the reader had to say."""
     time_step: float | None = None
     """fs between two steps of molecular dynamics; None = none, or unknown."""
+    origin: dict[str, Any] = field(default_factory=dict)
+    """Where the calculation comes from, e.g. iteration and walk of an exploration;
+    empty where nothing is known."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -356,6 +359,7 @@ class DatasetVersion:
             quarantined=entry["quarantined"],
             notes=tuple(entry["notes"]),
             time_step=entry.get("time_step"),
+            origin=dict(entry.get("origin", {})),
         )
 
 

@@ -199,4 +199,5 @@ def _source(version: DatasetVersion, index: int) -> dict[str, Any]:
         "n_read": source.n_read,
         "quarantined": source.quarantined,
         "notes": list(source.notes),
+        "origin": source.origin,
     }

@@ -60,7 +60,7 @@ READERS: dict[str, Reader] = {
         reader_version=2,
         fallback="vasp.fallback",
     ),
-    "cp2k": Reader(format="cp2k", code="cp2k", module="cp2k.reader", reader_version=2),
+    "cp2k": Reader(format="cp2k", code="cp2k", module="cp2k.reader", reader_version=3),
     "deepmd/npy": Reader(
         format="deepmd/npy", code="deepmd", module="deepmd.reader", reader_version=1
     ),
@@ -99,6 +99,7 @@ CODES = (
     "ase",
     "parquet",
     "mlearn",
+    "dpgen",
     "auto",
 )
 """The CODE arguments of ``dpbench ingest``, beside ``dpdata:FORMAT``."""
