@@ -45,6 +45,7 @@ VERSION_SECONDS = 60.0
 
 _VERSION = re.compile(r"CP2K version\s+(\S+)")
 _ABORT = re.compile(r"\[ABORT\].*?\n(.*?)\n \*{20,}", re.S)
+_FLAG_MAN = re.compile(r"(?m)^ \*[ |/\\_]*(?:O/\|)?[ |/\\_]*|\*\s*$")
 _SOLVER = re.compile(r"cholesky|diagonali|eigenv|syevd|heevd|potrf|orthog", re.I)
 _SCF = frozenset({Trouble.UNCONVERGED, Trouble.TIMED_OUT})
 
@@ -261,7 +262,7 @@ def judge(folder: Path) -> tuple[Trouble, str]:
     abort = _ABORT.search(text)
     if abort is not None:
         # the message stands right of a small man with a flag
-        words = " ".join(re.sub(r"(?m)^ \*.{0,15}|\*\s*$", " ", abort[1]).split())
+        words = " ".join(_FLAG_MAN.sub(" ", abort[1]).split())
         is_solver = _SOLVER.search(words) is not None
         return (Trouble.BROKEN if is_solver else Trouble.REFUSED), f"CP2K: {words}"
     return (

@@ -53,12 +53,24 @@ def input_of(template: Section, frame: Frames, remedies: Sequence[str] = ()) -> 
 
 
 def canonical(template: Section) -> str:
-    """Return what decides a label: without comments, blanks and what is replaced."""
+    """Return what decides a label: without comments, blanks and what is replaced.
+
+    What only leads to self-consistency, such as mixing, is left out as well; what says
+    when it is reached stays.
+    """
     root = copy.deepcopy(template)
     root.drop("MOTION", "EXT_RESTART", "VIBRATIONAL_ANALYSIS", "GLOBAL")
     subsys = root.find("FORCE_EVAL", "SUBSYS")
     if subsys is not None:
         subsys.drop("CELL", "COORD")
+    force = root.find("FORCE_EVAL")
+    scf = root.find("FORCE_EVAL", "DFT", "SCF")
+    if force is not None:
+        force.drop("PRINT")
+    if scf is not None:
+        scf.drop("OT", "OUTER_SCF", "MIXING", "DIAGONALIZATION", "PRINT")
+        scf.unset("MAX_SCF")
+        scf.unset("SCF_GUESS")
     lines = (line.split("!")[0].split("#")[0] for line in render(root).splitlines())
     return "\n".join(words for line in lines if (words := " ".join(line.split())))
 
