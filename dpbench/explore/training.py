@@ -264,11 +264,15 @@ def _trained(
         return train(workspace, config, init=init, **shared), ""
     except ModelError as error:
         # Slots for neighbours are the one thing of a model that new frames outgrow.
-        if init is None or "neighbours" not in str(error):
+        if init is None or _OUTGROWN not in str(error):
             raise
         note = f"starts anew: {error}"
     _write(_note_file(task.folder, identity), note)
     return train(workspace, config, **shared), note
+
+
+_OUTGROWN: Final = "model's sel expects"
+"""What ``models.sel`` says of an atom with more neighbours than slots."""
 
 
 def _note_file(folder: Path, identity: str) -> Path:
