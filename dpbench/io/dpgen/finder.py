@@ -5,7 +5,7 @@ level of theory, convergence and precision that ``data.SSS`` has lost. A collect
 read only where the outputs behind it are gone.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -137,7 +137,7 @@ def _add_init(books: _Books, entry: InitData) -> None:
     origin = of_init(entry.told_by)
     outputs = outputs_behind(entry.path)
     if outputs:
-        _add_all(books, "auto", outputs, lambda _: origin)
+        _add_all(books, "auto", outputs, origin)
         if any(entry.path.rglob("coord.npy")):
             books.leave_out(entry.path)
     elif not Path(str(entry.path).partition("#")[0]).exists():
@@ -148,7 +148,7 @@ def _add_init(books: _Books, entry: InitData) -> None:
         )
     else:
         code = "auto" if entry.told_by == "02.md" else "deepmd"
-        _add_all(books, code, [entry.path], lambda _: origin)
+        _add_all(books, code, [entry.path], origin)
 
 
 def _add_labels(books: _Books, work: WorkFolder, labels: Labels) -> None:
@@ -171,8 +171,7 @@ def _add_labels(books: _Books, work: WorkFolder, labels: Labels) -> None:
         if _is_copy(folder, answered):
             books.leave_out(folder)
         else:
-            origin = of_collected(labels, folder)
-            _add_all(books, "deepmd", [folder], lambda _, origin=origin: origin)
+            _add_all(books, "deepmd", [folder], of_collected(labels, folder))
 
 
 def _is_copy(folder: Path, answered: dict[Path, list[SourceFiles]]) -> bool:
@@ -209,15 +208,10 @@ def _why_no_output(work: WorkFolder, labels: Labels) -> str:
     )
 
 
-def _add_all(
-    books: _Books,
-    code: str,
-    paths: Sequence[Path],
-    origin: Callable[[SourceFiles], Origin],
-) -> None:
+def _add_all(books: _Books, code: str, paths: Sequence[Path], origin: Origin) -> None:
     found = _scan(code, paths)
     for source in found.sources:
-        books.keep(source, origin(source))
+        books.keep(source, origin)
     for path, why in found.skipped:
         books.skip(path, why)
 

@@ -41,7 +41,7 @@ class Origins:
             labels: The ``02.fp`` it lies in.
             task: Its folder.
         """
-        origin = {
+        origin: dict[str, Any] = {
             "workflow": WORKFLOW,
             "iteration": labels.iteration,
             "system": system_of(task),

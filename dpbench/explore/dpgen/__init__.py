@@ -1,0 +1,1 @@
+"""Inputs of DP-GEN as configurations of ``dpbench explore``."""

@@ -1,0 +1,303 @@
+"""``[explore]`` from ``sys_configs`` and ``model_devi_jobs``.
+
+Source: DP-GEN documentation, "param.json": data and exploration; LAMMPS input of
+DP-GEN 0.13 (``fix nvt`` and ``fix npt``, units metal).
+"""
+
+import glob
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from dpbench.errors import ConfigError
+from dpbench.explore.dpgen.params import Params
+from dpbench.explore.dpgen.structures import StructureFiles
+
+BAR_PER_GPA = 1e4
+FS_PER_PS = 1e3
+TAUP = 0.5
+"""ps, DP-GEN's relaxation time of the pressure; its 0.1 ps of the temperature is
+dpbench's."""
+
+_NPT = {
+    "npt": "iso",
+    "npt-i": "iso",
+    "npt-iso": "iso",
+    "npt-a": "aniso",
+    "npt-aniso": "aniso",
+    "npt-t": "aniso",
+    "npt-tri": "aniso",
+}
+"""Ensembles with a barostat, and how their cell moves here."""
+
+ALIASES = {
+    "ensemble": ("ensemble", "ens"),
+    "temps": ("temps", "Ts"),
+    "press": ("press", "Ps"),
+    "trj_freq": ("trj_freq", "t_freq", "traj_freq"),
+    "nsteps": ("nsteps",),
+}
+"""Names of the same thing in ``model_devi_jobs``."""
+
+UNSERVED = {
+    "calypso": "CALYPSO predicts structures instead of walking from known ones",
+    "amber": "it walks by QM/MM of Amber (DPRc), for which dpbench has no engine",
+}
+"""Engines that leave nothing to translate."""
+
+_JOB_REMARKS = {
+    "nbeads": ("left out", "path integrals: walks are classical here."),
+    "pka_e": ("left out", "a primary knock-on atom: there is no such walk here."),
+    "neidelay": ("left out", "neighbour lists are renewed when atoms have moved."),
+    "sys_rev_mat": ("left out", "belongs to a template of LAMMPS."),
+    "rev_mat": ("left out", "belongs to a template of LAMMPS."),
+}
+_LEVELS = ("f_trust_lo", "f_trust_hi", "v_trust_lo", "v_trust_hi")
+
+
+def explore_section(
+    params: Params, files: StructureFiles
+) -> tuple[dict[str, Any], list[list[int]]]:
+    """Say what is explored.
+
+    Args:
+        params: The input.
+        files: Where structure files lie and go.
+
+    Returns:
+        The section, and the systems of each stage.
+
+    Raises:
+        ConfigError: If nothing that dpbench can explore is left.
+    """
+    engine = params.text("model_devi_engine", "explore.engine", "lammps")
+    if engine in UNSERVED:
+        raise ConfigError(
+            f"{params.where}: model_devi_engine = '{engine}': {UNSERVED[engine]}; "
+            "expected lammps or gromacs. There is nothing to translate: write "
+            "[explore] by hand (docs/explore.md)."
+        )
+    params.remark(
+        "changed",
+        "model_devi_engine",
+        f"{engine}: dpbench's own engine walks, without LAMMPS. Set explore.engine = "
+        '"lammps" to walk in LAMMPS.',
+    )
+    systems = _systems(params)
+    jobs = _jobs(params)
+    stages, used = [], []
+    for number, job in enumerate(jobs):
+        if _is_template(params, number, job):
+            continue
+        index = _indices(params, number, job, len(systems))
+        stages.append(_stage(params, number, job, index))
+        used.append(index)
+    if not stages:
+        raise ConfigError(
+            f"{params.where}: model_devi_jobs has no job that can be translated; "
+            "expected one at least, without a template. There is nothing to explore; "
+            "for 'dpgen simplify' use 'dpbench simplify'."
+        )
+    structures = [
+        _structure(params, files, index, systems[index])
+        for index in sorted({i for one in used for i in one})
+    ]
+    section: dict[str, Any] = {"engine": "dpbench"}
+    filters = _filters(params)
+    section |= {"filters": filters, "structures": structures, "stages": stages}
+    return section, used
+
+
+def name_of(index: int) -> str:
+    """Name the structures of one entry of ``sys_configs``."""
+    return f"sys{index:03d}"
+
+
+def _systems(params: Params) -> list[list[str]]:
+    """Return the patterns of every system, the prefix put before them."""
+    prefix = params.text("sys_configs_prefix", "explore.structures.files")
+    given = params.value("sys_configs", "explore.structures", [])
+    if not isinstance(given, list):
+        raise params.wrong("sys_configs", "a list of lists of paths")
+    systems = []
+    for entry in given:
+        patterns = [entry] if isinstance(entry, str) else entry
+        if not isinstance(patterns, list) or not all(
+            isinstance(pattern, str) for pattern in patterns
+        ):
+            raise params.wrong("sys_configs", "a list of lists of paths")
+        systems.append([str(params.base / prefix / pattern) for pattern in patterns])
+    return systems
+
+
+def _structure(
+    params: Params, files: StructureFiles, index: int, patterns: Sequence[str]
+) -> dict[str, Any]:
+    found: list[str] = []
+    for pattern in patterns:
+        # As DP-GEN: sorted within a pattern, patterns in the order given.
+        matches = sorted(glob.glob(pattern))  # noqa: PTH207 - patterns are absolute
+        if not matches:
+            params.remark(
+                "missing",
+                f"sys_configs[{index}]",
+                f"{pattern} matches nothing here. Correct the files of structure "
+                f"'{name_of(index)}'.",
+            )
+            found.append(files.unread(Path(pattern)))
+        found += [files.use(params, Path(match), name_of(index)) for match in matches]
+    return {"name": name_of(index), "kind": "file", "files": found}
+
+
+def _jobs(params: Params) -> list[Mapping[str, Any]]:
+    jobs = params.value("model_devi_jobs", "explore.stages", [])
+    if not isinstance(jobs, list) or not all(isinstance(job, dict) for job in jobs):
+        raise params.wrong("model_devi_jobs", "a list of tables")
+    return jobs
+
+
+def _indices(
+    params: Params, number: int, job: Mapping[str, Any], count: int
+) -> list[int]:
+    """Expand ``[0, "3-6:2"]`` as DP-GEN does: the end of a range does not count."""
+    out: list[int] = []
+    for item in job.get("sys_idx") or []:
+        if isinstance(item, str) and "-" in item:
+            ends, _, step = item.partition(":")
+            first, _, last = ends.partition("-")
+            try:
+                out += range(int(first), int(last), int(step or 1))
+            except ValueError:
+                raise _wrong_job(params, number, "sys_idx", item) from None
+        elif isinstance(item, int):
+            out.append(item)
+        else:
+            raise _wrong_job(params, number, "sys_idx", item)
+    for index in out:
+        if not 0 <= index < count:
+            raise ConfigError(
+                f"{params.where}: model_devi_jobs[{number}].sys_idx: {index}; "
+                f"sys_configs has {count} entries, counted from 0. Correct it."
+            )
+    if not out:
+        raise _wrong_job(params, number, "sys_idx", job.get("sys_idx"))
+    return out
+
+
+def _is_template(params: Params, number: int, job: Mapping[str, Any]) -> bool:
+    """Tell whether a job walks by an input of LAMMPS, and say that it is left out."""
+    if "template" not in job:
+        return False
+    params.remark(
+        "left out",
+        f"model_devi_jobs[{number}].template",
+        "a walk by an input of LAMMPS of your own: dpbench cannot tell what it does. "
+        "Add a stage by hand (docs/explore-sampling.md).",
+    )
+    return True
+
+
+def _stage(
+    params: Params, number: int, job: Mapping[str, Any], index: Sequence[int]
+) -> dict[str, Any]:
+    where = f"model_devi_jobs[{number}]"
+    for key, (kind, why) in _JOB_REMARKS.items():
+        if job.get(key) is not None:
+            params.remark(kind, f"{where}.{key}", why)  # type: ignore[arg-type]
+    ensemble = str(_of_job(job, "ensemble") or "nvt")
+    stage: dict[str, Any] = {"structures": [name_of(i) for i in index]}
+    stage["temperatures"] = _temperatures(params, number, job)
+    if ensemble in _NPT:
+        pressures = _numbers(params, number, job, "press")
+        stage["pressures"] = [value / BAR_PER_GPA for value in pressures]
+        stage["couple"] = _NPT[ensemble]
+        taup = job.get("taup", params.number("model_devi_taup", "explore.stages", TAUP))
+        stage["pdamp"] = float(taup) * FS_PER_PS
+    elif ensemble in ("nvt", "nve"):
+        stage["thermostat"] = "nhc"
+    else:
+        raise _wrong_job(params, number, "ensemble", ensemble)
+    _remark_ensemble(params, where, ensemble)
+    stage["steps"] = int(_numbers(params, number, job, "nsteps")[0])
+    stage["every"] = int(_numbers(params, number, job, "trj_freq")[0])
+    taut = job.get("taut", params.number("model_devi_taut", "explore.stages"))
+    if taut is not None:
+        stage["tdamp"] = float(taut) * FS_PER_PS
+    step = job.get("dt", params.number("model_devi_dt", "explore.stages.timestep"))
+    if step is not None:
+        stage["timestep"] = round(float(step) * FS_PER_PS, 9)
+    return stage
+
+
+def _remark_ensemble(params: Params, where: str, ensemble: str) -> None:
+    if ensemble in ("npt-t", "npt-tri"):
+        params.remark(
+            "changed",
+            f"{where}.ensemble",
+            f"{ensemble}: the cell vectors change their lengths and not their angles.",
+        )
+    elif ensemble == "nve":
+        params.remark(
+            "changed", f"{where}.ensemble", "nve: walks have a thermostat here."
+        )
+
+
+def _temperatures(params: Params, number: int, job: Mapping[str, Any]) -> list[float]:
+    """Return the temperatures of the atoms; those of electrons are left out."""
+    given = _of_job(job, "temps")
+    if isinstance(given, list) and any(isinstance(one, list) for one in given):
+        params.remark(
+            "left out",
+            f"model_devi_jobs[{number}].temps",
+            "temperatures of electrons: only those of the atoms are taken.",
+        )
+        firsts = [one[0] if isinstance(one, list) and one else one for one in given]
+        return _numbers(params, number, {"temps": firsts}, "temps")
+    return _numbers(params, number, job, "temps")
+
+
+def _of_job(job: Mapping[str, Any], key: str) -> Any:
+    return next((job[name] for name in ALIASES[key] if job.get(name) is not None), None)
+
+
+def _numbers(
+    params: Params, number: int, job: Mapping[str, Any], key: str
+) -> list[float]:
+    given = _of_job(job, key)
+    values = given if isinstance(given, list) else [given]
+    if not values or not all(
+        isinstance(v, int | float) and not isinstance(v, bool) for v in values
+    ):
+        raise _wrong_job(params, number, key, given)
+    return [float(value) for value in values]
+
+
+def _wrong_job(params: Params, number: int, key: str, found: Any) -> ConfigError:
+    return ConfigError(
+        f"{params.where}: model_devi_jobs[{number}].{key} = {found!r}; expected what "
+        "DP-GEN's documentation says of it. Correct it."
+    )
+
+
+def _filters(params: Params) -> dict[str, Any]:
+    """Translate what DP-GEN looks at before it labels."""
+    found: dict[str, Any] = {}
+    for part in params.text("fp_skip_bad_box", "explore.filters").split(";"):
+        key, _, value = part.partition(":")
+        if key == "length_ratio" and _is_number(value):
+            found["box_ratio"] = float(value)
+        elif part:
+            params.remark(
+                "changed",
+                f"fp_skip_bad_box.{key}",
+                "cells are judged by explore.filters.box_skew, degrees that a vector "
+                "of the reduced cell leans.",
+            )
+    return found
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return float(text) > 1
+    except ValueError:
+        return False

@@ -1,0 +1,123 @@
+"""What ``machine.json`` says that an exploration needs: the command that labels.
+
+Source: DP-GEN documentation, "machine.json"; dpdispatcher documentation, "machine" and
+"resources".
+"""
+
+import re
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from dpbench.explore.dpgen.params import Params
+
+LOCAL = ("shell", "local", "lazylocal")
+"""``batch_type`` of jobs that run where DP-GEN does."""
+
+TASKS = ("train", "model_devi", "fp")
+_OLD_KEYS = re.compile(r"(train|model_devi|fp)_(machine|resources|command|group_size)")
+_REDIRECTED = re.compile(r"\s*(?:[12]?>>?|<|&>)\s*\S+")
+_RANKS = re.compile(r"\s-(?:n|np)\s+(\d+)\b")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Machine:
+    """How labels are run."""
+
+    command: str = ""
+    """What runs, without redirections; empty = not told."""
+    processes: int = 1
+    """Processes that it starts."""
+
+
+def read_machine(params: Params | None) -> Machine:
+    """Take the command that labels out of a machine file, and say what stays behind."""
+    if params is None:
+        return Machine()
+    for task in TASKS:
+        _remark_task(params, task)
+    for key in params.data:
+        if key in ("api_version", "deepmd_version", "deepmd_path", "python_path"):
+            params.remark("left out", key, "dpbench trains and walks by itself.")
+    command = _command(params)
+    if not command:
+        return Machine()
+    found = _RANKS.search(command)
+    return Machine(command=command, processes=int(found[1]) if found else 1)
+
+
+def program_in(command: str, names: tuple[str, ...]) -> bool:
+    """Tell whether a command runs one of these programs."""
+    try:
+        words = shlex.split(command)
+    except ValueError:
+        return False
+    return any(word.rpartition("/")[2].startswith(names) for word in words)
+
+
+def _command(params: Params) -> str:
+    table = _first(params.data.get("fp"))
+    given = table.get("command", params.data.get("fp_command"))
+    if not isinstance(given, str) or not given.strip():
+        return ""
+    params.taken["fp" if table.get("command") else "fp_command"] = "label"
+    # The drivers read and name the files themselves.
+    plain = _REDIRECTED.sub("", given).strip()
+    if "|" in plain or ";" in plain or "&&" in plain:
+        params.remark(
+            "missing",
+            "fp.command",
+            f"'{given}' is more than one program. Put it in a script, and name that as "
+            "the command.",
+        )
+    return plain
+
+
+def _remark_task(params: Params, task: str) -> None:
+    """Say where the jobs of one stage went, and what to do instead."""
+    table = _first(params.data.get(task))
+    machine = table.get("machine", params.data.get(f"{task}_machine"))
+    resources = table.get("resources", params.data.get(f"{task}_resources"))
+    for key in [k for k in params.data if _OLD_KEYS.fullmatch(k)]:
+        if key.startswith(task) and key != "fp_command":
+            params.taken[key] = "resources"
+    if table:
+        params.taken.setdefault(task, "resources")
+    if not isinstance(machine, Mapping):
+        return
+    batch = machine.get("batch_type", machine.get("machine_type", machine.get("batch")))
+    if str(batch).lower() in LOCAL or batch is None:
+        params.remark(
+            "changed",
+            task,
+            "runs in processes of this machine: resources.workers, .threads.",
+        )
+    else:
+        params.remark(
+            "left out",
+            task,
+            f"jobs of {batch}: start Dask workers in it and name their scheduler in "
+            "resources.scheduler (docs/explore-cluster.md).",
+        )
+    if not isinstance(resources, Mapping):
+        return
+    kept = [
+        key
+        for key in ("source_list", "module_list", "envs", "prepend_script")
+        if resources.get(key)
+    ]
+    if kept:
+        params.remark(
+            "missing",
+            f"{task}.resources",
+            f"{', '.join(kept)}: load these in the shell that starts dpbench, or its "
+            "workers.",
+        )
+
+
+def _first(value: Any) -> Mapping[str, Any]:
+    """Return the table of a stage: newer files have a list of one."""
+    if isinstance(value, list):
+        value = value[0] if value else {}
+    return value if isinstance(value, Mapping) else {}
