@@ -64,6 +64,14 @@ COMMANDS = {
         "dpbench.cli.model_devi:model_devi_command",
         "Compare the models of an ensemble; write model_devi.out.",
     ),
+    "explore": (
+        "dpbench.cli.explore:explore_command",
+        "Train, explore, select, label, and train again until converged.",
+    ),
+    "simplify": (
+        "dpbench.cli.simplify:simplify_command",
+        "Choose a small, informative subset of a dataset.",
+    ),
     "backends": (
         "dpbench.cli.backends:backends_group",
         "Install, adopt and check the programs that evaluate beside dpbench.",
@@ -104,6 +112,8 @@ COMPUTING = {
     "ipi",
     "evaluate",
     "reproduce",
+    "explore",
+    "simplify",
     "bench",
 }
 """Commands that run kernels."""

@@ -36,7 +36,7 @@ def shipped_configs() -> dict[str, Path]:
     return {
         path.stem: path
         for path in sorted(folder.glob("*.toml"))
-        if not path.stem.endswith("-train")
+        if "." not in path.stem  # NAME.train.toml and the like go with NAME.toml
     }
 
 
