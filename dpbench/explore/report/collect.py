@@ -1,0 +1,170 @@
+"""What the page tells, read from the results of the stages and nothing else."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from dpbench.explore.announce import Announcement
+from dpbench.explore.journal import ConfigEntry, Iteration, iterations_of, read_record
+from dpbench.explore.stage_results import (
+    AssessResult,
+    ExploreResult,
+    IngestResult,
+    LabelResult,
+    SelectResult,
+    StopReason,
+    TrainResult,
+    read_result,
+)
+
+State = Literal["new", "running", "stopped", "converged", "limit"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Told:
+    """All results of one iteration; None where a stage is not done."""
+
+    number: int
+    """Counts from 0."""
+    train: TrainResult | None
+    explore: ExploreResult | None
+    select: SelectResult | None
+    label: LabelResult | None
+    ingest: IngestResult | None
+    assess: AssessResult | None
+
+    @property
+    def cpu_seconds(self) -> dict[str, float]:
+        """Processor time by stage, s; of the stages that are done."""
+        stages = {
+            "train": self.train,
+            "explore": self.explore,
+            "select": self.select,
+            "label": self.label,
+            "assess": self.assess,
+        }
+        return {n: one.cpu_seconds for n, one in stages.items() if one is not None}
+
+    @property
+    def wall_seconds(self) -> dict[str, float]:
+        """Time from begin to end by stage, s."""
+        stages = {
+            "train": self.train,
+            "explore": self.explore,
+            "select": self.select,
+            "label": self.label,
+            "ingest": self.ingest,
+        }
+        return {n: one.wall_seconds for n, one in stages.items() if one is not None}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Content:
+    """All that the page is made of."""
+
+    name: str
+    """Name of the dataset that grows."""
+    state: State
+    """Whether it goes on."""
+    stop: StopReason | None
+    """Why it has ended; None = it has not."""
+    running: Announcement | None
+    """What is being done; None = nothing."""
+    configs: tuple[ConfigEntry, ...]
+    """Configurations, oldest first; the last is in force."""
+    start_label: LabelResult | None
+    """Labels of the start frames, if they had to be made."""
+    start: IngestResult | None
+    """The version of the start."""
+    iterations: tuple[Told, ...]
+    """In order."""
+    written_at: str
+    """When this was read, UTC."""
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """The configuration in force."""
+        return self.configs[-1].config if self.configs else {}
+
+    @property
+    def stages(self) -> list[Mapping[str, Any]]:
+        """``[[explore.stages]]`` of the configuration in force."""
+        explore = self.config.get("explore") or {}
+        return list(explore.get("stages") or [])
+
+    @property
+    def cpu_seconds(self) -> dict[str, float]:
+        """Processor time by stage, s, the labels of the start among ``label``."""
+        total = dict.fromkeys(("train", "explore", "select", "label", "assess"), 0.0)
+        if self.start_label is not None:
+            total["label"] += self.start_label.cpu_seconds
+        for told in self.iterations:
+            for stage, seconds in told.cpu_seconds.items():
+                total[stage] += seconds
+        return total
+
+
+def collect(root: Path, *, running: Announcement | None = None) -> Content:
+    """Read an exploration.
+
+    Args:
+        root: Its folder.
+        running: What is being done at this moment; None = nothing.
+
+    Raises:
+        WorkspaceError: If a result is damaged.
+    """
+    configs = read_record(root)
+    told = tuple(_told(iteration) for iteration in iterations_of(root))
+    start = read_result(root / "start", IngestResult)
+    stop = _end(told, configs)
+    return Content(
+        name=str(configs[-1].config["dataset"]) if configs else root.name,
+        state=_state(stop, running, is_begun=bool(told) or start is not None),
+        stop=stop,
+        running=running,
+        configs=configs,
+        start_label=read_result(root / "start", LabelResult),
+        start=start,
+        iterations=told,
+        written_at=datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC"),
+    )
+
+
+def _told(iteration: Iteration) -> Told:
+    return Told(
+        number=iteration.number,
+        train=iteration.train,
+        explore=iteration.explore,
+        select=iteration.select,
+        label=iteration.label,
+        ingest=iteration.ingest,
+        assess=iteration.assess,
+    )
+
+
+def _end(
+    iterations: tuple[Told, ...], configs: tuple[ConfigEntry, ...]
+) -> StopReason | None:
+    """Find why all ended: what ends the last stage of exploring ends everything."""
+    selected = [told.select for told in iterations if told.select is not None]
+    if not selected or not configs:
+        return None
+    select = selected[-1]
+    explore = configs[-1].config.get("explore") or {}
+    is_last = select.stage >= len(explore.get("stages") or []) - 1
+    if select.stop is not None and (select.stop.ends == "all" or is_last):
+        return select.stop
+    return None
+
+
+def _state(
+    stop: StopReason | None, running: Announcement | None, *, is_begun: bool
+) -> State:
+    if running is not None:
+        return "running"
+    if stop is not None:
+        return "converged" if stop.is_converged else "limit"
+    return "stopped" if is_begun else "new"
