@@ -104,7 +104,8 @@ def explore_section(
     ]
     section: dict[str, Any] = {"engine": "dpbench"}
     filters = _filters(params)
-    section |= {"filters": filters, "structures": structures, "stages": stages}
+    section |= {"filters": filters} if filters else {}
+    section |= {"structures": structures, "stages": stages}
     return section, used
 
 
@@ -134,18 +135,21 @@ def _structure(
     params: Params, files: StructureFiles, index: int, patterns: Sequence[str]
 ) -> dict[str, Any]:
     found: list[str] = []
+    gone: list[str] = []
     for pattern in patterns:
         # As DP-GEN: sorted within a pattern, patterns in the order given.
         matches = sorted(glob.glob(pattern))  # noqa: PTH207 - patterns are absolute
         if not matches:
-            params.remark(
-                "missing",
-                f"sys_configs[{index}]",
-                f"{pattern} matches nothing here. Correct the files of structure "
-                f"'{name_of(index)}'.",
-            )
+            gone.append(pattern)
             found.append(files.unread(Path(pattern)))
         found += [files.use(params, Path(match), name_of(index)) for match in matches]
+    if gone:
+        params.remark(
+            "missing",
+            f"sys_configs[{index}]",
+            "has paths that match nothing here. Correct the files of the structure of "
+            f"that number, e.g. '{name_of(0)}' of sys_configs[0].",
+        )
     return {"name": name_of(index), "kind": "file", "files": found}
 
 
@@ -264,6 +268,11 @@ def _numbers(
     params: Params, number: int, job: Mapping[str, Any], key: str
 ) -> list[float]:
     given = _of_job(job, key)
+    if key == "temps" and not given and params.data.get("gromacs_settings"):
+        raise ConfigError(
+            f"{params.where}: model_devi_jobs[{number}].temps: none; expected the "
+            "temperatures, K. Gromacs reads them in its .mdp; add them here."
+        )
     values = given if isinstance(given, list) else [given]
     if not values or not all(
         isinstance(v, int | float) and not isinstance(v, bool) for v in values

@@ -23,6 +23,9 @@ OF_THE_RUN = (
 )
 """Keys of pw.x's &control that dpbench's driver sets itself."""
 
+GAMMA_ALONE = 10.0
+"""1/Å; such a spacing gives one point for any cell, and is often given for that."""
+
 INCAR = "INCAR"
 INPUT = "INPUT"
 KPT = "KPT"
@@ -43,7 +46,9 @@ def pwscf(params: Params, machine: Machine, out: Path) -> Label:
     }
     options: dict[str, Any] = {name: table for name, table in tables.items() if table}
     spacing = given.get("kspacing")
-    if isinstance(spacing, int | float):
+    if isinstance(spacing, int | float) and spacing >= GAMMA_ALONE:
+        options["kmesh"] = [1, 1, 1]
+    elif isinstance(spacing, int | float):
         options["kspacing"] = float(spacing)
         params.remark(
             "changed",

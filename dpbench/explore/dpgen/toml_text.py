@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+WIDTH = 88
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 
 
@@ -32,7 +33,7 @@ def _table(
         elif _is_nested(value):
             lists.append((key, value))
         elif value is not None:
-            plain.append(f"{_key(key)} = {_value(value)}")
+            plain += _line(key, value)
     lines = plain
     for key, value in tables:
         # A table that holds nothing but tables needs no line of its own.
@@ -47,6 +48,14 @@ def _table(
             lines += ["", *comment, f"[[{name}]]"]
             lines += _table(row, (*path, key), {})
     return lines
+
+
+def _line(key: str, value: Any) -> list[str]:
+    """Write one key; a long list has a line for each of its values."""
+    line = f"{_key(key)} = {_value(value)}"
+    if len(line) <= WIDTH or not isinstance(value, list):
+        return [line]
+    return [f"{_key(key)} = [", *(f"    {_value(item)}," for item in value), "]"]
 
 
 def _is_nested(value: Any) -> bool:

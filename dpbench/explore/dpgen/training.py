@@ -6,6 +6,7 @@ Source: DP-GEN documentation, "param.json": data and training.
 import copy
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,10 @@ TRAIN_FILE = "train.json"
 START_COUNT = 20
 """Frames that are labelled first where a run has no init data."""
 
+OLD_STOP_LR = 1e-8
+"""Last learning rate of DeePMD-kit 2 where an input did not say."""
+
+_UNKNOWN = re.compile(rf"{re.escape(TRAIN_FILE)}: (?:([\w.]+): )?unknown key '([^']+)'")
 _STEPS = ("numb_steps", "stop_batch")
 """Names of the number of steps in inputs of DeePMD-kit, newest first."""
 
@@ -49,6 +54,13 @@ def start_section(params: Params, *, out: Path, first: list[str]) -> dict[str, A
                 "init_data_sys",
                 f"{path} does not exist here. Correct start.files.",
             )
+    params.remark(
+        "changed",
+        "init_data_sys",
+        "numpy files tell no level of theory, so that nothing checks whether they are "
+        "of that of your labels. 'dpbench ingest dpgen' reads the outputs behind them, "
+        "where they are; set start.dataset then.",
+    )
     files = [relative(path, out) for path in paths]
     return {"files": files, "format": "deepmd"}
 
@@ -72,8 +84,14 @@ def train_section(params: Params) -> tuple[dict[str, Any], dict[str, str]]:
 
 
 def relative(path: Path, out: Path) -> str:
-    """Word a path as seen from the folder of the configuration."""
-    return Path(os.path.relpath(os.path.normpath(path), out.resolve())).as_posix()
+    """Word a path as seen from the folder of the configuration.
+
+    Paths that have nothing in common but the root stay absolute.
+    """
+    plain, here = Path(os.path.normpath(path)), out.resolve()
+    if os.path.commonpath([plain, here]) == here.anchor:
+        return plain.as_posix()
+    return Path(os.path.relpath(plain, here)).as_posix()
 
 
 def _steps(given: dict[str, Any]) -> int | None:
@@ -90,10 +108,11 @@ def _config(
 ) -> dict[str, Any]:
     """Write the input of the training; name it if dpbench can train by it."""
     content = _without_data(given, params.data.get("type_map"))
-    files[TRAIN_FILE] = json.dumps(content, indent=2) + "\n"
+    _add_stop_lr(params, content)
     try:
-        notes = from_input_json(content, where=TRAIN_FILE).notes
+        notes = _notes_on(params, content)
     except ConfigError as error:
+        files[TRAIN_FILE] = json.dumps(content, indent=2) + "\n"
         params.remark(
             "changed",
             "default_training_param",
@@ -101,9 +120,47 @@ def _config(
             f'taken. Mend {TRAIN_FILE} and add config = "{TRAIN_FILE}" to [train].',
         )
         return {}
+    files[TRAIN_FILE] = json.dumps(content, indent=2) + "\n"
     for note in notes:
         params.remark("left out", f"default_training_param.{note.split(':')[0]}", note)
     return {"config": TRAIN_FILE}
+
+
+def _add_stop_lr(params: Params, content: dict[str, Any]) -> None:
+    """State the last learning rate where an older DeePMD-kit had a default."""
+    rate = content.get("learning_rate")
+    if isinstance(rate, dict) and not {"stop_lr", "stop_lr_ratio"} & rate.keys():
+        rate["stop_lr"] = OLD_STOP_LR
+        params.remark(
+            "changed",
+            "default_training_param.learning_rate",
+            f"stop_lr = {OLD_STOP_LR:g} is written out: it was DeePMD-kit 2's default.",
+        )
+
+
+def _notes_on(params: Params, content: dict[str, Any]) -> tuple[str, ...]:
+    """Return what has no effect, with keys that DeePMD-kit does not know taken out.
+
+    Raises:
+        ConfigError: If dpbench cannot train by what is left.
+    """
+    while True:
+        try:
+            return from_input_json(content, where=TRAIN_FILE).notes
+        except ConfigError as error:
+            found = _UNKNOWN.match(str(error))
+            table: Any = content
+            for name in found[1].split(".") if found is not None and found[1] else ():
+                table = table.get(name) if isinstance(table, dict) else None
+            if found is None or not isinstance(table, dict) or found[2] not in table:
+                raise
+            del table[found[2]]
+            section = f"{found[1]}." if found[1] else ""
+            params.remark(
+                "left out",
+                f"default_training_param.{section}{found[2]}",
+                "is no option of DeePMD-kit 3.",
+            )
 
 
 def _without_data(given: dict[str, Any], type_map: Any) -> dict[str, Any]:

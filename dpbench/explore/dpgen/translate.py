@@ -4,7 +4,7 @@ Every key is accounted for: it became a key of the configuration, it did so with
 another meaning, or it is left out, with the reason and what to do.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -61,7 +61,7 @@ class Translation:
             found = [remark for remark in self.remarks if remark.kind == kind]
             if found:
                 lines += ["", f"{heading} ({len(found)}):"]
-                lines += [f"  {remark.key}: {remark.reason}" for remark in found]
+                lines += [f"  {key}: {reason}" for key, reason in _joined(found)]
         return "\n".join(lines)
 
 
@@ -131,6 +131,14 @@ def write_translation(found: Translation, out: Path) -> Path:
     except OSError as error:
         raise ConfigError(f"{out}: cannot be written ({error.strerror}).") from error
     return out / CONFIG
+
+
+def _joined(remarks: Sequence[Remark]) -> list[tuple[str, str]]:
+    """Put keys of one reason together, in the order in which they came."""
+    keys: dict[str, list[str]] = {}
+    for remark in remarks:
+        keys.setdefault(remark.reason, []).append(remark.key)
+    return [(", ".join(found), reason) for reason, found in keys.items()]
 
 
 def _account_for_rest(params: Params) -> None:
