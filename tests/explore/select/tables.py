@@ -25,5 +25,7 @@ def crystals(count: int, *, amplitude: float = 0.1, seed: int = 0) -> Frames:
     """Al-Mg crystals whose atoms are moved at random by ``amplitude``, Å."""
     moved = amplitude * np.random.default_rng(seed).normal(size=(count, 4, 3))
     return uniform(
-        z=[13, 13, 12, 12], coord=FCC + moved, box=np.tile(4.0 * np.eye(3), (count, 1, 1))
+        z=[13, 13, 12, 12],
+        coord=FCC + moved,
+        box=np.tile(4.0 * np.eye(3), (count, 1, 1)),
     )

@@ -164,9 +164,7 @@ def test_atoms_cannot_be_judged_where_the_file_tells_none():
 
 
 def test_forces_are_divided_by_those_of_their_walk():
-    told = table(
-        [2.0, 2.0, 3.0], walk=np.array([0, 0, 1]), atoms=[[2.0], [2.0], [3.0]]
-    )
+    told = table([2.0, 2.0, 3.0], walk=np.array([0, 0, 1]), atoms=[[2.0], [2.0], [3.0]])
     force = np.array([[3.0, 0, 0], [0, 4.0, 0], [0, 0, 2.0]])
     relative = told.relative_to_walks(force)
     np.testing.assert_allclose(

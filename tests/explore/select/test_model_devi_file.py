@@ -86,7 +86,7 @@ def test_an_empty_file_has_no_frame(tmp_path):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        (LAMMPS[:-30], "line 3: has 5 columns; expected at least 7"),
+        (LAMMPS[:-30], "line 3: has 4 columns; expected at least 7"),
         (LAMMPS.replace("2.5e-01", "2.5x-01"), "line 3: could not convert"),
     ],
 )
