@@ -46,8 +46,12 @@ def factory(path: str, *, where: str = "label.ase.calculator") -> Callable[..., 
     return found
 
 
+@cache
 def package_version(path: str) -> str:
-    """Return the version of the package that a calculator is of; "" if untold."""
+    """Return the version of the package that a calculator is of; "" if untold.
+
+    Asked for with every label, and slow: all installed packages are looked through.
+    """
     package = path.partition(":")[0].partition(".")[0]
     names = metadata.packages_distributions().get(package, [])
     return metadata.version(names[0]) if names else ""
