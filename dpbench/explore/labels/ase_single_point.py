@@ -6,7 +6,7 @@ Source: ASE documentation, "Calculators"; stress is positive under tension.
 import importlib
 import json
 from collections.abc import Callable, Mapping
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
