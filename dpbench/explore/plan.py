@@ -9,11 +9,11 @@ from typing import Any
 from dpbench.explore.config import ExploreConfig
 from dpbench.explore.journal import exploration_folder, iterations_of
 from dpbench.explore.labels.table import driver_of
+from dpbench.explore.labels.theory_check import refuse_foretold
 from dpbench.explore.sampling.planning import walk_tasks
 from dpbench.explore.sampling.starts import Starts, start_structures
 from dpbench.explore.stage_results import LabelResult, read_result
 from dpbench.store.dataset import open_dataset
-from dpbench.store.theory.mixture import Level, refuse_mixture
 from dpbench.store.workspace import Workspace
 
 
@@ -140,10 +140,7 @@ def plan(workspace: Workspace, config: ExploreConfig, *, base: Path) -> Plan:
         started = dict(Counter(starts.names))
     elif config.start.dataset is not None:
         version = open_dataset(workspace, config.start.dataset, with_part=True)
-        told = driver.foretold()
-        levels = [Level(theory=theory) for theory in version.theories.values()]
-        if told:
-            refuse_mixture(version.label, [*levels, Level(theory=told)])
+        refuse_foretold(driver, version, name=version.label)
     root = exploration_folder(workspace, config.dataset)
     most = config.select.most * config.stop.iterations
     return Plan(

@@ -6,13 +6,13 @@ from collections import Counter
 from dpbench.errors import DatasetError, SourceError
 from dpbench.explore.announce import Announcement
 from dpbench.explore.journal import Iteration
+from dpbench.explore.labels.theory_check import refuse_foretold
 from dpbench.explore.session import Session
 from dpbench.explore.stage_results import IngestResult, LabelResult, write_result
 from dpbench.explore.stages.labelling import driver_at_work, outputs_of
 from dpbench.io.ingest import IngestOptions, ingest
 from dpbench.io.ingest_report import IngestReport
 from dpbench.store.dataset import DatasetVersion, open_dataset
-from dpbench.store.theory.mixture import Level, refuse_mixture
 
 
 def ingest_labels(
@@ -114,11 +114,7 @@ def check_theory(session: Session, version: DatasetVersion) -> None:
     Raises:
         DatasetError: If the levels of theory contradict each other.
     """
-    told = driver_at_work(session).foretold()
-    if told:
-        levels = [Level(theory=theory) for theory in version.theories.values()]
-        foretold = Level(theory=told, example="[label] of the configuration")
-        refuse_mixture(version.label, [*levels, foretold])
+    refuse_foretold(driver_at_work(session), version, name=version.label)
 
 
 def _version_after(session: Session, before: DatasetVersion | None) -> DatasetVersion:
