@@ -15,6 +15,9 @@ class StartSettings:
     """Outputs of a code, beside the configuration: labelled already."""
     format: str = "auto"
     """Of those files, as ``dpbench ingest`` names it."""
+    theory: str | None = None
+    """File of a level of theory (as of ``dpbench ingest --theory``), beside the
+    configuration, for files that tell none (npy, extxyz)."""
     structures: tuple[str, ...] = ()
     """Names of ``[[explore.structures]]``, which are labelled first."""
     count: int = 20
@@ -31,6 +34,11 @@ class StartSettings:
             found = " and ".join(given) or "none of them"
             raise ConfigError(
                 f"{found} given; expected exactly one of dataset, files, structures."
+            )
+        if self.theory is not None and not self.files:
+            raise ConfigError(
+                f"theory = '{self.theory}': declares the theory of files, and there "
+                "are none; expected files. Leave it out."
             )
         if self.count < 1:
             raise ConfigError(f"count = {self.count}; expected 1 or more.")

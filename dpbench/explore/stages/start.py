@@ -15,6 +15,7 @@ from dpbench.explore.stages.labelling import Wanted, label_frames
 from dpbench.io.exchange.export import export_dataset
 from dpbench.io.exchange.importing import import_dataset
 from dpbench.io.ingest import IngestOptions, ingest
+from dpbench.io.theory_file import read_theory_file
 from dpbench.store.dataset import DatasetVersion, open_dataset
 from dpbench.store.references import parse_reference
 from dpbench.store.versions import newest_version
@@ -105,12 +106,16 @@ def _ingested_files(session: Session) -> IngestResult:
     settings = session.config.start
     session.announce(Announcement(iteration=None, stage="ingest"))
     paths = [_beside(session.base, name) for name in settings.files]
+    theory = None
+    if settings.theory is not None:
+        theory = read_theory_file(Path(_beside(session.base, settings.theory)))
     report = ingest(
         session.workspace,
         settings.format,
         paths,
         dataset=session.config.dataset,
         options=IngestOptions(
+            theory=theory,
             note=f"start of exploration {session.config.dataset}",
             workers=0 if session.config.resources.count == 0 else None,
         ),
