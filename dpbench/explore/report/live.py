@@ -44,8 +44,12 @@ class LiveReport:
             self._write(None if announcement.stage == OVER else announcement)
 
     def close(self) -> None:
-        """Write the page once more, on which nothing runs."""
-        self._write(None)
+        """Write the page once more, on which nothing runs; unless nothing was told.
+
+        Whoever was told nothing may not have held the lock: the page is another's.
+        """
+        if self._stage is not None:
+            self._write(None)
 
     def _write(self, running: Announcement | None) -> None:
         self._written = self._clock()

@@ -118,20 +118,20 @@ def cost(content: Content) -> Markup:
     """Tell the processor time by stage and iteration."""
     spent = content.cpu_seconds
     total = sum(spent.values())
-    wall: Counter[str] = Counter()
+    wall = dict.fromkeys(STAGE_WORDS, 0.0)
     for told in content.iterations:
-        wall.update(told.wall_seconds)
-    for one in (content.start_label, content.start):
-        if one is not None:
-            wall["label" if one is content.start_label else "ingest"] += (
-                one.wall_seconds
-            )
+        for name, seconds in told.wall_seconds.items():
+            wall[name] += seconds
+    if content.start_label is not None:
+        wall["label"] += content.start_label.wall_seconds
+    if content.start is not None:
+        wall["ingest"] += content.start.wall_seconds
     rows = [
         (
             plots.STAGE_NAMES.get(name, STAGE_WORDS[name]),
             f"{spent[name] / plots.HOUR:.3g}" if name in spent else NOT_DONE,
             _percent(spent.get(name, 0.0), total) if name in spent else NOT_DONE,
-            duration(wall[name]) if name in wall else NOT_DONE,
+            duration(wall[name]) if wall[name] else NOT_DONE,
         )
         for name in STAGE_WORDS
     ]

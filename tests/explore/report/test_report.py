@@ -261,3 +261,8 @@ def test_the_page_is_written_at_edges_of_stages_and_seldom_between(
     live(Announcement(iteration=0, stage=OVER, is_over=True))
     live.close()
     assert [page and page.done for page in pages] == [0, 8, 16, 24, 24, None, None]
+
+
+def test_a_command_that_did_nothing_leaves_the_page_of_another_alone(tmp_path):
+    LiveReport(tmp_path).close()
+    assert not [*tmp_path.iterdir()]
