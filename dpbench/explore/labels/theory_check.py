@@ -4,7 +4,7 @@ Ingest would refuse a mixture too, when all labels are paid for. What the input 
 is compared before the first job, what the outputs tell after each.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from dpbench.errors import DatasetError
@@ -43,22 +43,25 @@ def refuse_foretold(
 
 
 def refuse_labelled(
-    label: Labelled, version: DatasetVersion | None, *, name: str
+    labels: Iterable[Labelled], version: DatasetVersion | None, *, name: str
 ) -> None:
-    """Check the level of theory that a label's outputs tell.
+    """Check the level of theory that the outputs of labels tell.
 
     Args:
-        label: A label that is done; others are not looked at.
+        labels: Those that are done are looked at.
         version: Newest version of the dataset; None = there is none yet.
         name: The dataset, for the message.
 
     Raises:
-        DatasetError: If it contradicts the dataset.
+        DatasetError: If one contradicts the dataset.
     """
-    if version is None or label.status != "done":
+    if version is None:
         return
     levels = levels_of_version(version)
-    _refuse(label.theory, levels, name=name, example=str(label.outputs[0]))
+    for label in labels:
+        if label.status == "done":
+            example = str(label.outputs[0])
+            _refuse(label.theory, levels, name=name, example=example)
 
 
 def _refuse(

@@ -17,6 +17,7 @@ from dpbench.explore.labels.labelling import (
     refuse_failures,
 )
 from dpbench.explore.labels.table import driver_of
+from dpbench.explore.labels.theory_check import refuse_labelled
 from dpbench.explore.session import Session
 from dpbench.explore.spread import TaskDied
 from dpbench.explore.stage_results import (
@@ -29,6 +30,7 @@ from dpbench.explore.stage_results import (
 )
 from dpbench.explore.stages.selecting import chosen_frames
 from dpbench.frames import Frames
+from dpbench.store.versions import newest_version
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -74,7 +76,8 @@ def label_frames(
         iteration: For the announcements; None = the start.
 
     Raises:
-        DatasetError: If more labels failed than may.
+        DatasetError: If more labels failed than may, or they are at another level of
+            theory than the dataset.
         ConfigError: If the program that labels is not there.
     """
     began = time.perf_counter()
@@ -82,6 +85,8 @@ def label_frames(
     tasks = label_tasks(wanted.frames, settings, folder=session.labels)
     found = _labelled(session, tasks, iteration)
     refuse_failures(found, settings)
+    name = session.config.dataset
+    refuse_labelled(found, newest_version(session.workspace, name), name=name)
     places = [(task.indices[0], one) for task, one in zip(tasks, found, strict=True)]
     done = [_done(wanted, i, one) for i, one in places if one.status == "done"]
     quarantined = [

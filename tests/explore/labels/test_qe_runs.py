@@ -143,9 +143,9 @@ def test_wrong_pseudopotential_is_found_in_the_outputs_too(
     settings = qe(pseudo_dir=other_aluminium)
     wrong = run_all(alloys.select([1]), settings, tmp_path / "l")[0]
     with pytest.raises(DatasetError, match="another level of theory than the dataset"):
-        refuse_labelled(wrong, version, name="almg")
+        refuse_labelled([wrong], version, name="almg")
     good = run_all(alloys.select([1]), qe(), tmp_path / "labels")[0]
-    refuse_labelled(good, version, name="almg")
+    refuse_labelled([good], version, name="almg")
 
 
 def test_other_cutoff_is_found_before_the_first_job(qe, alloys, tmp_path):
@@ -160,4 +160,4 @@ def test_other_kpoints_are_found_after_the_first_job(qe, alloys, tmp_path):
     refuse_foretold(driver_of(settings), version, name="almg")
     denser = run_all(alloys.select([1]), settings, tmp_path / "l")[0]
     with pytest.raises(DatasetError, match="kpoints"):
-        refuse_labelled(denser, version, name="almg")
+        refuse_labelled([denser], version, name="almg")
