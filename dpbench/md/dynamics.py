@@ -17,6 +17,10 @@ from dpbench.md.velocities import degrees_of_freedom, remove_momentum
 from dpbench.md.watch import ExplosionError
 from dpbench.shapes import Float64
 
+WARMTH = "warmth"
+"""In ``State.bath``, (replica): the root of each replica's temperature over that of the
+baths. Under Langevin friction replicas at several temperatures so run side by side."""
+
 
 @final
 class Dynamics:
@@ -160,6 +164,8 @@ class Dynamics:
                 dtype=torch.float64,
                 device=state.device,
             )
+            if WARMTH in state.bath:
+                noise *= state.bath[WARMTH][:, None, None]
             moves.ornstein(
                 state.velocity, noise, state.mass, self._friction, state.heat
             )

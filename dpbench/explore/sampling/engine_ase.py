@@ -44,12 +44,12 @@ def _calculator(task: WalkTask) -> Any:
 
 
 def _run(task: WalkTask, row: int, calculator: Any) -> Trail:
-    began = time.process_time()
+    began, temperature = time.process_time(), task.temperatures[row]
     atoms = Atoms(
         numbers=task.z, positions=task.coord[row], cell=task.box[row], pbc=task.pbc
     )
     atoms.calc = calculator
-    set_temperature(atoms, task.temperature, seed=task.seeds[row])
+    set_temperature(atoms, temperature, seed=task.seeds[row])
     rng = np.random.default_rng(task.seeds[row])
     moves = integrator(atoms, task.baths, rng=rng)
     coord: list[Array] = []
@@ -63,7 +63,7 @@ def _run(task: WalkTask, row: int, calculator: Any) -> Trail:
                 chunk = min(task.stage.every, task.stage.steps - made)
                 moves.run(chunk)
                 made += chunk
-                reason = _explosion(atoms, task.temperature)
+                reason = _explosion(atoms, temperature)
                 if reason:
                     outcome = "exploded"
                 elif task.frames_at(made):

@@ -11,6 +11,7 @@ from dpbench.eval.motion.watching import Limits, RunWatch
 from dpbench.explore.sampling.walk_task import WalkTask
 from dpbench.explore.sampling.walks import Outcome, Trail
 from dpbench.kernels.heap import keep_freed_memory
+from dpbench.md.dynamics import WARMTH
 from dpbench.md.forces import ForceField
 from dpbench.md.model_source import open_model
 from dpbench.md.models import force_field
@@ -126,8 +127,12 @@ def _replicas(task: WalkTask, rows: list[int]) -> Replicas:
     )
     seeds = tuple(task.seeds[row] for row in rows)
     replicas = Replicas(make_field, structure, task.baths, seeds=seeds, watch=watch)
-    # All replicas were put at the first start; each has its own.
+    # All replicas were put at the first start and temperature; each has its own.
     state = replicas.state
+    warmth = np.sqrt(np.array(task.temperatures)[rows] / task.baths.temperature)
+    if (warmth != 1).any():
+        state.bath[WARMTH] = state.coord.new_tensor(warmth)
+        state.velocity *= state.bath[WARMTH][:, None, None]
     state.coord.copy_(state.coord.new_tensor(task.coord[rows]))
     state.box.copy_(state.box.new_tensor(task.box[rows]))
     return replicas

@@ -20,7 +20,7 @@ GRAM_PER_CM3 = 0.602214076
 NOT_BONDED = 0.8
 """Å that an atom is larger to those of other molecules than by its covalent radius."""
 
-ROUNDS = 2000
+ROUNDS = 500
 """Of pushing bodies apart before the liquid counts as too dense."""
 
 Array = NDArray[np.float64]

@@ -2,7 +2,7 @@
 
 import zlib
 from collections.abc import Iterator, Sequence
-from itertools import product
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +13,17 @@ from dpbench.explore.sampling.starts import Starts
 from dpbench.explore.sampling.walk_task import WalkTask
 from dpbench.frames import Frames
 
-Row = tuple[int, int]
-"""Index of a start, and the number of the replica."""
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Row:
+    """One walk of the plan."""
+
+    start: int
+    """Index of its start."""
+    temperature: float
+    """K."""
+    replica: int
+    """Among those of that start at that temperature."""
 
 
 def walk_tasks(
@@ -44,36 +53,26 @@ def walk_tasks(
     """
     stage = settings.stages[stage_index]
     numbers = _numbers(starts, stage)
-    tasks = []
-    for temperature, pressure in _conditions(stage):
-        for group in _groups(starts, numbers, stage, settings):
+    tasks: list[WalkTask] = []
+    for pressure, temperatures in _conditions(settings, stage):
+        for group in _groups(starts, numbers, temperatures, settings, stage):
             names = tuple(
                 walk_name(
-                    starts.names[start],
-                    numbers[start],
-                    temperature=temperature,
+                    starts.names[row.start],
+                    numbers[row.start],
+                    temperature=row.temperature,
                     pressure=pressure,
-                    replica=replica,
+                    replica=row.replica,
                 )
-                for start, replica in group
+                for row in group
             )
+            task = _task(settings, stage, starts, group, pressure=pressure)
             model = models[0]
             if settings.models == "turns":
                 model = models[len(tasks) % len(models)]
+            seeds = tuple(_seed(seed, iteration, stage_index, name) for name in names)
             tasks.append(
-                _task(
-                    settings,
-                    stage,
-                    starts,
-                    group,
-                    names=names,
-                    at=(temperature, pressure),
-                    model=model,
-                    seeds=tuple(
-                        _seed(seed, iteration, stage_index, name) for name in names
-                    ),
-                    folder=folder,
-                )
+                replace(task, names=names, seeds=seeds, model=model, folder=folder)
             )
     return tuple(tasks)
 
@@ -91,9 +90,18 @@ def walk_name(
     return f"{structure}-{number:03d}-{temperature:g}K{under}-{replica}"
 
 
-def _conditions(stage: StageSettings) -> Iterator[tuple[float, float | None]]:
+def _conditions(
+    settings: SamplingSettings, stage: StageSettings
+) -> Iterator[tuple[float | None, tuple[float, ...]]]:
+    """Yield pressures with the temperatures that can run side by side."""
     pressures: tuple[float | None, ...] = stage.pressures or (None,)
-    yield from product(stage.temperatures, pressures)
+    is_mixed = stage.thermostat == "langevin" and not stage.pressures
+    for pressure in pressures:
+        if is_mixed and settings.engine == "dpbench":
+            yield pressure, stage.temperatures
+            continue
+        for temperature in stage.temperatures:
+            yield pressure, (temperature,)
 
 
 def _numbers(starts: Starts, stage: StageSettings) -> dict[int, int]:
@@ -122,19 +130,24 @@ def _numbers(starts: Starts, stage: StageSettings) -> dict[int, int]:
 def _groups(
     starts: Starts,
     numbers: dict[int, int],
-    stage: StageSettings,
+    temperatures: tuple[float, ...],
     settings: SamplingSettings,
-) -> Iterator[list[Row]]:
+    stage: StageSettings,
+) -> Iterator[list[_Row]]:
     """Yield walks that can run side by side: of one structure, with the same atoms."""
     frames = starts.frames
-    alike: dict[tuple[str, bytes, bytes], list[Row]] = {}
+    alike: dict[tuple[str, bytes, bytes], list[_Row]] = {}
     for index in numbers:
         atoms = frames.z[frames.atoms_of(index)]
         key = (starts.names[index], atoms.tobytes(), frames.pbc[index].tobytes())
         rows = alike.setdefault(key, [])
-        rows += [(index, replica) for replica in range(stage.replicas)]
+        rows += [
+            _Row(start=index, temperature=temperature, replica=replica)
+            for temperature in temperatures
+            for replica in range(stage.replicas)
+        ]
     for rows in alike.values():
-        natoms = int(frames.natoms[rows[0][0]])
+        natoms = int(frames.natoms[rows[0].start])
         # Other engines make one walk at a time; tasks of their own run in parallel.
         most = 1
         if settings.engine == "dpbench":
@@ -147,28 +160,25 @@ def _task(
     settings: SamplingSettings,
     stage: StageSettings,
     starts: Starts,
-    group: Sequence[Row],
+    group: Sequence[_Row],
     *,
-    names: tuple[str, ...],
-    at: tuple[float, float | None],
-    model: Path,
-    seeds: tuple[int, ...],
-    folder: Path,
+    pressure: float | None,
 ) -> WalkTask:
-    chosen = [start for start, _ in group]
+    """Return a task that lacks names, seeds, model and folder."""
+    chosen = [row.start for row in group]
     frames: Frames = starts.frames.select(chosen)
     atoms = frames.atoms_of(0)
     return WalkTask(
-        folder=folder,
+        folder=Path(),
         engine=settings.engine,
-        model=model,
+        model=Path(),
         structure=starts.names[chosen[0]],
-        temperature=at[0],
-        pressure=at[1],
-        names=names,
-        replicas=tuple(replica for _, replica in group),
+        pressure=pressure,
+        names=(),
+        temperatures=tuple(row.temperature for row in group),
+        replicas=tuple(row.replica for row in group),
         origins=tuple(starts.origins[start] for start in chosen),
-        seeds=seeds,
+        seeds=(),
         z=frames.z[atoms].astype(np.int64),
         pbc=frames.pbc[0],
         coord=np.asarray(frames.coord, np.float64).reshape(len(chosen), -1, 3),

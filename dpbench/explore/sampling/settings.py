@@ -159,7 +159,7 @@ class SamplingSettings:
     """What frames have to pass."""
     models: Literal["first", "turns"] = "first"
     """Which model of the ensemble moves the atoms: the first, or each in turn."""
-    atoms_at_once: int = 512
+    atoms_at_once: int = 256
     """Most atoms of walks that run side by side in one task."""
     lammps: LammpsSettings = field(default_factory=LammpsSettings)
     """Of engine lammps."""

@@ -23,7 +23,7 @@ BAR_PER_GPA = 1e4
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class WalkTask:
-    """Walks of the same atoms at one temperature and pressure; picklable."""
+    """Walks of the same atoms at one pressure; picklable."""
 
     folder: Path
     """Of the stage; each walk has a folder of its own name in it."""
@@ -32,12 +32,12 @@ class WalkTask:
     """Whose forces move the atoms."""
     structure: str
     """Name in the configuration."""
-    temperature: float
-    """K."""
     pressure: float | None
     """GPa; None = fixed cell."""
     names: tuple[str, ...]
     """(walk)."""
+    temperatures: tuple[float, ...]
+    """(walk), K; several only under Langevin friction in a fixed cell."""
     replicas: tuple[int, ...]
     """(walk), number among the walks from one start."""
     origins: tuple[str, ...]
@@ -61,13 +61,13 @@ class WalkTask:
 
     @property
     def baths(self) -> Baths:
-        """Ensemble and its targets."""
+        """Ensemble and its targets; the temperature is the highest of the walks."""
         stage, pressure = self.stage, self.pressure
         step = stage.timestep or (0.5 if bool((self.z == 1).any()) else 1.0)
         return Baths(
             ensemble="nvt" if pressure is None else "npt",
             thermostat=stage.thermostat,
-            temperature=self.temperature,
+            temperature=max(self.temperatures),
             pressure=1.0 if pressure is None else pressure * BAR_PER_GPA,
             timestep=step,
             tdamp=stage.tdamp,
@@ -92,7 +92,7 @@ class WalkTask:
             "engine": self.engine,
             "model": sha256_of_file(self.model),
             "structure": self.structure,
-            "temperature": self.temperature,
+            "temperatures": list(self.temperatures),
             "pressure": self.pressure,
             "names": list(self.names),
             "origins": list(self.origins),

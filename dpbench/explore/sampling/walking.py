@@ -50,7 +50,7 @@ def _walk_of(task: WalkTask, row: int, trail: Trail) -> Walk:
     return Walk(
         name=task.names[row],
         structure=task.structure,
-        temperature=task.temperature,
+        temperature=task.temperatures[row],
         pressure=task.pressure,
         replica=task.replicas[row],
         origin=task.origins[row],

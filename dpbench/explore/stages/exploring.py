@@ -88,7 +88,7 @@ def _summaries(
             WalkSummary(
                 name=name,
                 structure=task.structure,
-                temperature=task.temperature,
+                temperature=temperature,
                 pressure=task.pressure,
                 replica=replica,
                 nframes=0,
@@ -98,7 +98,9 @@ def _summaries(
                 cpu_seconds=0.0,
                 engine=task.engine,
             )
-            for name, replica in zip(task.names, task.replicas, strict=True)
+            for name, replica, temperature in zip(
+                task.names, task.replicas, task.temperatures, strict=True
+            )
         ]
     return [
         WalkSummary(

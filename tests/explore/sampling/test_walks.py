@@ -12,7 +12,9 @@ from dpbench.explore.sampling.starts import Starts
 from dpbench.explore.sampling.walking import walk
 from dpbench.explore.sampling.walks import read_walks
 from dpbench.frames import uniform
+from dpbench.md.state import masses_of
 from dpbench.models.checkpoint import save_model
+from dpbench.units import BOLTZMANN
 from tests.explore.sampling.small import (
     FCC,
     almg_model,
@@ -36,12 +38,11 @@ def settings(stage=STAGE, **more):
 
 def test_plan_is_a_grid_whose_walks_share_tasks(model_file, tmp_path):
     tasks = plan(settings(), model_file, tmp_path)
-    # 3 compositions x 2 temperatures; replicas run side by side.
-    assert len(tasks) == 6
-    assert [task.names for task in tasks[:2]] == [
-        ("fcc-000-300K-0", "fcc-000-300K-1"),
-        ("fcc-001-300K-0", "fcc-001-300K-1"),
-    ]
+    # One task for each composition; temperatures and replicas run side by side.
+    assert len(tasks) == 3
+    names = [f"fcc-001-{t}K-{replica}" for t in (300, 600) for replica in (0, 1)]
+    assert list(tasks[1].names) == names
+    assert tasks[1].temperatures == (300, 300, 600, 600)
     seeds = [seed for task in tasks for seed in task.seeds]
     assert len(set(seeds)) == 12
     assert pickle.loads(pickle.dumps(tasks[0])).digest() == tasks[0].digest()
@@ -50,10 +51,10 @@ def test_plan_is_a_grid_whose_walks_share_tasks(model_file, tmp_path):
 def test_draws_of_one_composition_run_side_by_side(model_file, tmp_path):
     many = settings_of([FCC | {"count": 5}], [STAGE])
     tasks = plan(many, model_file, tmp_path)
-    assert {len(task.names) for task in tasks} == {10}
+    assert {len(task.names) for task in tasks} == {20}
     few = settings_of([FCC | {"count": 5}], [STAGE], atoms_at_once=16)
     sizes = [len(task.names) for task in plan(few, model_file, tmp_path)]
-    assert sizes == [4, 4, 2] * 6
+    assert sizes == [4] * 15
 
 
 def test_walks_give_frames_that_differ_and_are_the_same_again(model_file, tmp_path):
@@ -61,13 +62,13 @@ def test_walks_give_frames_that_differ_and_are_the_same_again(model_file, tmp_pa
     (again, *_) = plan(settings(), model_file, tmp_path / "b")
     (later, *_) = plan(settings(), model_file, tmp_path / "c", iteration=1)
     walks = walk(task)
-    assert [one.outcome for one in walks] == ["done", "done"]
+    assert [one.outcome for one in walks] == ["done"] * 4
     assert walks[0].step.tolist() == [10, 20, 30, 40]
     assert walks[0].frames.nframes == 4
     assert np.isnan(walks[0].frames.energy).all()
     assert all(map(same, walks, walk(again)))
     assert not same(walks[0], walk(later)[0])
-    first, second = (one.frames.coord for one in walks)
+    first, second, *_ = (one.frames.coord for one in walks)
     assert not np.allclose(first, second)
 
 
@@ -79,7 +80,7 @@ def test_finished_walks_are_read_not_made(model_file, tmp_path, monkeypatch):
     assert all(map(same, made, read_walks(task.folder)))
     # Of another task they are none.
     with pytest.raises(KeyError):
-        walk(replace(task, temperature=301.0))
+        walk(replace(task, pressure=1.0))
 
 
 def test_a_walk_that_was_cut_off_is_made_again(model_file, tmp_path):
@@ -113,6 +114,39 @@ def test_pressure_moves_the_cell(model_file, tmp_path):
     volume = [abs(np.linalg.det(one.frames.box[-1])) for one in (free, pressed)]
     assert volume[1] < volume[0]
     assert not np.array_equal(pressed.frames.box[0], pressed.frames.box[-1])
+
+
+def test_temperatures_side_by_side_are_those_that_were_asked_for(tmp_path):
+    """Of free atoms, whose kinetic energy is all there is."""
+    free = tmp_path / "free.pth"
+    model = almg_model()
+    model.parameters.flat.data.zero_()
+    save_model(free, model, {})
+    stage = STAGE | {
+        "temperatures": [100, 400, 1600],
+        "replicas": 20,
+        "tdamp": 5.0,
+        "steps": 200,
+        "every": 1,
+    }
+    (task, *_) = plan(settings(stage), free, tmp_path)
+    heat = {}
+    for one in walk(task):
+        places = one.frames.coord.reshape(one.frames.nframes, -1, 3)
+        velocity = np.diff(places, axis=0) / 0.001
+        square = (masses_of(task.z)[:, None] * velocity**2).mean()
+        heat.setdefault(one.temperature, []).append(square / BOLTZMANN)
+    for temperature, found in heat.items():
+        # A tenth of t / tdamp is lost between two places of a walk.
+        assert np.mean(found) == pytest.approx(temperature, rel=0.15)
+
+
+def test_walks_under_other_baths_have_tasks_of_their_own(model_file, tmp_path):
+    for change in ({"thermostat": "bussi"}, {"pressures": [0.0]}):
+        tasks = plan(settings(STAGE | change), model_file, tmp_path)
+        assert [task.temperatures for task in tasks] == [(300, 300)] * 3 + [
+            (600, 600)
+        ] * 3
 
 
 def test_skipped_steps_give_no_frames(model_file, tmp_path):
