@@ -11,6 +11,18 @@ from dpbench.metrics.model_deviation import COLUMNS
 PLAIN = COLUMNS[:-1]
 """Columns behind the step that every program writes; ``devi_e`` came later."""
 
+OTHER_NAMES = {
+    "max_devi_e": "max_devi_v",
+    "min_devi_e": "min_devi_v",
+    "avg_devi_e": "avg_devi_v",
+    "max_devi_fr": "max_devi_f",
+    "min_devi_fr": "min_devi_f",
+    "avg_devi_fr": "avg_devi_f",
+}
+"""What stands in the place of a column: GROMACS writes energies where others write
+virials, and DP-GEN holds them against the levels of virials; models of spins tell the
+forces on atoms and on spins apart."""
+
 
 def read_model_devi(
     path: Path, *, walk: int = 0, structure: str = ""
@@ -41,7 +53,7 @@ def read_model_devi(
         if not words:
             continue
         if words[0].startswith("#"):
-            header = _header(line) or header
+            header = _header(f"{path}, line {number}", line) or header
             continue
         values = _numbers(f"{path}, line {number}", words)
         names = header or _usual(len(values))
@@ -65,12 +77,22 @@ def read_model_devi(
     )
 
 
-def _header(line: str) -> tuple[str, ...] | None:
+def _header(where: str, line: str) -> tuple[str, ...] | None:
     """Return the columns behind the step that a comment names, if it does."""
     words = line.lstrip("#").split()
     if not words or words[0] != "step":
         return None
-    return tuple(word for word in words[1:] if word in COLUMNS)
+    names = tuple(
+        OTHER_NAMES.get(word, word)
+        for word in words[1:]
+        if not word.startswith("atm_")  # one word for all atoms
+    )
+    if "max_devi_f" not in names:
+        raise SourceError(
+            f"{where}: names the columns {', '.join(words)}; expected 'max_devi_f' "
+            "among them. Is it a file of model deviations?"
+        )
+    return names
 
 
 def _usual(width: int) -> tuple[str, ...]:

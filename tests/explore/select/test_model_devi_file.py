@@ -38,6 +38,17 @@ def test_a_file_without_a_header_is_read_as_by_dp_gen(tmp_path):
     assert read_model_devi(written(tmp_path, rows)).max_devi_f.tolist() == [0.15, 0.25]
 
 
+def test_columns_stay_in_their_place_whatever_the_first_are_called(tmp_path):
+    text = LAMMPS.replace("devi_v", "devi_e")  # as GROMACS writes
+    found = read_model_devi(written(tmp_path, text))
+    assert found.max_devi_f.tolist() == [0.15, 0.25]
+    assert found.max_devi_v.tolist() == [0.01, 0.02]
+    text = LAMMPS.replace("max_devi_v", "something")
+    found = read_model_devi(written(tmp_path, text))
+    assert found.max_devi_f.tolist() == [0.15, 0.25]
+    assert np.isnan(found.max_devi_v).all()
+
+
 def test_columns_behind_are_those_of_the_atoms(tmp_path):
     head, *rows = LAMMPS.splitlines()
     text = "\n".join([head + " atm_devi_f(N)", *(r + " 0.1 0.2 0.15" for r in rows)])
@@ -88,6 +99,7 @@ def test_an_empty_file_has_no_frame(tmp_path):
     [
         (LAMMPS[:-30], "line 3: has 4 columns; expected at least 7"),
         (LAMMPS.replace("2.5e-01", "2.5x-01"), "line 3: could not convert"),
+        (LAMMPS.replace("max_devi_f", "temp"), "line 1: .* expected 'max_devi_f'"),
     ],
 )
 def test_a_damaged_line_is_named(tmp_path, text, said):
