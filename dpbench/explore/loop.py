@@ -89,6 +89,7 @@ def run(
         session = Session(
             workspace=workspace, config=config, base=base, crew=crew, announce=announce
         )
+        crew.check_reach(root)
         if not read_record(root):
             refuse_taken_name(session)
         changed = remember(root, config, base=base)
@@ -170,7 +171,9 @@ class _Loop:
         self, iteration: Iteration, selected: SelectResult, dataset: str
     ) -> IngestResult:
         """Label what was chosen, and add it to the dataset."""
-        labelled = label_chosen(self._session, iteration, selected=selected)
+        labelled = label_chosen(
+            self._session, iteration, selected=selected, dataset=dataset
+        )
         return ingest_labels(
             self._session, iteration, labelled=labelled, dataset=dataset
         )

@@ -51,6 +51,7 @@ class Session:
         iteration: int | None,
         stage: str,
         words: Callable[[Result | TaskDied], str] = lambda _: "",
+        inspect: Callable[[Result | TaskDied], None] = lambda _: None,
         cores: int | None = None,
     ) -> list[Result | TaskDied]:
         """Do the tasks of a stage and tell how far it is.
@@ -63,6 +64,7 @@ class Session:
             iteration: For the announcements.
             stage: Likewise.
             words: Says a few words of a result.
+            inspect: Looks at each result as it comes; what it raises ends the others.
             cores: That one task keeps busy, where the resources do not say it.
 
         Returns:
@@ -98,6 +100,7 @@ class Session:
                 if _is_lost(result) and attempt + 1 < TRIES:
                     lost.append(number)
                     continue
+                inspect(result)
                 results[number] = result
                 text = words(result)
                 tell(text)

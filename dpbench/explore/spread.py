@@ -9,6 +9,7 @@ that was killed and started again.
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol, TypeVar, final
 
 from dpbench.cores import available_cores
@@ -63,6 +64,9 @@ class Crew(Protocol):
         cores: int | None = None,
     ) -> Iterator[tuple[int, Result | TaskDied]]:
         """Run every task and yield (position, result) as they come."""
+
+    def check_reach(self, folder: Path) -> None:
+        """Raise WorkspaceError if a worker does not see a folder."""
 
     def close(self) -> None:
         """End every process and connection."""
@@ -142,6 +146,9 @@ class InThisProcess:
             except DpbenchError as error:
                 result = TaskDied(reason=str(error), is_crash=False)
             yield number, result
+
+    def check_reach(self, folder: Path) -> None:
+        """Do nothing: this process sees it."""
 
     def close(self) -> None:
         """Do nothing: this process goes on."""

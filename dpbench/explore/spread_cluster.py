@@ -1,13 +1,14 @@
 """Tasks on a Dask cluster that runs already; all workers must see the workspace."""
 
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, TypeVar, final
 
 from distributed import Client, Future, KilledWorker, as_completed
 
 from dpbench.errors import DpbenchError
 from dpbench.explore.worker_process import TaskDied
-from dpbench.io.ingest_cluster import connect
+from dpbench.io.ingest_cluster import check_reach, connect
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -46,6 +47,10 @@ class ClusterWorkers:
         finally:
             if waiting:  # left early: nobody waits for what still runs
                 self._client.cancel(list(waiting))
+
+    def check_reach(self, folder: Path) -> None:
+        """Raise WorkspaceError if a worker does not see a folder."""
+        check_reach(self._client, folder)
 
     def close(self) -> None:
         """Leave the cluster as it was."""

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
+from pathlib import Path
 from typing import Any, TypeVar, cast, final
 
 from dpbench.cores import THREAD_VARIABLES
@@ -71,6 +72,9 @@ class LocalWorkers:
         finally:
             if not is_over:  # left early: nobody waits for what still runs
                 self.close()
+
+    def check_reach(self, folder: Path) -> None:
+        """Do nothing: processes of this machine see what this one sees."""
 
     def close(self) -> None:
         """End the processes, and what they have started."""

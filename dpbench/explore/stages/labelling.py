@@ -30,6 +30,7 @@ from dpbench.explore.stage_results import (
 )
 from dpbench.explore.stages.selecting import chosen_frames
 from dpbench.frames import Frames
+from dpbench.store.dataset import DatasetVersion, open_dataset
 from dpbench.store.versions import newest_version
 
 
@@ -44,12 +45,19 @@ class Wanted:
 
 
 def label_chosen(
-    session: Session, iteration: Iteration, *, selected: SelectResult
+    session: Session, iteration: Iteration, *, selected: SelectResult, dataset: str
 ) -> LabelResult:
     """Label the frames that an iteration has chosen, or read what came of it.
 
+    Args:
+        session: At work.
+        iteration: Which.
+        selected: Its choice.
+        dataset: ``NAME-vN`` that the labels are to be added to.
+
     Raises:
-        DatasetError: If more labels failed than may.
+        DatasetError: If more labels failed than may, or they are at another level of
+            theory than the dataset.
         ConfigError: If the program that labels is not there.
     """
     done = iteration.label
@@ -60,13 +68,18 @@ def label_chosen(
         session,
         Wanted(frames=frames, chosen=selected.chosen),
         iteration=iteration.number,
+        version=open_dataset(session.workspace, dataset),
     )
     write_result(iteration.folder, "label", result)
     return result
 
 
 def label_frames(
-    session: Session, wanted: Wanted, *, iteration: int | None
+    session: Session,
+    wanted: Wanted,
+    *,
+    iteration: int | None,
+    version: DatasetVersion | None = None,
 ) -> LabelResult:
     """Label frames; what has been labelled before is read and costs nothing.
 
@@ -74,6 +87,7 @@ def label_frames(
         session: At work.
         wanted: The frames.
         iteration: For the announcements; None = the start.
+        version: What the labels are to be added to; None = there is nothing yet.
 
     Raises:
         DatasetError: If more labels failed than may, or they are at another level of
@@ -83,7 +97,7 @@ def label_frames(
     began = time.perf_counter()
     settings = session.config.label.resolved(session.base)
     tasks = label_tasks(wanted.frames, settings, folder=session.labels)
-    found = _labelled(session, tasks, iteration)
+    found = _labelled(session, tasks, iteration, version)
     refuse_failures(found, settings)
     name = session.config.dataset
     refuse_labelled(found, newest_version(session.workspace, name), name=name)
@@ -127,26 +141,37 @@ def outputs_of(session: Session, keys: Sequence[str]) -> list[Path]:
 
 
 def _labelled(
-    session: Session, tasks: Sequence[LabelTask], iteration: int | None
+    session: Session,
+    tasks: Sequence[LabelTask],
+    iteration: int | None,
+    version: DatasetVersion | None,
 ) -> list[Labelled]:
-    """Do the tasks; a frame that takes its process with it is quarantined."""
+    """Do the tasks; a frame that takes its process with it is quarantined.
+
+    The first label of another theory than the dataset's ends it: the others would be
+    paid for in vain.
+    """
+
+    def inspect(result: Labelled | TaskDied) -> None:
+        if isinstance(result, TaskDied):
+            if not result.is_crash:
+                raise ConfigError(f"label: {result.reason}")
+        else:
+            refuse_labelled([result], version, name=session.config.dataset)
+
     results = session.do(
         label,
         tasks,
         iteration=iteration,
         stage="label",
         words=_words,
+        inspect=inspect,
         cores=session.config.label.cores,
     )
-    found = []
-    for task, result in zip(tasks, results, strict=True):
-        if not isinstance(result, TaskDied):
-            found.append(result)
-        elif result.is_crash:
-            found.append(lost(task, result.reason))
-        else:
-            raise ConfigError(f"label: {result.reason}")
-    return found
+    return [
+        lost(task, result.reason) if isinstance(result, TaskDied) else result
+        for task, result in zip(tasks, results, strict=True)
+    ]
 
 
 def _done(wanted: Wanted, index: int, one: Labelled) -> LabelledFrame:
