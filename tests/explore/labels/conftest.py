@@ -36,7 +36,7 @@ print("labelled", natoms, "atoms")
 """Atoms on springs about the origin, as a program of a user: E = x^2 / 2, F = -x."""
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def alloys() -> Frames:
     """Three frames of two atoms: Al-Mg, Al-Al, Mg-Mg."""
     box = np.diag([3.2, 3.2, 3.2])[None]
@@ -132,15 +132,15 @@ Al 0 0 0
 """
 
 
-@pytest.fixture
-def template(tmp_path: Path) -> Path:
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An input of pw.x for Al and Mg, cheap and converging."""
-    path = tmp_path / "template.in"
+    path = tmp_path_factory.mktemp("template") / "template.in"
     path.write_text(TEMPLATE)
     return path
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def qe(template: Path, pw_x: Path) -> Callable[..., LabelSettings]:
     """Settings of pw.x; keys of its table can be changed."""
     del pw_x

@@ -36,8 +36,19 @@ def committed(found, folder, *, name="almg"):
     return report, newest_version(workspace, name)
 
 
-def test_labels_are_what_pw_x_says_and_ingest_takes_them(qe, alloys, tmp_path):
-    found = run_all(alloys, qe(), tmp_path / "labels")
+@pytest.fixture(scope="module")
+def labelled(qe, alloys, tmp_path_factory):
+    return run_all(alloys, qe(), tmp_path_factory.mktemp("labels"))
+
+
+@pytest.fixture(scope="module")
+def version(labelled, tmp_path_factory):
+    """A dataset of these labels."""
+    return committed(labelled, tmp_path_factory.mktemp("w"))[1]
+
+
+def test_labels_are_what_pw_x_says_and_ingest_takes_them(labelled, alloys, tmp_path):
+    found = labelled
     assert [one.status for one in found] == ["done"] * 3
     assert all(one.cpu_seconds > 0 for one in found)
     frames = read(found[0]).frames
@@ -48,10 +59,9 @@ def test_labels_are_what_pw_x_says_and_ingest_takes_them(qe, alloys, tmp_path):
     assert version is not None
 
 
-def test_what_was_foretold_is_what_the_output_tells(qe, alloys, tmp_path):
-    settings = qe()
-    found = run_all(alloys.select([0]), settings, tmp_path / "labels")[0]
-    told = driver_of(settings).foretold()
+def test_what_was_foretold_is_what_the_output_tells(qe, labelled):
+    found = labelled[0]
+    told = driver_of(qe()).foretold()
     assert told["pseudopotentials"] == found.theory["pseudopotentials"]
     for key in ("functional", "dispersion", "spin", "smearing", "energy_kind", "code"):
         assert told[key] == found.theory[key]
@@ -63,23 +73,22 @@ def test_version_is_asked_of_pw_x(pw_x):
     assert version_of(str(pw_x))[0].isdigit()
 
 
-def test_same_frame_and_input_give_the_same_bits(qe, alloys, tmp_path):
-    one, other = (
-        read(run_all(alloys.select([0]), qe(), tmp_path / name)[0]).frames
-        for name in ("a", "b")
-    )
+def test_same_frame_and_input_give_the_same_bits(qe, alloys, labelled, tmp_path):
+    again = run_all(alloys.select([0]), qe(), tmp_path)
+    one, other = (read(found).frames for found in (labelled[0], again[0]))
     assert one.energy.tobytes() == other.energy.tobytes()
     assert one.force.tobytes() == other.force.tobytes()
 
 
-def test_job_that_does_not_converge_is_mended_by_a_remedy(qe, alloys, tmp_path):
+def test_job_that_does_not_converge_is_mended_by_a_remedy(
+    qe, alloys, labelled, tmp_path
+):
     """Three iterations do not do; the first remedy gives two hundred."""
     few = {"electron_maxstep": 3}
     found = run_all(alloys.select([0]), qe(electrons=few), tmp_path / "a")[0]
     assert (found.status, found.attempts) == ("done", 2)
     assert found.remedies == ("smaller_mixing",)
-    plain = run_all(alloys.select([0]), qe(), tmp_path / "b")[0]
-    one, other = read(found).frames, read(plain).frames
+    one, other = read(found).frames, read(labelled[0]).frames
     np.testing.assert_allclose(one.energy, other.energy, rtol=0, atol=1e-5)
     np.testing.assert_allclose(one.force, other.force, rtol=0, atol=1e-3)
 
@@ -125,10 +134,8 @@ def other_aluminium(pw_x, tmp_path):
 
 
 def test_wrong_pseudopotential_is_found_before_the_first_job(
-    qe, alloys, tmp_path, other_aluminium
+    qe, version, other_aluminium
 ):
-    found = run_all(alloys, qe(), tmp_path / "labels")
-    _, version = committed(found, tmp_path / "w")
     wrong = driver_of(qe(pseudo_dir=other_aluminium))
     with pytest.raises(DatasetError, match=r"pseudopotentials\.Al: Al\.pz-vbc"):
         refuse_foretold(wrong, version, name="almg")
@@ -136,26 +143,22 @@ def test_wrong_pseudopotential_is_found_before_the_first_job(
 
 
 def test_wrong_pseudopotential_is_found_in_the_outputs_too(
-    qe, alloys, tmp_path, other_aluminium
+    qe, alloys, labelled, version, tmp_path, other_aluminium
 ):
     """Where the input could not tell: a node with another pseudo folder."""
-    _, version = committed(run_all(alloys, qe(), tmp_path / "labels"), tmp_path / "w")
     settings = qe(pseudo_dir=other_aluminium)
     wrong = run_all(alloys.select([1]), settings, tmp_path / "l")[0]
     with pytest.raises(DatasetError, match="another level of theory than the dataset"):
         refuse_labelled([wrong], version, name="almg")
-    good = run_all(alloys.select([1]), qe(), tmp_path / "labels")[0]
-    refuse_labelled([good], version, name="almg")
+    refuse_labelled(labelled, version, name="almg")
 
 
-def test_other_cutoff_is_found_before_the_first_job(qe, alloys, tmp_path):
-    _, version = committed(run_all(alloys, qe(), tmp_path / "labels"), tmp_path / "w")
+def test_other_cutoff_is_found_before_the_first_job(qe, version):
     with pytest.raises(DatasetError, match="cutoff"):
         refuse_foretold(driver_of(qe(system={"ecutwfc": 12})), version, name="almg")
 
 
-def test_other_kpoints_are_found_after_the_first_job(qe, alloys, tmp_path):
-    _, version = committed(run_all(alloys, qe(), tmp_path / "labels"), tmp_path / "w")
+def test_other_kpoints_are_found_after_the_first_job(qe, alloys, version, tmp_path):
     settings = qe(kmesh=(4, 4, 4), kshift=(1, 1, 1))
     refuse_foretold(driver_of(settings), version, name="almg")
     denser = run_all(alloys.select([1]), settings, tmp_path / "l")[0]
