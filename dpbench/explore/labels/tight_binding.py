@@ -7,7 +7,7 @@ Source: tblite documentation, https://tblite.readthedocs.io, Python API.
 """
 
 from dataclasses import dataclass
-from importlib import metadata
+from importlib import import_module, metadata
 from typing import Any
 
 import numpy as np
@@ -40,13 +40,12 @@ def interface() -> Any:
         ConfigError: If it is not installed.
     """
     try:
-        import tblite.interface as module
+        return import_module("tblite.interface")
     except ImportError as error:
         raise ConfigError(
             "label.driver = 'tblite': tblite is not installed here; expected its "
             "Python package. Install it: pip install 'dpbench[xtb]'."
         ) from error
-    return module
 
 
 def code_version() -> str:
