@@ -107,13 +107,8 @@ def ingest_command(
     workspace = context.workspace(create=True)
     try:
         with _progress_bar(is_quiet=context.is_quiet) as progress:
-            report = read(
-                workspace,
-                paths,
-                dataset=dataset,
-                progress=progress,
-                options=options,
-            )
+            given = {"dataset": dataset, "progress": progress, "options": options}
+            report = read(workspace, paths, **given)
     except BaseException:  # Ctrl-C too; nothing is swallowed
         workspace.remove_if_empty()
         raise

@@ -12,6 +12,7 @@ from typing import Any
 
 from dpbench.errors import ConfigError
 from dpbench.explore.dpgen.params import Params
+from dpbench.explore.dpgen.theory import FILE as THEORY_FILE
 from dpbench.train.input_json import from_input_json
 
 TRAIN_FILE = "train.json"
@@ -54,15 +55,8 @@ def start_section(params: Params, *, out: Path, first: list[str]) -> dict[str, A
                 "init_data_sys",
                 f"{path} does not exist here. Correct start.files.",
             )
-    params.remark(
-        "changed",
-        "init_data_sys",
-        "numpy files tell no level of theory, so that nothing checks whether they are "
-        "of that of your labels. 'dpbench ingest dpgen' reads the outputs behind them, "
-        "where they are; set start.dataset then.",
-    )
     files = [relative(path, out) for path in paths]
-    return {"files": files, "format": "deepmd"}
+    return {"files": files, "format": "deepmd", "theory": THEORY_FILE}
 
 
 def train_section(params: Params) -> tuple[dict[str, Any], dict[str, str]]:

@@ -18,6 +18,8 @@ from dpbench.explore.dpgen.machine import read_machine
 from dpbench.explore.dpgen.params import Params, Remark, read_params
 from dpbench.explore.dpgen.selecting import select_section, stop_section
 from dpbench.explore.dpgen.structures import StructureFiles
+from dpbench.explore.dpgen.theory import FILE as THEORY_FILE
+from dpbench.explore.dpgen.theory import declare
 from dpbench.explore.dpgen.toml_text import toml_text
 from dpbench.explore.dpgen.training import start_section, train_section
 from dpbench.store.references import name_from
@@ -87,10 +89,14 @@ def translate(param: Path, machine: Path | None, *, out: Path) -> Translation:
     first = explore["stages"][0]["structures"]
     train, train_files = train_section(params)
     label, label_files = label_section(params, read_machine(machines), out=out)
+    label_files = dict(label_files)
+    start = start_section(params, out=out, first=first)
+    if "files" in start:
+        label_files[THEORY_FILE] = declare(params, label, label_files, out=out)
     config: dict[str, Any] = {
         "dataset": name_from(param.resolve().parent.name),
         "seed": 1,
-        "start": start_section(params, out=out, first=first),
+        "start": start,
         "train": train,
         "explore": explore,
         "select": select_section(params, stages),

@@ -172,6 +172,13 @@ def ingest_dpgen(
     version = None
     if report.label is not None and report.refusal is None:
         version = open_dataset(workspace, report.label, allow_retracted=True)
+    return _closed(report, found, version)
+
+
+def _closed(
+    report: IngestReport, found: Found, version: DatasetVersion | None
+) -> DpgenReport:
+    """Count by iteration what came of the ingest."""
     records = [] if version is None else _records(version)
     failed = [Path(entry.path) for entry in report.failed]
     read = {record["path"] for record in records}

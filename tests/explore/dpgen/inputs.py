@@ -97,7 +97,8 @@ def write_run(folder: Path, **more: Any) -> Path:
             write(place / "POSCAR", atoms, format="vasp", sort=True)
     (folder / "pp").mkdir(exist_ok=True)
     for name in ("Al.upf", "Mg.upf"):
-        (folder / "pp" / name).write_text("")
+        header = '<UPF version="2.0.1">\n<PP_HEADER functional="PBE"/>\n</UPF>\n'
+        (folder / "pp" / name).write_text(header)
     system = folder / "init" / "a" / "set.000"
     system.mkdir(parents=True, exist_ok=True)
     np.save(system / "coord.npy", np.zeros((1, 6)))

@@ -15,6 +15,7 @@ from dpbench.explore.dpgen.labelling import STYLES
 from dpbench.explore.dpgen.translate import translate, write_translation
 from dpbench.explore.training_settings import ensemble_config
 from dpbench.io.readers import reader_of
+from dpbench.io.theory_file import read_theory_file
 from tests.explore.dpgen.inputs import JOBS, PWSCF, TRAINING, write_machine, write_run
 
 
@@ -228,6 +229,49 @@ def test_run_without_init_data_labels_structures_first(tmp_path):
     _, config = done(tmp_path, init_data_sys=[])
     assert config.start.structures == ("sys000",)
     assert config.start.files == ()
+
+
+def test_init_data_are_declared_to_be_of_the_theory_of_the_labels(tmp_path):
+    found, config = done(tmp_path)
+    assert config.start.theory == "theory.toml"
+    declared = read_theory_file(tmp_path / "out" / "theory.toml")
+    assert declared == {"code": "qe", "functional": "PBE", "dispersion": "none"}
+    assert "init_data_sys" in remarks(found, "changed")
+
+
+def test_theory_that_inputs_do_not_tell_is_asked_for(tmp_path):
+    found, _ = done(tmp_path, fp_style="abacus", user_fp_params={"ecutwfc": 100})
+    assert "init_data_sys" in remarks(found, "missing")
+    with pytest.raises(ConfigError, match="missing key 'functional'"):
+        read_theory_file(tmp_path / "out" / "theory.toml")
+
+
+@pytest.mark.parametrize(
+    ("title", "incar", "functional"),
+    [
+        ("PAW_PBE {} 04Jan2001", "ENCUT = 500\n", "PBE"),
+        ("PAW_PBE {} 04Jan2001", "METAGGA = SCAN\n", None),
+        ("PAW {} 01Jan2000", "ENCUT = 500\n", None),
+    ],
+)
+def test_functional_of_potcars_is_that_of_the_labels(
+    tmp_path, title, incar, functional
+):
+    (tmp_path / "INCAR").write_text(incar + "KSPACING = 0.3\nKGAMMA = T\n")
+    (tmp_path / "pp").mkdir()
+    for element in ("Al", "Mg"):
+        name = title.format(element)
+        text = f"  {name}\n 3.0\n   TITEL  = {name}\n"
+        (tmp_path / "pp" / f"POTCAR.{element}").write_text(text)
+    done(
+        tmp_path,
+        fp_style="vasp",
+        fp_incar="INCAR",
+        fp_pp_files=["POTCAR.Al", "POTCAR.Mg"],
+        user_fp_params=None,
+    )
+    declared = read_toml(tmp_path / "out" / "theory.toml")
+    assert declared.get("functional") == functional
 
 
 def test_every_key_is_accounted_for(tmp_path):
