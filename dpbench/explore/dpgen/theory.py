@@ -98,6 +98,8 @@ def _text(name: str, files: Mapping[str, str], out: Path) -> str | None:
     if name in files:
         return files[name]
     try:
-        return (out / name).read_text(encoding="utf-8", errors="replace")
+        # The folder may not be there yet, and no ".." leads out of it then.
+        path = (out / name).resolve()
+        return path.read_text(encoding="utf-8", errors="replace")
     except OSError:
         return None
