@@ -62,7 +62,8 @@ class Sieve:
     def _cell_fault(self, box: Array, volume: float | None) -> Fault | None:
         wanted = self._settings
         # Rows of R of QR are the cell in upright axes: edges and what leans over them.
-        lower = np.linalg.qr(box.T, mode="r").T
+        upper: Array = np.asarray(np.linalg.qr(box.T, mode="r"))
+        lower = upper.T
         edges = np.abs(np.diagonal(lower))
         if not edges.min() > 1e-3:
             return Fault(why="flat_cell", detail="the cell vectors span no volume")

@@ -112,7 +112,7 @@ def _molecule(name: str) -> tuple[NDArray[np.int64], Array]:
     if name in SYMBOLS[1:] and name not in g2.names:
         return np.array([SYMBOLS.index(name)]), np.zeros((1, 3))
     try:
-        atoms: Any = molecule(name)  # type: ignore[no-untyped-call]
+        atoms: Any = molecule(name)
     except (KeyError, NotImplementedError) as error:
         raise ConfigError(
             f"molecules: '{name}' is unknown to ASE; expected a name such as H2O, CO2 "

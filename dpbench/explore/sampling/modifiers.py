@@ -39,7 +39,7 @@ def whole_counts(fractions: tuple[float, ...], sites: int) -> NDArray[np.int64]:
     exact = np.array(fractions) * sites
     # What rounding has left of a whole number is one.
     exact = np.where(np.abs(exact - np.round(exact)) < 1e-6, np.round(exact), exact)
-    counts = np.floor(exact).astype(np.int64)
+    counts: NDArray[np.int64] = np.floor(exact).astype(np.int64)
     order = np.argsort(counts - exact, kind="stable")
     counts[order[: sites - int(counts.sum())]] += 1
     return counts

@@ -177,7 +177,7 @@ def element_volume(symbol: str) -> float:
     from ase.data import reference_states
 
     state: Any = reference_states[SYMBOLS.index(symbol)]
-    kind = None if state is None else state.get("symmetry")
+    kind = "" if state is None else str(state.get("symmetry"))
     atoms = {"sc": 1, "fcc": 4, "bcc": 2, "diamond": 8}.get(kind)
     if atoms is not None:
         return float(state["a"]) ** 3 / atoms

@@ -24,7 +24,7 @@ def slab(
     from ase.build import surface
 
     try:
-        cut: Any = surface(  # type: ignore[no-untyped-call]
+        cut: Any = surface(
             to_atoms(crystal), miller, layers, vacuum=vacuum / 2, periodic=True
         )
     except (ValueError, ArithmeticError) as error:
