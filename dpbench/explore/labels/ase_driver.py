@@ -1,12 +1,18 @@
 """Driver of calculators of ASE, in this process."""
 
+import json
+import os
+import shlex
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
 
+import dpbench
 from dpbench.errors import ConfigError
 from dpbench.explore.labels import in_process
+from dpbench.explore.labels.ase_child import ASKED
 from dpbench.explore.labels.ase_options import AseOptions
 from dpbench.explore.labels.ase_single_point import (
     factory,
@@ -15,6 +21,7 @@ from dpbench.explore.labels.ase_single_point import (
 )
 from dpbench.explore.labels.driver import Driver, Finding, JobResources, Trouble
 from dpbench.explore.labels.given_files import digest_of
+from dpbench.explore.labels.job import program_of, run_job
 from dpbench.explore.labels.remedies import Remedy
 from dpbench.explore.labels.settings import LabelSettings
 from dpbench.frames import Frames
@@ -55,7 +62,8 @@ class AseDriver:
 
     def identity(self) -> dict[str, Any]:
         """Return all that decides a label."""
-        factory(self.options.calculator)
+        if self.options.python is None:
+            factory(self.options.calculator)
         return {
             "driver": self.name,
             "calculator": self.options.calculator,
@@ -103,12 +111,15 @@ class AseDriver:
         in_process.write_frame(frame, folder, remedies=remedies)
 
     def run(self, folder: Path, *, attempt: int, resources: JobResources) -> None:
-        """Compute the label; threads are those of this process."""
-        del attempt, resources
+        """Compute the label, here or in a process of its own."""
+        del attempt
         frame, remedies = in_process.read_frame(folder)
         arguments = dict(self.options.arguments)
         for name in remedies:
             arguments |= self.options.attempts.get(name, {})
+        if self._is_apart:
+            self._run_apart(folder, arguments, resources)
+            return
         found = single_point(
             frame,
             self.options.calculator,
@@ -134,6 +145,26 @@ class AseDriver:
         """Return the file that holds the label."""
         return (folder / in_process.LABEL,)
 
+    @property
+    def _is_apart(self) -> bool:
+        return self.options.isolated or self.options.python is not None
+
+    def _run_apart(
+        self, folder: Path, arguments: dict[str, Any], resources: JobResources
+    ) -> None:
+        asked = {"calculator": self.options.calculator, "arguments": arguments}
+        (folder / ASKED).write_text(json.dumps(asked))
+        python = str(self.options.python or sys.executable)
+        paths = [*_here(), os.environ.get("PYTHONPATH", "")]
+        program = program_of(shlex.quote(python), where="label.ase.python")
+        run_job(
+            [*program, "-m", "dpbench.explore.labels.ase_child"],
+            folder,
+            output=in_process.OUTPUT,
+            resources=resources,
+            environment={"PYTHONPATH": os.pathsep.join(path for path in paths if path)},
+        )
+
     def _version(self) -> str:
         return self.options.version or package_version(self.options.calculator)
 
@@ -148,3 +179,9 @@ class AseDriver:
                 else digest_of(path, where=f"label.ase.arguments.{key}")
             )
         return arguments
+
+
+def _here() -> list[str]:
+    """Return where this package and what it was given to import lie."""
+    package = str(Path(dpbench.__file__).resolve().parent.parent)
+    return [package, str(Path.cwd())]

@@ -23,6 +23,12 @@ class AseOptions:
     keep: bool = False
     """Whether one calculator serves all frames of a process: for those that are slow
     to load. One that starts from what it found last labels a frame by its history."""
+    isolated: bool = False
+    """Whether each label has a process of its own, which can be stopped when its time
+    is over, and whose death costs nothing else; it takes a second to start."""
+    python: Path | None = None
+    """Interpreter of an environment that has the calculator, ASE and numpy (Python
+    3.11 or newer); ``isolated`` follows. None = this one."""
     attempts: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Remedies: name -> arguments that change in the attempt after one that did not
     converge, in this order. They must not move the label."""
@@ -40,6 +46,11 @@ class AseOptions:
                 f"calculator = '{self.calculator}'; expected package.module:Name, e.g. "
                 "'ase.calculators.emt:EMT'."
             )
+        if self.keep and (self.isolated or self.python is not None):
+            raise ConfigError(
+                "keep and isolated: both given; expected one of them. A process of its "
+                "own serves one frame."
+            )
         for key in self.paths:
             if not isinstance(self.arguments.get(key), str):
                 raise ConfigError(
@@ -54,5 +65,7 @@ class AseOptions:
             self,
             arguments={**self.arguments, **named},
             files=tuple((base / path).resolve() for path in self.files),
+            # not resolved: the link of a virtual environment is what makes it one
+            python=None if self.python is None else (base / self.python).absolute(),
             theory=None if self.theory is None else (base / self.theory).resolve(),
         )

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dpbench.explore.labels.driver import Finding, LabelError, Trouble
+from dpbench.explore.labels.job import last_words, read_run
 from dpbench.explore.labels.remedies import Remedy, next_remedy
 from dpbench.frames import Frames
 from dpbench.io.parsed import SourceFiles
@@ -28,6 +29,9 @@ FAILURE = "failure.json"
 
 REMEDIES = "remedies.json"
 """Names of the remedies of this attempt."""
+
+OUTPUT = "job.out"
+"""What a process of its own printed."""
 
 CODE = "extxyz"
 """The CODE argument of ``dpbench ingest`` that reads ``LABEL``."""
@@ -78,9 +82,7 @@ def finding_of(
     """
     if (folder / LABEL).is_file():
         return Finding(ok=True)
-    failure = Failure(
-        trouble=Trouble.DIED, reason="the process ended before there was a label"
-    )
+    failure = _without_result(folder)
     if (folder / FAILURE).is_file():
         told = json.loads((folder / FAILURE).read_text())
         failure = Failure(trouble=Trouble(told["trouble"]), reason=told["reason"])
@@ -90,6 +92,16 @@ def finding_of(
         trouble=failure.trouble,
         remedy=next_remedy(ladder, failure.trouble, tried=tried),
     )
+
+
+def _without_result(folder: Path) -> Failure:
+    """Say how a run ended that left nothing."""
+    run = read_run(folder)
+    if run is None:
+        return Failure(trouble=Trouble.DIED, reason="the run has no end")
+    trouble = Trouble.TIMED_OUT if run.timed_out else Trouble.DIED
+    reason = f"the process {run.in_words()}; its last words: "
+    return Failure(trouble=trouble, reason=reason + last_words(folder / OUTPUT))
 
 
 def _only(path: Path) -> Frames:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +44,11 @@ class Deadly(Calculator):
 
     def calculate(self, atoms=None, properties=("energy",), changes=all_changes):
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Hanging(Spring):
+    def calculate(self, atoms=None, properties=("energy",), changes=all_changes):
+        time.sleep(600)
 
 
 class Counting(Spring):

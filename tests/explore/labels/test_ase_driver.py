@@ -1,6 +1,7 @@
 """Any calculator of ASE labels; what goes wrong in it costs one frame."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -198,3 +199,29 @@ def test_finished_label_is_read_and_not_computed_again(tmp_path, dimer):
     assert again.outputs == first.outputs
     assert book.read_text() == "x"
     assert json.loads((first.outputs[0].parent / "run.json").read_text())["status"] == 0
+
+
+def test_process_of_its_own_gives_the_same_label(tmp_path, aluminium):
+    path = "ase.calculators.emt:EMT"
+    apart = only_label(aluminium, settings_of(path, isolated=True), tmp_path / "a")
+    here = only_label(aluminium, settings_of(path), tmp_path / "b")
+    assert apart.reason == ""
+    one, other = read(apart.outputs[0]), read(here.outputs[0])
+    assert apart.key == here.key
+    assert (one.energy, one.virial.tolist()) == (other.energy, other.virial.tolist())
+
+
+def test_calculator_that_hangs_is_stopped_when_its_time_is_over(tmp_path, dimer):
+    settings = settings_of(f"{HERE}:Hanging", isolated=True)
+    settings = replace(settings, timeout=3.0, attempts=1)
+    done = only_label(dimer, settings, tmp_path)
+    assert (done.status, done.trouble) == ("quarantined", "timed_out")
+    assert "was stopped after 3 s" in done.reason
+
+
+def test_calculator_that_kills_its_process_costs_one_frame(tmp_path, dimer):
+    done = only_label(dimer, settings_of(f"{HERE}:Deadly", isolated=True), tmp_path)
+    assert (done.status, done.trouble, done.attempts) == ("quarantined", "died", 2)
+    assert "SIGKILL" in done.reason
+    with pytest.raises(ConfigError, match=r"keep and isolated: both given"):
+        settings_of(f"{HERE}:Deadly", isolated=True, keep=True)
