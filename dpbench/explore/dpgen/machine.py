@@ -18,6 +18,8 @@ LOCAL = ("shell", "local", "lazylocal")
 TASKS = ("train", "model_devi", "fp")
 _OLD_KEYS = re.compile(r"(train|model_devi|fp)_(machine|resources|command|group_size)")
 _REDIRECTED = re.compile(r"\s*(?:[12]?>>?|<|&>)\s*\S+")
+_NAMED = re.compile(r"\s-(?:i|in|inp|input|o)\s+\S+")
+"""Input and output named on the command line of pw.x or CP2K."""
 _RANKS = re.compile(r"\s-(?:n|np)\s+(\d+)\b")
 
 
@@ -63,7 +65,7 @@ def _command(params: Params) -> str:
         return ""
     params.taken["fp" if table.get("command") else "fp_command"] = "label"
     # The drivers read and name the files themselves.
-    plain = _REDIRECTED.sub("", given).strip()
+    plain = _NAMED.sub("", _REDIRECTED.sub("", given)).strip()
     if "|" in plain or ";" in plain or "&&" in plain:
         params.remark(
             "missing",

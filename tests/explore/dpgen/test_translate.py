@@ -354,6 +354,21 @@ def test_batch_systems_are_pointed_to_dask(tmp_path):
     assert "source_list" in reasons["fp.resources"]
 
 
+@pytest.mark.parametrize(
+    ("command", "plain"),
+    [
+        ("mpirun -n 4 pw.x -npool 2 < input > output", "mpirun -n 4 pw.x -npool 2"),
+        ("pw.x -input input > output 2> err", "pw.x"),
+        ("cp2k.psmp -i input.inp -o output", "cp2k.psmp"),
+        ("vasp_std 1>log 2>&1", "vasp_std"),
+    ],
+)
+def test_command_names_no_files(tmp_path, command, plain):
+    path = write_machine(tmp_path, fp={"command": command})
+    found = translate(write_run(tmp_path), path, out=tmp_path / "out")
+    assert found.config["label"]["qe"]["command"] == plain
+
+
 def test_older_machine_files_are_read(tmp_path):
     path = tmp_path / "machine.json"
     path.write_text(
