@@ -69,7 +69,8 @@ def find_material(
     Args:
         workspace: Where the dataset is.
         text: The part is what is chosen from; ``train`` by default.
-        split: Name or digest of the split; None = the only one, or the default one.
+        split: Name or digest of the split; None = the only one beside those that
+            simplifying made, or the default one.
         test: Part that errors are measured on; None = ``test``, else ``validation``.
 
     Raises:
@@ -78,10 +79,7 @@ def find_material(
     """
     reference = parse_reference(text)
     version = open_dataset(workspace, reference, with_part=True)
-    if split is None:
-        found = find_split(version) or checked_default_split(version)
-    else:
-        found = named_split(version, split)
+    found = _own_split(version) if split is None else named_split(version, split)
     pool = reference.part or TRAIN
     known = [name for name in MEASURED if name in found.parts and name != pool]
     if test is None and not known:
@@ -101,6 +99,14 @@ def find_material(
         if not len(part):
             raise DatasetError(f"{text}: a part has no frame; expected some.")
     return material
+
+
+def _own_split(version: DatasetVersion) -> Split:
+    """Return the only split there is but those that simplifying made, or make one."""
+    own = [split for split in list_splits(version) if split.strategy != STRATEGY]
+    if len(own) == 1:
+        return own[0]
+    return find_split(version) or checked_default_split(version)
 
 
 def check_name(material: Material, name: str, settings: SimplifySettings) -> None:

@@ -31,11 +31,11 @@ class Point:
     member: int
     """Number of the member of the ensemble, or of the random subset."""
     rmse_f: float
-    """eV/Å."""
+    """eV/Å; NaN, as the others, where there is no number."""
     p95_f: float
     """eV/Å, 95th percentile of the length of the force error."""
     rmse_e: float
-    """eV/atom, after the best energy of each element is taken off."""
+    """eV/atom."""
     cpu_seconds: float
     """Of its training."""
 
@@ -88,7 +88,8 @@ class Simplified:
     def curve(self, side: str, quantity: str = "rmse_f") -> list[tuple[int, float]]:
         """Return (size, median over the models of a side), by size."""
         sizes = sorted({p.size for p in self.points if p.side == side})
-        return [(size, self.median(side, size, quantity)) for size in sizes]
+        medians = [(size, self.median(side, size, quantity)) for size in sizes]
+        return [(size, error) for size, error in medians if not math.isnan(error)]
 
     def median(self, side: str, size: int, quantity: str = "rmse_f") -> float:
         """Return the median error of one side at one size; NaN if there is none."""
@@ -98,9 +99,10 @@ class Simplified:
     def values(self, side: str, size: int, quantity: str = "rmse_f") -> list[float]:
         """Return the errors of all models of one side at one size."""
         return [
-            getattr(p, quantity)
+            value
             for p in self.points
             if p.side == side and p.size == size
+            if not math.isnan(value := getattr(p, quantity))
         ]
 
     @property

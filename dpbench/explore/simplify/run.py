@@ -69,7 +69,6 @@ class _Bench:
     resources: Resources
     crew: Crew
     say: Progress
-    test: Frames
     points: list[Point] = field(default_factory=list)
     """All models so far."""
 
@@ -116,7 +115,6 @@ def simplify(
             resources=resources,
             crew=crew,
             say=progress or _silent,
-            test=material.version.read(material.test_frames),
         )
         subset, rounds, ended = _grow(bench, sizes)
         if settings.is_full:
@@ -273,19 +271,25 @@ def _train(bench: _Bench, number: int, sides: Sequence[_Side]) -> list[Path]:
             f"{len(sides[0].frames)} frames: {len(trained)} of {len(tasks)} models"
         )
     for position, (side, member, _) in enumerate(tasks):
-        errors = errors_of(trained[position].path, bench.test)
+        errors = errors_of(
+            trained[position].path, bench.material.version, bench.material.test_frames
+        )
         bench.points.append(
             Point(
                 side=side.side,
                 size=len(side.frames),
                 member=member,
-                rmse_f=errors.rmse_f,
-                p95_f=errors.p95_f,
-                rmse_e=errors.rmse_e,
+                rmse_f=_or_nan(errors.rmse_f),
+                p95_f=_or_nan(errors.p95_f),
+                rmse_e=_or_nan(errors.rmse_e),
                 cpu_seconds=trained[position].cpu_seconds,
             )
         )
     return [trained[position].path for position in range(len(tasks))]
+
+
+def _or_nan(value: float | None) -> float:
+    return float("nan") if value is None else value
 
 
 def _task(bench: _Bench, number: int, side: _Side, member: int) -> MemberTask:
