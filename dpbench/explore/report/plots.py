@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from dpbench.eval.web.markup import Markup, tag
+from dpbench.explore.progress import STAGE_WORDS
 from dpbench.explore.report.collect import Content, Told
 from dpbench.explore.report.rows import Rows, dumbbells, ridges, stacks
 from dpbench.explore.select.settings import Level
@@ -21,15 +22,10 @@ STAGES = {
 }
 """Stages that cost processor time, and the CSS class of each."""
 
-STAGE_NAMES = {
-    "label": "labelling (DFT)",
-    "train": "training",
-    "explore": "exploring",
-    "select": "selecting",
-    "assess": "assessing",
-}
-
 HOUR = 3600.0
+
+LEAST_HEIGHT = 66
+"""Of all rows of iterations together, pixels."""
 
 
 def fractions(content: Content) -> Markup | None:
@@ -37,17 +33,17 @@ def fractions(content: Content) -> Markup | None:
     found = [
         (t.number, t.select.counts) for t in content.iterations if t.select is not None
     ]
-    return verdict_bars([(str(n), counts) for n, counts in found], title="Iteration")
+    return verdict_bars([(str(n), counts) for n, counts in found], is_iterations=True)
 
 
 def verdict_bars(
-    rows: Sequence[tuple[str, dict[str, int]]], *, title: str
+    rows: Sequence[tuple[str, dict[str, int]]], *, is_iterations: bool
 ) -> Markup | None:
     """Draw shares of verdicts, one bar a row; None without rows.
 
     Args:
         rows: Label and counts of each.
-        title: What the labels are; empty = they say it.
+        is_iterations: Whether the labels are numbers of iterations.
     """
     if not rows:
         return None
@@ -56,8 +52,10 @@ def verdict_bars(
         f"{label}: " + ", ".join(f"{counts.get(v, 0)} {v}" for v in VERDICTS)
         for label, counts in rows
     ]
+    names = tuple(label for label, _ in rows)
+    plain = Rows(labels=names, title="", height=24)
     return stacks(
-        Rows(labels=tuple(label for label, _ in rows), title=title, height=24),
+        _rows(names, height=24) if is_iterations else plain,
         shares,
         classes=VERDICTS,
         texts=texts,
@@ -170,7 +168,7 @@ def cost(content: Content) -> Markup | None:
     hours = [{n: s / HOUR for n, s in stages.items()} for _, stages in bars]
     texts = [
         f"{name}: "
-        + ", ".join(f"{STAGE_NAMES[n]} {s / HOUR:.3g} h" for n, s in stages.items())
+        + ", ".join(f"{STAGE_WORDS[n]} {s / HOUR:.3g} h" for n, s in stages.items())
         for name, stages in bars
     ]
     return stacks(
@@ -193,7 +191,9 @@ def legend(names: dict[str, str]) -> Markup:
 
 
 def _rows(labels: Sequence[str], *, height: int = 28) -> Rows:
-    return Rows(labels=tuple(labels), title="Iteration", height=height)
+    """Lay rows of iterations, high enough together for the word beside them."""
+    enough = LEAST_HEIGHT // max(1, len(labels))
+    return Rows(labels=tuple(labels), title="Iteration", height=max(height, enough))
 
 
 def _deviations(

@@ -98,6 +98,7 @@ def errors(content: Content) -> Markup:
             plots.validation_errors(content),
             "Force error of held-out frames",
             legend={"mean of the models": "after", "each model": "member"},
+            missing="No frame is held out, or no model is trained yet.",
         ),
     )
     words = (
@@ -128,7 +129,7 @@ def cost(content: Content) -> Markup:
         wall["ingest"] += content.start.wall_seconds
     rows = [
         (
-            plots.STAGE_NAMES.get(name, STAGE_WORDS[name]),
+            STAGE_WORDS[name],
             f"{spent[name] / plots.HOUR:.3g}" if name in spent else NOT_DONE,
             _percent(spent.get(name, 0.0), total) if name in spent else NOT_DONE,
             duration(wall[name]) if wall[name] else NOT_DONE,
@@ -155,7 +156,7 @@ def cost(content: Content) -> Markup:
             _figure(
                 plots.cost(content),
                 "CPU hours by iteration",
-                legend={plots.STAGE_NAMES[n]: c for n, c in plots.STAGES.items()},
+                legend={STAGE_WORDS[n]: c for n, c in plots.STAGES.items()},
             ),
             card(
                 "By stage",
@@ -281,7 +282,7 @@ def _by_condition(content: Content) -> Markup | None:
     if len(counts) < 2:
         return None
     return _figure(
-        plots.verdict_bars(list(counts.items()), title=""),
+        plots.verdict_bars(list(counts.items()), is_iterations=False),
         f"Where the models of iteration {told.number} are unsure",
         legend=plots.VERDICTS,
     )
@@ -360,10 +361,11 @@ def _figure(
     note: str = "",
     legend: dict[str, str] | None = None,
     kind: str | None = None,
+    missing: str = "Not measured yet.",
 ) -> Markup:
     head = tag("figcaption", caption)
     if drawing is None:
-        return tag("figure", head, tag("p", "Not measured yet.", class_="note"))
+        return tag("figure", head, tag("p", missing, class_="note"))
     below = tag("p", note.strip(), class_="note") if note else None
     colours = plots.legend(legend or {})
     return tag("figure", head, colours, drawing, below, class_=kind)
