@@ -49,6 +49,9 @@ def _run(task: WalkTask, row: int, calculator: Any) -> Trail:
         numbers=task.z, positions=task.coord[row], cell=task.box[row], pbc=task.pbc
     )
     atoms.calc = calculator
+    if task.ase.calculator and hasattr(calculator, "directory"):
+        # Where one that runs a program keeps its files.
+        calculator.directory = str(task.folder / task.names[row])
     set_temperature(atoms, temperature, seed=task.seeds[row])
     rng = np.random.default_rng(task.seeds[row])
     moves = integrator(atoms, task.baths, rng=rng)

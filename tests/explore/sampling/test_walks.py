@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from dpbench.errors import ConfigError, DpbenchError
+from dpbench.explore.sampling.planning import walk_tasks
 from dpbench.explore.sampling.starts import Starts
 from dpbench.explore.sampling.walking import walk
 from dpbench.explore.sampling.walks import read_walks
@@ -21,6 +22,7 @@ from tests.explore.sampling.small import (
     plan,
     same,
     settings_of,
+    starts_of,
 )
 
 STAGE = {
@@ -124,9 +126,9 @@ def test_temperatures_side_by_side_are_those_that_were_asked_for(tmp_path):
     save_model(free, model, {})
     stage = STAGE | {
         "temperatures": [100, 400, 1600],
-        "replicas": 20,
+        "replicas": 6,
         "tdamp": 5.0,
-        "steps": 200,
+        "steps": 150,
         "every": 1,
     }
     (task, *_) = plan(settings(stage), free, tmp_path)
@@ -203,8 +205,10 @@ def test_frames_before_an_explosion_are_kept(model_file, tmp_path):
     }
     (task, *_) = plan(settings(stage), model_file, tmp_path)
     (walked,) = walk(task)
-    if walked.outcome == "exploded":
-        assert walked.steps < 4000
+    assert walked.outcome == "exploded"
+    assert "Å" in walked.reason
+    assert 0 < walked.steps < 4000
+    assert walked.frames.nframes > 0
     taken = walked.frames.nframes + len(walked.dropped)
     assert walked.steps <= taken <= walked.steps + 1
     assert np.isfinite(walked.frames.coord).all()
@@ -222,6 +226,33 @@ def test_frames_that_do_not_pass_the_filters_are_counted(model_file, tmp_path):
     assert {one.why for one in walked.dropped} == {"min_distance"}
     steps = sorted([*walked.step.tolist(), *(one.step for one in walked.dropped)])
     assert steps == everything.step.tolist()
+
+
+def test_molecules_without_a_cell_walk(model_file, tmp_path):
+    dimer = np.array([[[0.0, 0, 0], [2.8, 0, 0]]])
+    frames = uniform(z=[12, 13], coord=dimer)
+    starts = Starts(frames=frames, names=("fcc",), origins=("dimer",))
+    (task,) = plan(settings(), model_file, tmp_path, starts=starts)
+    walked = walk(task)[0]
+    assert walked.outcome == "done"
+    assert not walked.frames.pbc.any()
+    assert np.isnan(walked.frames.box).all()
+
+
+def test_models_take_turns(model_file, tmp_path):
+    other = tmp_path / "other.pth"
+    save_model(other, almg_model(seed=6), {})
+    made = settings(models="turns")
+    tasks = walk_tasks(
+        made,
+        0,
+        starts_of(made, where=tmp_path),
+        models=[model_file, other],
+        iteration=0,
+        seed=1,
+        folder=tmp_path,
+    )
+    assert [task.model for task in tasks] == [model_file, other, model_file]
 
 
 def test_a_model_of_other_elements_is_told(tmp_path, model_file):
