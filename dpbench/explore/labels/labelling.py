@@ -7,7 +7,9 @@ iterations, explorations that share a folder, and after a crash.
 
 import hashlib
 import time
-from collections.abc import Sequence
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,6 +41,9 @@ from dpbench.explore.labels.verify import verify
 from dpbench.frames import Frames
 from dpbench.store.digests import structure_digests
 from dpbench.store.files import remove_tree
+
+RUNNING = "running"
+"""Begin of the names of folders in which runs are under way, or were left."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -146,6 +151,8 @@ def label(task: LabelTask) -> Labelled:
         allowed=_allowed(task.settings),
     )
     write_label(task.folder, result)
+    for left in task.folder.glob(f"{RUNNING}.*"):
+        remove_tree(left)
     return result
 
 
@@ -217,10 +224,11 @@ def _attempt(
     folder = attempt_folder(task.folder, number)
     refusal = None
     if read_run(folder) is None:
-        # What an interrupted run has left may still be written to by an orphan.
         remove_tree(folder)
-        folder.mkdir(parents=True)
-        refusal = _run(task, driver, number, tried)
+        _adopt(folder)
+    if read_run(folder) is None:
+        with _workplace(folder) as place:
+            refusal = _run(task, driver, place, tried)
     finding = driver.check(folder, tried=tried) if refusal is None else refusal
     theory: dict[str, Any] = {}
     if finding.ok:
@@ -239,23 +247,47 @@ def _attempt(
     return attempt
 
 
+def _adopt(folder: Path) -> None:
+    """Take a run that ended right before its loop was killed for the attempt."""
+    for place in sorted(folder.parent.glob(f"{RUNNING}.*/{folder.name}")):
+        if read_run(place) is not None:
+            with suppress(OSError):
+                place.rename(folder)
+
+
+@contextmanager
+def _workplace(folder: Path) -> Iterator[Path]:
+    """Give a folder of its own to a run, and put it at its place when the run ended.
+
+    A loop that was killed may have left a run on a node that it cannot reach. That one
+    works on in a folder of its own; the first that ends is the attempt.
+    """
+    own = folder.parent / f"{RUNNING}.{uuid.uuid4().hex}"
+    place = own / folder.name  # of the same name: programs may print it
+    place.mkdir(parents=True)
+    yield place
+    # not where the folder is there: the other run ended before this one
+    with suppress(OSError):
+        place.rename(folder)
+    remove_tree(own)
+
+
 def _run(
-    task: LabelTask, driver: Driver, number: int, tried: tuple[str, ...]
+    task: LabelTask, driver: Driver, place: Path, tried: tuple[str, ...]
 ) -> Finding | None:
     """Write the input and run; return what came of it if the driver refuses."""
-    folder = attempt_folder(task.folder, number)
-    resources = task.settings.resources
     times = 2 ** tried.count(MORE_TIME)
     resources = JobResources(
-        threads=resources.threads, seconds=resources.seconds * times
+        threads=task.settings.threads, seconds=task.settings.timeout * times
     )
+    number = int(place.suffix[1:])
     wall, cpu = time.monotonic(), time.process_time()
     try:
-        driver.write(task.frame, folder, attempt=number, remedies=tried)
-        driver.run(folder, attempt=number, resources=resources)
+        driver.write(task.frame, place, attempt=number, remedies=tried)
+        driver.run(place, attempt=number, resources=resources)
     except LabelError as error:
         return Finding(ok=False, reason=str(error), trouble=Trouble.REFUSED)
-    if read_run(folder) is None:  # it ran in this process
+    if read_run(place) is None:  # it ran in this process
         run = Run(
             status=0,
             timed_out=False,
@@ -263,7 +295,7 @@ def _run(
             wall_seconds=round(time.monotonic() - wall, 3),
             allowed_seconds=resources.seconds,
         )
-        keep_run(folder, run)
+        keep_run(place, run)
     return None
 
 

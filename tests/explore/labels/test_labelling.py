@@ -108,6 +108,41 @@ def test_a_run_that_did_not_end_starts_again_in_an_empty_folder(
     assert label(task).status == "done"
 
 
+def test_run_that_ended_right_before_a_kill_is_the_attempt(springs, alloys, tmp_path):
+    task = label_tasks(alloys.select([0]), springs(), folder=tmp_path / "labels")[0]
+    done = label(task)
+    (task.folder / LABEL_FILE).unlink()
+    attempt = attempt_folder(task.folder, 0)
+    (attempt / FINDING_FILE).unlink()
+    (attempt / "mark").touch()
+    (task.folder / "running.1").mkdir()
+    attempt.rename(task.folder / "running.1" / attempt.name)
+    assert label(task) == done
+    assert (attempt / "mark").exists()
+
+
+def test_first_of_two_runs_of_one_frame_is_the_attempt(
+    springs, program, alloys, tmp_path
+):
+    """An orphan on a node that the new loop cannot reach ends first."""
+    folder = tmp_path / "labels"
+    done = label(label_tasks(alloys.select([0]), springs(), folder=folder)[0])
+    first = tmp_path / "first"
+    done.outputs[0].parent.rename(first)
+    theirs = attempt_folder(folder / done.key, 0)
+    script = program(
+        "slow", f"cp -r {first} {theirs}; exec {sys.executable} springs.py"
+    )
+    (folder / done.key / LABEL_FILE).unlink()
+    (first / FINDING_FILE).unlink()
+    (first / "orphan").touch()
+    task = label_tasks(alloys.select([0]), springs(), folder=folder)[0]
+    task = replace(task, settings=springs(command=str(script)))
+    assert label(task).status == "done"
+    assert (theirs / "orphan").exists()
+    assert [path.name for path in task.folder.glob("running*")] == []
+
+
 def test_output_that_was_removed_is_made_again(springs, alloys, tmp_path):
     task = label_tasks(alloys.select([0]), springs(), folder=tmp_path / "labels")[0]
     for path in label(task).outputs:
