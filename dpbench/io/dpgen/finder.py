@@ -5,7 +5,7 @@ level of theory, convergence and precision that ``data.SSS`` has lost. A collect
 read only where the outputs behind it are gone.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -164,26 +164,32 @@ def _add_labels(books: _Books, work: WorkFolder, labels: Labels) -> None:
     reason = _why_no_output(work, labels)
     for path, why in found.skipped:
         books.skip(path, reason if path in answered else why)
+    told = {above for path, _ in found.skipped for above in (path, *path.parents)}
     for task, sources in answered.items():
-        if not sources and not any(task in (p, *p.parents) for p, _ in found.skipped):
+        if not sources and task not in told:
             books.skip(task, reason)
+    by_system: dict[int | None, list[list[SourceFiles]]] = {}
+    for task, sources in answered.items():
+        by_system.setdefault(system_of(task), []).append(sources)
     for folder in labels.collected:
-        if _is_copy(folder, answered):
+        if _is_copy(folder, by_system):
             books.leave_out(folder)
         else:
             _add_all(books, "deepmd", [folder], of_collected(labels, folder))
 
 
-def _is_copy(folder: Path, answered: dict[Path, list[SourceFiles]]) -> bool:
+def _is_copy(
+    folder: Path, by_system: Mapping[int | None, list[list[SourceFiles]]]
+) -> bool:
     """Tell whether the outputs that a collection was made from are all here.
 
     DP-GEN makes ``data.SSS`` of ``task.SSS.*``. Where a collection has no tasks of its
     number, it may be that of other tasks, and its labels are looked for in theirs.
     """
-    own = [s for t, s in answered.items() if system_of(t) == system_of(folder)]
+    own = by_system.get(system_of(folder), [])
     if own:
         return sum(bool(sources) for sources in own) >= count_frames(folder)
-    others = [source for sources in answered.values() for source in sources]
+    others = [s for tasks in by_system.values() for sources in tasks for s in sources]
     if not others:
         return False
     try:

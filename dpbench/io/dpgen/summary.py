@@ -221,6 +221,7 @@ def _records(version: DatasetVersion) -> list[dict[str, Any]]:
             "n_kept": source["n_kept"] if role == "data" else 0,
             "quarantined": source["quarantined"] if role == "quarantine" else {},
             "path": Path(source["path"].partition("#")[0]),
+            "above": _above(Path(source["path"].partition("#")[0])),
         }
         for role, entry in entries
         for source in read_manifest(version.workspace, entry["id"])["sources"]
@@ -244,11 +245,12 @@ def _facts(
 ) -> IterationFacts:
     counts: Counter[str] = Counter()
     quarantined: Counter[str] = Counter()
+    tasks, collected = _Folders.of(labels.tasks), _Folders.of(labels.collected)
     for record in records:
-        if _is_of(record, labels, labels.tasks, "task"):
+        if tasks.hold(record, labels.iteration, "task"):
             counts["labelled"] += record["n_kept"]
             quarantined.update(record["quarantined"])
-        elif _is_of(record, labels, labels.collected, "collected"):
+        elif collected.hold(record, labels.iteration, "collected"):
             counts["collected"] += record["n_kept"]
     ratio = params.get("ratio_failed")
     return IterationFacts(
@@ -256,32 +258,44 @@ def _facts(
         n_tasks=len(labels.tasks),
         labelled=counts["labelled"],
         quarantined=dict(sorted(quarantined.items())),
-        unreadable=_count_below(known.failed, labels),
-        repeated=_count_below(known.repeated, labels) if records else 0,
+        unreadable=tasks.count(known.failed),
+        repeated=tasks.count(known.repeated) if records else 0,
         collected=counts["collected"],
         explored=_explored(labels),
         ratio_failed=float(ratio) if isinstance(ratio, int | float) else RATIO_FAILED,
     )
 
 
-def _is_of(
-    record: Mapping[str, Any], labels: Labels, folders: Sequence[Path], key: str
-) -> bool:
-    """Tell whether a source is one of these folders, which may have been moved."""
-    if record["path"].exists():
-        return _is_below(record["path"], folders)
-    origin = record["origin"]
-    names = {folder.name for folder in folders}
-    return origin.get("iteration") == labels.iteration and origin.get(key) in names
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Folders:
+    """Folders of one kind, looked up by what lies in them."""
+
+    paths: frozenset[Path]
+    """Resolved."""
+    names: frozenset[str]
+
+    @classmethod
+    def of(cls, folders: Sequence[Path]) -> "_Folders":
+        return cls(
+            paths=frozenset(folder.resolve() for folder in folders),
+            names=frozenset(folder.name for folder in folders),
+        )
+
+    def hold(self, record: Mapping[str, Any], iteration: int | None, key: str) -> bool:
+        """Tell whether a source lies in one of them, which may have been moved."""
+        if record["path"].exists():
+            return not self.paths.isdisjoint(record["above"])
+        origin = record["origin"]
+        return origin.get("iteration") == iteration and origin.get(key) in self.names
+
+    def count(self, paths: Sequence[Path]) -> int:
+        return sum(not self.paths.isdisjoint(_above(path)) for path in paths)
 
 
-def _count_below(paths: Sequence[Path], labels: Labels) -> int:
-    return len([path for path in paths if _is_below(path, labels.tasks)])
-
-
-def _is_below(path: Path, folders: Sequence[Path]) -> bool:
-    above = {path.resolve(), *path.resolve().parents}
-    return any(folder.resolve() in above for folder in folders)
+def _above(path: Path) -> frozenset[Path]:
+    """Return a path and all folders above it, resolved."""
+    whole = path.resolve()
+    return frozenset((whole, *whole.parents))
 
 
 def _explored(labels: Labels) -> dict[str, int]:
@@ -331,7 +345,7 @@ def _left_out_line(entry: LeftOut, version: DatasetVersion | None) -> str:
 def _frames_below(version: DatasetVersion, folder: Path) -> Frames:
     """Read the frames of a version whose sources lie below a folder."""
     is_below = np.array(
-        [_is_below(Path(source.path), [folder]) for source in version.sources]
+        [folder.resolve() in _above(Path(s.path)) for s in version.sources]
     )
     if not is_below.any():
         return version.read([])
