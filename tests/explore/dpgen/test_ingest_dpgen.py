@@ -12,6 +12,8 @@ from dpbench.errors import SourceError
 from dpbench.io.dpgen.finder import find_work
 from dpbench.io.dpgen.summary import ingest_dpgen
 from dpbench.io.ingest import IngestOptions, ingest
+from dpbench.io.parsed import SourceFiles
+from dpbench.io.readers import reader_of
 from dpbench.store.dataset import open_dataset
 from dpbench.store.workspace import Workspace
 from tests.explore.dpgen.trees import (
@@ -204,3 +206,64 @@ def test_command_prints_iterations(in_tmp, shared_data):
     assert result.exit_code == 0, result.output
     assert "iter.000000: 2 labelled of 2 tasks" in result.output
     assert "init data: 2 frames" in result.output
+
+
+def write_init(root, shared_data):
+    """What ``dpgen init_bulk`` leaves: an OUTCAR, and DP-GEN's collection of it."""
+    run = root / "02.md" / "sys-0004-0001" / "scale-1.000" / "000000"
+    source = shared_data / "thirdparty" / "vasp_ch4"
+    first = sorted(source.rglob("OUTCAR"))[0].parent
+    copy_writable(first, run)
+    (root / "01.scale_pert").mkdir()
+    parsed = (
+        reader_of("vasp")
+        .read(SourceFiles(format="vasp", paths=(run / "OUTCAR",)))
+        .frames
+    )
+    system = root / "02.md" / "sys-0004-0001" / "deepmd"
+    (system / "set.000").mkdir(parents=True)
+    order = np.argsort(parsed.z[: parsed.natoms[0]], kind="stable")[::-1]
+    names = {1: "H", 6: "C"}
+    (system / "type_map.raw").write_text("C\nH\n")
+    kinds = [0 if names[int(parsed.z[i])] == "C" else 1 for i in order]
+    (system / "type.raw").write_text("\n".join(map(str, kinds)) + "\n")
+    n, natoms = parsed.nframes, len(order)
+    rows = {
+        "coord": parsed.coord.reshape(n, natoms, 3)[:, order].reshape(n, -1),
+        "force": parsed.force.reshape(n, natoms, 3)[:, order].reshape(n, -1),
+        "box": parsed.box.reshape(n, 9),
+        "energy": parsed.energy,
+    }
+    for name, values in rows.items():
+        np.save(system / "set.000" / f"{name}.npy", values.astype(np.float32))
+    return n
+
+
+def test_outputs_behind_init_data_are_read_and_hold_the_collection(
+    tmp_path, workspace, shared_data
+):
+    """DP-GEN's copy has another order of atoms and single precision: it is found."""
+    n = write_init(tmp_path / "CH4", shared_data)
+    found = ingest_dpgen(workspace, [tmp_path / "CH4"], dataset="d", options=HERE)
+    assert (found.n_init, found.report.n_sources) == (n, 1)
+    (line,) = found.left_out
+    assert f"{n} frames, not read" in line
+    assert "hold all of it" in line
+    (source,) = open_dataset(workspace, "d").sources
+    assert (source.code, source.origin["init"]) == ("vasp", "02.md")
+
+
+def test_frames_in_quarantine_are_told_from_lost_ones(tmp_path, workspace, shared_data):
+    """Planted: an output that DP-GEN collected has not converged."""
+    root = tmp_path / "run"
+    copy_writable(tree(shared_data, ABACUS), root)
+    (root / "02.fp" / "data.000").rename(root / "02.fp" / "data.001")
+    log = root / "02.fp" / "task.001.000000" / "OUT.ABACUS" / "running_scf.log"
+    text = log.read_text()
+    reached = "charge density convergence is achieved"
+    assert reached in text
+    log.write_text(text.replace(reached, "convergence has NOT been achieved!"))
+    found = ingest_dpgen(workspace, [root], dataset="d", options=HERE)
+    assert found.iterations[0].quarantined["unconverged"] == 1
+    (line,) = found.left_out
+    assert "1 of them are not kept; 1 are in quarantine" in line
