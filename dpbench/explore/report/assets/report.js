@@ -17,11 +17,9 @@
     remember("theme", document.documentElement.dataset.theme));
   const details = [...document.querySelectorAll("details[id]")];
   const open = new Set((recall("open") || "").split(" "));
-  for (const one of details) {
-    if (open.has(one.id)) one.open = true;
-    one.addEventListener("toggle", () =>
-      remember("open", details.filter((d) => d.open).map((d) => d.id).join(" ")));
-  }
+  for (const one of details) one.open = open.has(one.id);
+  addEventListener("pagehide", () =>
+    remember("open", details.filter((d) => d.open).map((d) => d.id).join(" ")));
   if (!state || state.dataset.state !== "running") return;
   const written = Date.parse(state.dataset.written);
   const stale = document.getElementById("stale");
