@@ -25,6 +25,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from shutil import copy, copytree
 from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -116,6 +117,7 @@ def control(folder: Path, seed: int, *, args: argparse.Namespace) -> None:
     mine = Workspace.find(folder / "workspace")
     iterations = iterations_of(exploration_folder(mine, EXPLORATION))
     draw = np.random.default_rng([seed, 20])
+    share_start(folder)
     with at_work(folder, args) as session:
         version, pool, used = start(session), [], set[int]()
         for iteration, after in pairwise(iterations):
@@ -135,6 +137,25 @@ def control(folder: Path, seed: int, *, args: argparse.Namespace) -> None:
                 before=version,
             )
         trained(session, iterations[-1], version)
+
+
+def share_start(folder: Path) -> None:
+    """Hand the control the labels and models that both sides begin with.
+
+    They are the same by their digests: paying for them twice would change nothing.
+    """
+    mine, other = (
+        exploration_folder(Workspace(root=folder / name), EXPLORATION)
+        for name in ("workspace", "control")
+    )
+    if other.exists():
+        return
+    told = json.loads((mine / "start" / "label.json").read_text())
+    for one in told["done"]:
+        copytree(mine / "labels" / one["key"], other / "labels" / one["key"])
+    first = Path("iter.000000")
+    copytree(mine / first / "train", other / first / "train")
+    copy(mine / first / "train.json", other / first / "train.json")
 
 
 @contextmanager
