@@ -39,7 +39,7 @@ _ITERATION = re.compile(r"iter\.(\d+)")
 _TASK = re.compile(r"task\.(\d+)\.(\d+)")
 _DATA = re.compile(r"data\.(\d+)")
 _COLLECTED = "deepmd"
-_INIT_STEPS = ("00.place_ele", "01.scale_pert", "02.md")
+_INIT_RUNS = "02.md"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -184,11 +184,10 @@ def _trained_on(root: Path) -> Iterator[tuple[Path, str]]:
 
 def _made_by_init(root: Path) -> Iterator[Path]:
     """Yield systems of ``02.md`` that 'dpgen init_bulk' and its like made."""
-    if not any((root / name).is_dir() for name in _INIT_STEPS):
-        return
-    for system in _folders(root / "02.md"):
-        collected = system / _COLLECTED
-        yield collected if collected.is_dir() else system
+    for place in (root, *_folders(root)):
+        for system in _folders(place / _INIT_RUNS):
+            collected = system / _COLLECTED
+            yield collected if collected.is_dir() else system
 
 
 def outputs_behind(collected: Path) -> list[Path]:
