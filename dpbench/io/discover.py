@@ -69,6 +69,22 @@ def find_sources(code: str, paths: Sequence[str | Path]) -> Discovery:
         from dpbench.io.dpgen.finder import find_dpgen
 
         return find_dpgen(paths)
+    found = search(code, paths)
+    if not found.sources:
+        where, reason = (
+            found.skipped[0] if found.skipped else (paths[0] if paths else ".", "")
+        )
+        more = f" ({len(found.skipped) - 1} more)" if len(found.skipped) > 1 else ""
+        raise SourceError(f"{where}: no source found: {reason or 'no path'}{more}")
+    return found
+
+
+def search(code: str, paths: Sequence[str | Path]) -> Discovery:
+    """Find calculations as ``find_sources`` does; that there are none is no error.
+
+    Raises:
+        SourceError: If a path does not exist.
+    """
     scanner = _Scanner(code)
     for path, member in _expand(paths):
         if member:
@@ -77,14 +93,7 @@ def find_sources(code: str, paths: Sequence[str | Path]) -> Discovery:
             scanner.add_folder(path)
         else:
             scanner.add_file(path)
-    found = scanner.result()
-    if not found.sources:
-        where, reason = (
-            found.skipped[0] if found.skipped else (paths[0] if paths else ".", "")
-        )
-        more = f" ({len(found.skipped) - 1} more)" if len(found.skipped) > 1 else ""
-        raise SourceError(f"{where}: no source found: {reason or 'no path'}{more}")
-    return found
+    return scanner.result()
 
 
 def _check_code(code: str) -> None:

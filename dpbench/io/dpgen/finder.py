@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dpbench.errors import DpbenchError, SourceError
-from dpbench.io.discover import Discovery, find_sources
+from dpbench.io.discover import Discovery, search
 from dpbench.io.dpgen.layout import (
     STAGES,
     InitData,
@@ -153,7 +153,7 @@ def _add_init(books: _Books, entry: InitData) -> None:
 
 def _add_labels(books: _Books, work: WorkFolder, labels: Labels) -> None:
     origins = Origins()
-    found = _scan("auto", labels.tasks)
+    found = search("auto", labels.tasks)
     folders = {str(task): task for task in labels.tasks}
     answered: dict[Path, list[SourceFiles]] = {task: [] for task in labels.tasks}
     for source in found.sources:
@@ -193,7 +193,7 @@ def _is_copy(
     if not others:
         return False
     try:
-        collected = [read_frames(s) for s in _scan("deepmd", [folder]).sources]
+        collected = [read_frames(s) for s in search("deepmd", [folder]).sources]
         known = [read_frames(source) for source in others]
     except DpbenchError:
         return False
@@ -215,21 +215,11 @@ def _why_no_output(work: WorkFolder, labels: Labels) -> str:
 
 
 def _add_all(books: _Books, code: str, paths: Sequence[Path], origin: Origin) -> None:
-    found = _scan(code, paths)
+    found = search(code, paths)
     for source in found.sources:
         books.keep(source, origin)
     for path, why in found.skipped:
         books.skip(path, why)
-
-
-def _scan(code: str, paths: Sequence[Path]) -> Discovery:
-    """Find sources; that there are none at all is no error here."""
-    if not paths:
-        return Discovery(sources=(), skipped=())
-    try:
-        return find_sources(code, paths)
-    except SourceError:
-        return Discovery(sources=(), skipped=tuple((p, NO_OUTPUT) for p in paths))
 
 
 def _folder_of(source: SourceFiles, folders: dict[str, Path]) -> Path | None:
