@@ -92,7 +92,8 @@ def contrast(one, other):
     return (high + 0.05) / (low + 0.05)
 
 
-def test_a_page_stays_as_it_was_left(page, root):
+def test_a_page_stays_as_it_was_left(page, tmp_path):
+    root = write_exploration(tmp_path, iterations=2)  # of which the tab knows nothing
     path = write_report(root, running=RUNNING)
     page.open(path)
     page.click(page.find("#theme")[0])
