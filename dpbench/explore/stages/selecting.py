@@ -218,14 +218,21 @@ def _groups(walks: dict[int, Walk]) -> Iterator[list[int]]:
 
 
 def _tried(session: Session) -> Frames | None:
-    """Return the frames of earlier iterations that could not be labelled."""
+    """Return the frames of earlier iterations that could not be labelled.
+
+    Those that were let be tried again since, whose label is gone, are not among them.
+    """
     found = []
     for iteration in iterations_of(session.root):
         label = iteration.label
         if label is None or not label.quarantined:
             continue
         select = iteration.select
-        lost = {(one.walk, one.step, one.atom) for one in label.quarantined}
+        lost = {
+            (one.walk, one.step, one.atom)
+            for one in label.quarantined
+            if (session.labels / one.key).is_dir()
+        }
         rows = [
             row
             for row, one in enumerate(select.chosen if select else ())

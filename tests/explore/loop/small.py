@@ -1,12 +1,20 @@
 """A small exploration: copper by the potential that ships with ASE, in seconds."""
 
 import os
+import signal
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from ase.calculators.calculator import CalculationFailed
 from ase.calculators.emt import EMT
 
+from dpbench.explore.announce import Announce, silent
 from dpbench.explore.config import ExploreConfig, config_from
+from dpbench.explore.journal import exploration_folder
+from dpbench.explore.session import Session
+from dpbench.explore.spread import hired
+from dpbench.store.workspace import Workspace
 
 TRAIN = """\
 [model.descriptor]
@@ -23,6 +31,9 @@ neuron = [4]
 LOG = "DPBENCH_TEST_LABEL_LOG"
 """Environment variable: file that counts calculations."""
 
+FAILS = "DPBENCH_TEST_LABEL_FAILS"
+"""Environment variable: where it is set, no calculation succeeds."""
+
 
 class CountedEMT(EMT):
     """ASE's effective medium potential; writes a line for every calculation.
@@ -35,6 +46,8 @@ class CountedEMT(EMT):
         if LOG in os.environ:
             with Path(os.environ[LOG]).open("a") as file:
                 file.write("label\n")
+        if FAILS in os.environ:
+            raise CalculationFailed("it did not converge")
         super().calculate(*args, **kwargs)
 
 
@@ -107,3 +120,50 @@ def small_config(base: Path, **changes: Any) -> ExploreConfig:
 def labels_paid(log: Path) -> int:
     """Count the calculations that were made."""
     return len(log.read_text().splitlines()) if log.exists() else 0
+
+
+class StretchedFails(CountedEMT):
+    """The same, but raises where the cell is larger than the perfect crystal's."""
+
+    def calculate(self, *args: Any, **kwargs: Any) -> None:
+        """Compute, or give up."""
+        if args[0].get_volume() / len(args[0]) > 3.6**3 / 4:
+            raise CalculationFailed("the cell is stretched")
+        super().calculate(*args, **kwargs)
+
+
+class NeverConverges(CountedEMT):
+    """The same, but no calculation comes to an end."""
+
+    def calculate(self, *args: Any, **kwargs: Any) -> None:
+        """Give up."""
+        super().calculate(*args, **kwargs)
+        raise CalculationFailed("it did not converge")
+
+
+class Deadly(CountedEMT):
+    """The same, but takes its process with it where the cell is stretched."""
+
+    def calculate(self, *args: Any, **kwargs: Any) -> None:
+        """Compute, or die."""
+        super().calculate(*args, **kwargs)
+        if args[0].get_volume() / len(args[0]) > 3.6**3 / 4:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def calculator(name: str) -> dict[str, Any]:
+    """Return the section ``[label]`` for one of the calculators of this module."""
+    return {"driver": "ase", "ase": {"calculator": f"tests.explore.loop.small:{name}"}}
+
+
+@contextmanager
+def session_of(base: Path, announce: Announce = silent, **changes: Any):
+    """Open an exploration at work in ``base/workspace``."""
+    config = small_config(base, **changes)
+    workspace = Workspace.find(base / "workspace", create=True)
+    root = exploration_folder(workspace, config.dataset)
+    root.mkdir(parents=True, exist_ok=True)
+    with hired(config.resources) as crew:
+        yield Session(
+            workspace=workspace, config=config, base=base, crew=crew, announce=announce
+        )
