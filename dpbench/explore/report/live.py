@@ -11,6 +11,7 @@ from dpbench.errors import WorkspaceError
 from dpbench.explore.announce import Announcement
 from dpbench.explore.progress import OVER
 from dpbench.explore.report import write_report
+from dpbench.explore.report.collect import Known
 
 SECONDS_BETWEEN_PAGES: Final = 15.0
 """Within a stage the page is written at most this often."""
@@ -34,6 +35,7 @@ class LiveReport:
         self._stage: tuple[int | None, str] | None = None
         self._written = -math.inf
         self._has_failed = False
+        self._known: Known = {}
 
     def __call__(self, announcement: Announcement) -> None:
         """Write the page where a stage begins or ends, and now and then between."""
@@ -54,7 +56,7 @@ class LiveReport:
     def _write(self, running: Announcement | None) -> None:
         self._written = self._clock()
         try:
-            write_report(self._root, running=running)
+            write_report(self._root, running=running, known=self._known)
         except WorkspaceError as error:
             if not self._has_failed:
                 logger.warning("the page of the exploration is not written: %s", error)

@@ -251,7 +251,7 @@ def test_the_page_is_written_at_edges_of_stages_and_seldom_between(
     pages, now = [], [0.0]
     monkeypatch.setattr(
         "dpbench.explore.report.live.write_report",
-        lambda root, *, running: pages.append(running),
+        lambda root, *, running, known: pages.append(running),
     )
     live = LiveReport(tmp_path, every=15, clock=lambda: now[0])
     for done in range(25):
@@ -266,3 +266,19 @@ def test_the_page_is_written_at_edges_of_stages_and_seldom_between(
 def test_a_command_that_did_nothing_leaves_the_page_of_another_alone(tmp_path):
     LiveReport(tmp_path).close()
     assert not [*tmp_path.iterdir()]
+
+
+def test_what_was_read_once_is_read_again_only_where_it_has_changed(tmp_path):
+    write_exploration(tmp_path, iterations=3)
+    known = {}
+    first = collect(tmp_path, known=known)
+    write_iteration(tmp_path, 2, stages=("label",))
+    second = collect(tmp_path, known=known)
+    assert [
+        a is b for a, b in zip(first.iterations, second.iterations, strict=True)
+    ] == [
+        True,
+        True,
+        False,
+    ]
+    assert second.iterations == collect(tmp_path).iterations
