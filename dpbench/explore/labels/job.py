@@ -42,6 +42,9 @@ BY_SIGNAL = 128
 TAIL = 8192
 """Bytes at the end of an output that last words are sought in."""
 
+MPI_ABORT = "MPI_ABORT was invoked"
+"""Begins what Open MPI prints of a program that gave up, whatever the reason."""
+
 WORDS = 200
 """Most characters of last words."""
 
@@ -172,9 +175,10 @@ def last_words(path: Path) -> str:
             text = file.read().decode(errors="replace")
     except OSError:
         return "nothing"
+    text = text.partition(MPI_ABORT)[0]  # what follows says nothing
     printable = (
-        "".join(c if c.isprintable() else " " for c in text_line)
-        for text_line in text.splitlines()
+        "".join(c if c.isprintable() else " " for c in line)
+        for line in text.splitlines()
     )
     lines = [" ".join(line.split()) for line in printable]
     lines = [line for line in lines if any(c.isalnum() for c in line)]

@@ -16,7 +16,13 @@ import numpy as np
 
 from dpbench.errors import ConfigError
 from dpbench.explore.labels.driver import Finding, JobResources, Trouble
-from dpbench.explore.labels.job import last_words, program_of, read_run, run_job
+from dpbench.explore.labels.job import (
+    MPI_ABORT,
+    last_words,
+    program_of,
+    read_run,
+    run_job,
+)
 from dpbench.explore.labels.qe_input import (
     OF_THE_CELL,
     OF_THE_RUN,
@@ -315,6 +321,8 @@ def judge(folder: Path) -> tuple[Trouble, str]:
         is_solver = _SOLVER.search(words) is not None
         trouble = Trouble.BROKEN if is_solver else Trouble.REFUSED
         return trouble, f"pw.x: error in routine {words}"
+    if MPI_ABORT in text and "Program PWSCF" not in text:
+        return Trouble.REFUSED, "pw.x: gave up before its first line: see the cell"
     return (
         Trouble.DIED,
         f"pw.x: {run.in_words()}; its last words: {last_words(folder / OUTPUT)}",

@@ -1,6 +1,7 @@
 """pw.x itself: labels, failures, remedies, and a pseudopotential that does not fit."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -118,6 +119,23 @@ def test_input_that_pw_x_refuses_is_not_tried_again(qe, alloys, tmp_path):
     found = run_all(alloys.select([0]), settings, tmp_path / "labels")[0]
     assert (found.trouble, found.attempts) == (Trouble.REFUSED, 1)
     assert "error in routine" in found.reason
+
+
+def test_cell_that_pw_x_cannot_take_is_not_tried_again(qe, alloys, tmp_path):
+    """It aborts without a word."""
+    flat = np.array([[[3.2, 0, 0], [0, 3.2, 0], [0, 3.197, 0.05]]])
+    frame = replace(alloys.select([0]), box=flat)
+    found = run_all(frame, qe(), tmp_path / "labels")[0]
+    assert (found.status, found.attempts) == ("quarantined", 1)
+    assert "see the cell" in found.reason
+
+
+def test_atoms_at_one_place_give_no_label(qe, alloys, tmp_path):
+    """An exploded frame: pw.x ends well, and prints NaN."""
+    coord = np.array([[0, 0, 0], [1e-4, 0, 0]])
+    frame = replace(alloys.select([0]), coord=coord)
+    found = run_all(frame, qe(), tmp_path / "labels")[0]
+    assert (found.status, found.trouble) == ("quarantined", Trouble.UNREADABLE)
 
 
 @pytest.fixture
