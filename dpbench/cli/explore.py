@@ -137,10 +137,13 @@ def _plan(context: Context, config: str, *, as_json: bool) -> None:
 def _status(context: Context, config: str, *, as_json: bool) -> None:
     from dpbench.explore.journal import exploration_folder
     from dpbench.explore.opening import open_config
+    from dpbench.explore.report.live import refresh
     from dpbench.explore.status import status
 
     settings, _ = open_config(config)
     found = status(exploration_folder(context.workspace(), settings.dataset))
+    if not found.is_running:  # a page of a loop that was killed still says it runs
+        refresh(found.root)
     click.echo(
         json.dumps(found.to_json(), indent=1) if as_json else "\n".join(found.lines())
     )

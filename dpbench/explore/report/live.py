@@ -16,7 +16,20 @@ from dpbench.explore.report.collect import Known
 SECONDS_BETWEEN_PAGES: Final = 15.0
 """Within a stage the page is written at most this often."""
 
+NOT_WRITTEN: Final = "the page of the exploration is not written: %s"
+
 logger = logging.getLogger(__name__)
+
+
+def refresh(root: Path) -> None:
+    """Write the page of an exploration that nothing works on, however that ended.
+
+    A page that cannot be written is a warning: others may read a workspace, too.
+    """
+    try:
+        write_report(root)
+    except WorkspaceError as error:
+        logger.warning(NOT_WRITTEN, error)
 
 
 @final
@@ -59,5 +72,5 @@ class LiveReport:
             write_report(self._root, running=running, known=self._known)
         except WorkspaceError as error:
             if not self._has_failed:
-                logger.warning("the page of the exploration is not written: %s", error)
+                logger.warning(NOT_WRITTEN, error)
             self._has_failed = True

@@ -5,15 +5,18 @@ from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
+from click.testing import CliRunner
 
+from dpbench.cli.main import cli
 from dpbench.errors import WorkspaceError
 from dpbench.explore.announce import Announcement
 from dpbench.explore.progress import OVER
-from dpbench.explore.report import plots, write_report
+from dpbench.explore.report import PAGE, plots, write_report
 from dpbench.explore.report.collect import collect
 from dpbench.explore.report.live import LiveReport
 from dpbench.explore.report.page import CONTENTS, render_report
 from dpbench.explore.stage_results import StopReason
+from dpbench.store.workspace import Workspace
 from tests.explore.report.books import (
     CONVERGED,
     HOSTILE,
@@ -261,6 +264,20 @@ def test_the_page_is_written_at_edges_of_stages_and_seldom_between(
     live(Announcement(iteration=0, stage=OVER, is_over=True))
     live.close()
     assert [page and page.done for page in pages] == [0, 8, 16, 24, 24, None, None]
+
+
+def test_status_says_on_the_page_that_a_killed_loop_does_not_run(tmp_path):
+    root = tmp_path / "ws" / "explorations" / "almg"
+    Workspace.find(tmp_path / "ws", create=True)
+    write_exploration(root, iterations=2, last=("train", "explore"))
+    write_report(root, running=RUNNING)
+    told = CliRunner().invoke(
+        cli, ["explore", "almg-lda", "--status", "--workspace", str(tmp_path / "ws")]
+    )
+    assert told.exit_code == 0, told.output
+    assert "iteration 1" in told.output
+    text = (root / PAGE).read_text(encoding="utf-8")
+    assert 'data-state="stopped"' in text
 
 
 def test_a_command_that_did_nothing_leaves_the_page_of_another_alone(tmp_path):
