@@ -1,7 +1,6 @@
 """``[explore]`` from ``sys_configs`` and ``model_devi_jobs``.
 
-Source: DP-GEN documentation, "param.json": data and exploration; LAMMPS input of
-DP-GEN 0.13 (``fix nvt`` and ``fix npt``, units metal).
+Source: DP-GEN documentation, "param.json": data and exploration.
 """
 
 import glob
@@ -12,47 +11,20 @@ from typing import Any
 from dpbench.errors import ConfigError
 from dpbench.explore.dpgen.params import Params
 from dpbench.explore.dpgen.structures import StructureFiles
+from dpbench.explore.dpgen.walks import stage_of, wrong_job
 
-BAR_PER_GPA = 1e4
-FS_PER_PS = 1e3
-TAUP = 0.5
-"""ps, DP-GEN's relaxation time of the pressure; its 0.1 ps of the temperature is
-dpbench's."""
-
-_NPT = {
-    "npt": "iso",
-    "npt-i": "iso",
-    "npt-iso": "iso",
-    "npt-a": "aniso",
-    "npt-aniso": "aniso",
-    "npt-t": "aniso",
-    "npt-tri": "aniso",
+_SHARED = {
+    "dt": "model_devi_dt",
+    "taut": "model_devi_taut",
+    "taup": "model_devi_taup",
 }
-"""Ensembles with a barostat, and how their cell moves here."""
-
-ALIASES = {
-    "ensemble": ("ensemble", "ens"),
-    "temps": ("temps", "Ts"),
-    "press": ("press", "Ps"),
-    "trj_freq": ("trj_freq", "t_freq", "traj_freq"),
-    "nsteps": ("nsteps",),
-}
-"""Names of the same thing in ``model_devi_jobs``."""
+"""Keys of jobs, and where they stand if all jobs share them; ps."""
 
 UNSERVED = {
     "calypso": "CALYPSO predicts structures instead of walking from known ones",
     "amber": "it walks by QM/MM of Amber (DPRc), for which dpbench has no engine",
 }
 """Engines that leave nothing to translate."""
-
-_JOB_REMARKS = {
-    "nbeads": ("left out", "path integrals: walks are classical here."),
-    "pka_e": ("left out", "a primary knock-on atom: there is no such walk here."),
-    "neidelay": ("left out", "neighbour lists are renewed when atoms have moved."),
-    "sys_rev_mat": ("left out", "belongs to a template of LAMMPS."),
-    "rev_mat": ("left out", "belongs to a template of LAMMPS."),
-}
-_LEVELS = ("f_trust_lo", "f_trust_hi", "v_trust_lo", "v_trust_hi")
 
 
 def explore_section(
@@ -85,12 +57,18 @@ def explore_section(
     )
     systems = _systems(params)
     jobs = _jobs(params)
+    shared = {
+        key: params.number(name, "explore.stages")
+        for key, name in _SHARED.items()
+        if params.has(name)
+    }
     stages, used = [], []
     for number, job in enumerate(jobs):
         if _is_template(params, number, job):
             continue
         index = _indices(params, number, job, len(systems))
-        stages.append(_stage(params, number, job, index))
+        stage = stage_of(params, f"model_devi_jobs[{number}]", shared | dict(job))
+        stages.append({"structures": [name_of(i) for i in index]} | stage)
         used.append(index)
     if not stages:
         raise ConfigError(
@@ -172,11 +150,13 @@ def _indices(
             try:
                 out += range(int(first), int(last), int(step or 1))
             except ValueError:
-                raise _wrong_job(params, number, "sys_idx", item) from None
+                raise wrong_job(
+                    params, f"model_devi_jobs[{number}]", "sys_idx", item
+                ) from None
         elif isinstance(item, int):
             out.append(item)
         else:
-            raise _wrong_job(params, number, "sys_idx", item)
+            raise wrong_job(params, f"model_devi_jobs[{number}]", "sys_idx", item)
     for index in out:
         if not 0 <= index < count:
             raise ConfigError(
@@ -184,7 +164,9 @@ def _indices(
                 f"sys_configs has {count} entries, counted from 0. Correct it."
             )
     if not out:
-        raise _wrong_job(params, number, "sys_idx", job.get("sys_idx"))
+        raise wrong_job(
+            params, f"model_devi_jobs[{number}]", "sys_idx", job.get("sys_idx")
+        )
     return out
 
 
@@ -199,93 +181,6 @@ def _is_template(params: Params, number: int, job: Mapping[str, Any]) -> bool:
         "Add a stage by hand (docs/explore-sampling.md).",
     )
     return True
-
-
-def _stage(
-    params: Params, number: int, job: Mapping[str, Any], index: Sequence[int]
-) -> dict[str, Any]:
-    where = f"model_devi_jobs[{number}]"
-    for key, (kind, why) in _JOB_REMARKS.items():
-        if job.get(key) is not None:
-            params.remark(kind, f"{where}.{key}", why)  # type: ignore[arg-type]
-    ensemble = str(_of_job(job, "ensemble") or "nvt")
-    stage: dict[str, Any] = {"structures": [name_of(i) for i in index]}
-    stage["temperatures"] = _temperatures(params, number, job)
-    if ensemble in _NPT:
-        pressures = _numbers(params, number, job, "press")
-        stage["pressures"] = [value / BAR_PER_GPA for value in pressures]
-        stage["couple"] = _NPT[ensemble]
-        taup = job.get("taup", params.number("model_devi_taup", "explore.stages", TAUP))
-        stage["pdamp"] = float(taup) * FS_PER_PS
-    elif ensemble in ("nvt", "nve"):
-        stage["thermostat"] = "nhc"
-    else:
-        raise _wrong_job(params, number, "ensemble", ensemble)
-    _remark_ensemble(params, where, ensemble)
-    stage["steps"] = int(_numbers(params, number, job, "nsteps")[0])
-    stage["every"] = int(_numbers(params, number, job, "trj_freq")[0])
-    taut = job.get("taut", params.number("model_devi_taut", "explore.stages"))
-    if taut is not None:
-        stage["tdamp"] = float(taut) * FS_PER_PS
-    step = job.get("dt", params.number("model_devi_dt", "explore.stages.timestep"))
-    if step is not None:
-        stage["timestep"] = round(float(step) * FS_PER_PS, 9)
-    return stage
-
-
-def _remark_ensemble(params: Params, where: str, ensemble: str) -> None:
-    if ensemble in ("npt-t", "npt-tri"):
-        params.remark(
-            "changed",
-            f"{where}.ensemble",
-            f"{ensemble}: the cell vectors change their lengths and not their angles.",
-        )
-    elif ensemble == "nve":
-        params.remark(
-            "changed", f"{where}.ensemble", "nve: walks have a thermostat here."
-        )
-
-
-def _temperatures(params: Params, number: int, job: Mapping[str, Any]) -> list[float]:
-    """Return the temperatures of the atoms; those of electrons are left out."""
-    given = _of_job(job, "temps")
-    if isinstance(given, list) and any(isinstance(one, list) for one in given):
-        params.remark(
-            "left out",
-            f"model_devi_jobs[{number}].temps",
-            "temperatures of electrons: only those of the atoms are taken.",
-        )
-        firsts = [one[0] if isinstance(one, list) and one else one for one in given]
-        return _numbers(params, number, {"temps": firsts}, "temps")
-    return _numbers(params, number, job, "temps")
-
-
-def _of_job(job: Mapping[str, Any], key: str) -> Any:
-    return next((job[name] for name in ALIASES[key] if job.get(name) is not None), None)
-
-
-def _numbers(
-    params: Params, number: int, job: Mapping[str, Any], key: str
-) -> list[float]:
-    given = _of_job(job, key)
-    if key == "temps" and not given and params.data.get("gromacs_settings"):
-        raise ConfigError(
-            f"{params.where}: model_devi_jobs[{number}].temps: none; expected the "
-            "temperatures, K. Gromacs reads them in its .mdp; add them here."
-        )
-    values = given if isinstance(given, list) else [given]
-    if not values or not all(
-        isinstance(v, int | float) and not isinstance(v, bool) for v in values
-    ):
-        raise _wrong_job(params, number, key, given)
-    return [float(value) for value in values]
-
-
-def _wrong_job(params: Params, number: int, key: str, found: Any) -> ConfigError:
-    return ConfigError(
-        f"{params.where}: model_devi_jobs[{number}].{key} = {found!r}; expected what "
-        "DP-GEN's documentation says of it. Correct it."
-    )
 
 
 def _filters(params: Params) -> dict[str, Any]:
