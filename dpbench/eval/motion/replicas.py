@@ -129,6 +129,10 @@ class Replicas:
         }
         self._fail(found, self.state.step)
 
+    def fail(self, found: Mapping[int, Told]) -> None:
+        """Take replicas out, named by their rows among the living, now."""
+        self._fail(found, self.state.step)
+
     def _look(self) -> None:
         """Take out whose numbers are beyond the limits."""
         found = self._watch.every_step(self.dynamics, self.live)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from dpbench.eval.motion.replicas import Replicas, structure_of
-from dpbench.eval.motion.watching import Limits, RunWatch
+from dpbench.eval.motion.watching import Kind, Limits, RunWatch
 from dpbench.explore.sampling.walk_task import WalkTask
 from dpbench.explore.sampling.walks import Outcome, Trail
 from dpbench.kernels.heap import keep_freed_memory
@@ -16,6 +16,7 @@ from dpbench.md.forces import ForceField
 from dpbench.md.model_source import open_model
 from dpbench.md.models import force_field
 from dpbench.md.moving import fastest
+from dpbench.md.settings import default_limit
 from dpbench.models.files import Potential
 from dpbench.models.sel import SelOverflow, trained_overflow
 
@@ -60,11 +61,31 @@ def _run(task: WalkTask, rows: list[int]) -> list[Trail]:
                 _take(replicas, taken, step)
             if len(replicas.live) and step % task.stage.every == 0:
                 replicas.sample()
+                replicas.fail(_too_hot(task, rows, replicas))
     share = (time.process_time() - began) / len(rows)
     return [
         _trail(task, replicas, row, one, cpu_seconds=share)
         for row, one in enumerate(taken)
     ]
+
+
+def _too_hot(
+    task: WalkTask, rows: list[int], replicas: Replicas
+) -> dict[int, tuple[Kind, str]]:
+    """Name replicas that are hotter than their own temperature allows.
+
+    The watch knows one temperature, which is the highest of all.
+    """
+    if not len(replicas.live):
+        return {}
+    found: dict[int, tuple[Kind, str]] = {}
+    now = replicas.state.temperature(replicas.dynamics.dof).tolist()
+    for row, (replica, heat) in enumerate(zip(replicas.live, now, strict=True)):
+        limit = default_limit(task.temperatures[rows[int(replica)]])
+        if heat > limit:
+            reason = f"temperature {heat:.0f} K, more than {limit:.0f} K"
+            found[row] = ("exploded", reason)
+    return found
 
 
 class _Taken:

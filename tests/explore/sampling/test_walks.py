@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from dpbench.errors import ConfigError, DpbenchError
+from dpbench.explore.sampling import engine_dpbench
 from dpbench.explore.sampling.planning import walk_tasks
 from dpbench.explore.sampling.starts import Starts
 from dpbench.explore.sampling.walking import walk
@@ -141,6 +142,18 @@ def test_temperatures_side_by_side_are_those_that_were_asked_for(tmp_path):
     for temperature, found in heat.items():
         # Friction takes a few per cent between two places of a walk.
         assert np.mean(found) == pytest.approx(temperature, rel=0.15)
+
+
+def test_each_walk_has_the_limit_of_its_own_temperature(
+    model_file, tmp_path, monkeypatch
+):
+    limits = {300: 1.0, 600: 1e9}
+    monkeypatch.setattr(engine_dpbench, "default_limit", limits.__getitem__)
+    (task, *_) = plan(settings(STAGE | {"replicas": 1}), model_file, tmp_path)
+    cold, warm = walk(task)
+    assert (cold.outcome, warm.outcome) == ("exploded", "done")
+    assert "more than 1 K" in cold.reason
+    assert warm.frames.nframes == 4
 
 
 def test_walks_under_other_baths_have_tasks_of_their_own(model_file, tmp_path):
