@@ -30,6 +30,8 @@ from dpbench.explore.labels.meshes import divisions
 from dpbench.explore.labels.remedies import Remedy, chosen, next_remedy
 from dpbench.explore.labels.settings import LabelSettings
 from dpbench.frames import Frames
+from dpbench.io.readers.tables import scaled
+from dpbench.units import RYDBERG
 
 OUTPUT = "abacus.out"
 LOG = Path("OUT.ABACUS", "running_scf.log")
@@ -121,12 +123,14 @@ class AbacusDriver:
         }
 
     def foretold(self) -> dict[str, Any]:
-        """Return what the names of the potentials tell of the level of theory."""
+        """Return what INPUT and the names of the potentials tell of the theory."""
         titles = {
             symbol: {"title": path.name, "hash": None}
             for symbol, path in sorted(self.options.pseudopotentials.items())
         }
-        return {"code": self.name, "pseudopotentials": titles}
+        told: dict[str, Any] = {"code": self.name, "pseudopotentials": titles}
+        cutoff = scaled(self.parameters.get("ecutwfc", ""), RYDBERG)
+        return told if cutoff is None else {**told, "cutoff": cutoff}
 
     def declared(self) -> dict[str, Any] | None:
         """Return nothing: outputs of ABACUS tell their level of theory."""

@@ -24,11 +24,13 @@ from dpbench.explore.labels.remedies import Remedy, chosen, next_remedy
 from dpbench.explore.labels.settings import LabelSettings
 from dpbench.explore.labels.vasp_input import (
     elements,
+    foretold,
     incar,
     kpoints,
     magmom,
     poscar,
     read_tags,
+    title_of,
 )
 from dpbench.explore.labels.vasp_options import VaspOptions
 from dpbench.frames import Frames
@@ -129,13 +131,12 @@ class VaspDriver:
         }
 
     def foretold(self) -> dict[str, Any]:
-        """Return what the POTCARs tell of the level of theory."""
-        titles = {
-            symbol: {"title": title, "hash": None}
-            for symbol, path in sorted(self.options.potcar.items())
-            if (title := _title(text_of(path, where="label.vasp.potcar")))
-        }
-        return {"code": self.name, "pseudopotentials": titles} if titles else {}
+        """Return what INCAR and the POTCARs tell of the level of theory."""
+        potcars = [
+            text_of(path, where="label.vasp.potcar")
+            for _, path in sorted(self.options.potcar.items())
+        ]
+        return foretold(self.tags, potcars)
 
     def declared(self) -> dict[str, Any] | None:
         """Return nothing: outputs of VASP tell their level of theory."""
@@ -286,15 +287,10 @@ def _remedied(tags: Mapping[str, str], name: str) -> dict[str, str]:
     return changed
 
 
-def _title(potcar: str) -> str | None:
-    found = re.search(r"TITEL\s*=\s*(.*?)\s*$", potcar, re.M)
-    return found[1] if found else None
-
-
 def _check_potcar(symbol: str, path: Path) -> None:
     """Check that a POTCAR is of the element that it is given for."""
-    title = _title(text_of(path, where="label.vasp.potcar"))
-    words = (title or "").split()
+    title = title_of(text_of(path, where="label.vasp.potcar"))
+    words = title.split()
     found = words[1].partition("_")[0] if len(words) > 1 else ""
     if found and found != symbol:
         raise ConfigError(

@@ -98,6 +98,8 @@ def test_recorded_run_is_the_label_of_its_frame(tmp_path, recorded, settings, pr
     assert parsed.frames.has_virial.all()
     assert done.theory["pseudopotentials"]["H"]["title"] == "H_ONCV_PBE-1.0.upf"
     assert done.theory["functional"] == "PBE"
+    told = driver_of(settings()).foretold()
+    assert {key: done.theory[key] for key in told} == told
 
 
 def test_run_that_does_not_converge_climbs_the_ladder(

@@ -15,6 +15,7 @@ from dpbench.frames import Frames, uniform
 from dpbench.io.discover import find_sources
 from dpbench.io.parsed import SourceFiles
 from dpbench.io.readers import READERS, reader_of
+from dpbench.store.theory.mixture import compatibility
 
 INCAR = """\
 SYSTEM = a run of the user   ! of last year
@@ -224,10 +225,29 @@ def test_wrong_potcar_is_found_before_any_run(tmp_path, settings):
     swapped = settings(potcar={"Al": "POTCAR.Mg", "Mg": "POTCAR.Al"})
     with pytest.raises(ConfigError, match=r"POTCAR.Mg: is of Mg .* given for Al"):
         label_tasks(alloy(), swapped, folder=tmp_path)
-    assert driver_of(settings()).foretold()["pseudopotentials"]["Al"] == {
-        "title": "PAW_PBE Al 04Jan2001",
-        "hash": None,
-    }
+
+
+def test_incar_and_potcars_foretell_what_the_outcar_tells(
+    tmp_path, outcars, settings, program
+):
+    run = "ENCUT = 600; ISMEAR = 1\nSIGMA = 1.0\nNELM = 60\nKSPACING = 9\n"
+    (tmp_path / "given/INCAR").write_text(run)
+    vasp = program("vasp_std", f"cp {outcars}/task.000.000000/OUTCAR .")
+    frame = frame_of(outcars / "task.000.000000")
+    chosen = settings(str(vasp), potcar={"Al": "POTCAR.Al"})
+    done = only_label(frame, chosen, tmp_path / "labels")
+    told = driver_of(chosen).foretold()
+    assert told.keys() > {"functional", "cutoff", "smearing", "spin", "dispersion"}
+    assert {key: done.theory[key] for key in told} == told
+    (tmp_path / "given/INCAR").write_text(run.replace("600", "500") + "GGA = PS\n")
+    other = compatibility(driver_of(chosen).foretold(), done.theory)
+    assert {difference.key for difference in other} == {"cutoff", "functional"}
+    # the same title, another content: found before anything is paid for
+    potcar = tmp_path / "given/POTCAR.Al"
+    potcar.write_text(potcar.read_text().replace("VRHFIN", "a second VRHFIN"))
+    (tmp_path / "given/INCAR").write_text(run)
+    other = compatibility(driver_of(chosen).foretold(), done.theory)
+    assert [difference.key for difference in other] == ["pseudopotentials.Al"]
 
 
 def test_what_is_missing_is_named(tmp_path, settings):
