@@ -71,14 +71,7 @@ def deviations(
         opened = open_ensemble(
             stack, models, workspace=workspace or Workspace.find, device=device
         )
-        found: list[Deviation] = []
-        refused: list[ModelError] = []
-        for first in range(0, count, BLOCK_FRAMES):
-            block = frames.select(range(first, min(first + BLOCK_FRAMES, count)))
-            found += _measured(opened, block, request, refused)
-            if progress is not None:
-                progress(f"{len(found)} of {count} frames")
-        _tell(refused, count)
+        found = _all(opened, frames, request, progress)
         table = table_of(
             step,
             {name: np.array([getattr(d, name) for d in found]) for name in COLUMNS},
@@ -89,6 +82,25 @@ def deviations(
         if not relative_to_walk:
             return table
         return table.relative_to_walks(_forces(opened[0], frames, table))
+
+
+def _all(
+    evaluators: Sequence[AbstractEvaluator],
+    frames: Frames,
+    request: Request,
+    progress: Callable[[str], None] | None,
+) -> list[Deviation]:
+    """Measure all frames, block by block, and tell which were refused."""
+    count = frames.nframes
+    found: list[Deviation] = []
+    refused: list[ModelError] = []
+    for first in range(0, count, BLOCK_FRAMES):
+        block = frames.select(range(first, min(first + BLOCK_FRAMES, count)))
+        found += _measured(evaluators, block, request, refused)
+        if progress is not None:
+            progress(f"{len(found)} of {count} frames")
+    _tell(refused, count)
+    return found
 
 
 def _measured(

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -121,21 +122,26 @@ def simplify(
             everything = _Side(side=FULL, frames=material.pool_frames, members=(0,))
             _train(bench, len(sizes), [everything])
     split = file_subset(material, subset, settings, name=name)
+    return _told(
+        bench, subset, rounds=tuple(rounds), split=split.digest, name=name, ended=ended
+    )
+
+
+def _told(bench: _Bench, subset: Index, **more: Any) -> Simplified:
+    """Put together what came of it."""
+    material = bench.material
     return Simplified(
         dataset=material.version.label,
         digest=material.version.digest,
-        split=split.digest,
-        name=name,
         pool=material.pool,
         test=material.test,
         pool_frames=len(material.pool_frames),
         test_frames=len(material.test_frames),
         frames=tuple(subset.tolist()),
-        settings=settings,
-        rounds=tuple(rounds),
+        settings=bench.settings,
         points=tuple(bench.points),
-        ended=ended,
         cpu_seconds=round(sum(point.cpu_seconds for point in bench.points), 1),
+        **more,
     )
 
 
