@@ -116,7 +116,7 @@ class Histogram:
     edges: tuple[float, ...]
     """(bin + 1), in the unit of the quantity."""
     counts: tuple[int, ...]
-    """(bin), values in each, the last edge included."""
+    """(bin), values in each, the last edge included; the first has all below it."""
     beyond: int = 0
     """Values above the last edge."""
 

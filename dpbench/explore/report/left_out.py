@@ -12,9 +12,9 @@ from dpbench.explore.select.choosing import WHY
 def rejected(content: Content) -> Markup:
     """Tell all that was left out, and why."""
     cards = (
-        card("Explored frames that were not chosen", _not_chosen(content), wide=True),
-        card("Labels in quarantine", _quarantined(content), wide=True),
-        card("Walks that did not reach their end", _walks(content), wide=True),
+        card("Explored frames that were not chosen", _not_chosen(content), kind="wide"),
+        card("Labels in quarantine", _quarantined(content), kind="wide second"),
+        card("Walks that did not end well", _walks(content), kind="wide second"),
         card("Frames that the filters kept out of the walks", _dropped(content)),
         card("Labelled frames that were refused", _refused(content)),
         card("Labels that needed remedies", _remedies(content)),
@@ -24,10 +24,9 @@ def rejected(content: Content) -> Markup:
     )
 
 
-def card(title: str, *children: Child, wide: bool = False) -> Markup:
+def card(title: str, *children: Child, kind: str = "") -> Markup:
     """Frame something under a small title."""
-    kind = "card wide" if wide else "card"
-    return tag("div", tag("h4", title), *children, class_=kind)
+    return tag("div", tag("h4", title), *children, class_=f"card {kind}".strip())
 
 
 def _matrix(
@@ -78,13 +77,13 @@ def _dropped(content: Content) -> Markup:
 
 def _walks(content: Content) -> Markup:
     rows = [
-        (str(told.number), walk.name, walk.outcome, str(walk.nframes), walk.reason)
+        (str(told.number), walk.reason, walk.name, walk.outcome, str(walk.nframes))
         for told in content.iterations
         if told.explore is not None
         for walk in told.explore.walks
         if walk.outcome != "done"
     ]
-    heads = ("it.", "walk", "outcome", "frames kept", "reason")
+    heads = ("it.", "reason", "walk", "outcome", "frames kept")
     return table(heads, rows) if rows else _none()
 
 
@@ -92,12 +91,12 @@ def _quarantined(content: Content) -> Markup:
     labels = [("start", content.start_label)]
     labels += [(str(told.number), told.label) for told in content.iterations]
     rows = [
-        (name, one.walk, str(one.step), str(one.attempts), one.key[:12], one.reason)
+        (name, one.reason, one.walk, str(one.step), str(one.attempts), one.key[:12])
         for name, label in labels
         if label is not None
         for one in label.quarantined
     ]
-    heads = ("it.", "walk", "step", "attempts", "key", "reason")
+    heads = ("it.", "reason", "walk", "step", "attempts", "key")
     return table(heads, rows) if rows else _none()
 
 

@@ -217,7 +217,11 @@ def _colours(histogram: Histogram, levels: list[Level]) -> list[str]:
     if len(levels) != 1:
         return ["plain"] * len(histogram.counts)
     low, high = levels[0]
-    middles = [(a + b) / 2 for a, b in pairwise(histogram.edges)]
+    # Of log-spaced edges the geometric mean is the middle that one sees.
+    is_log = histogram.edges[0] > 0
+    middles = [
+        (a * b) ** 0.5 if is_log else (a + b) / 2 for a, b in pairwise(histogram.edges)
+    ]
     return [
         "accurate" if at < low else "candidate" if at < high else "failed"
         for at in middles

@@ -147,6 +147,8 @@ def ridges(
 ) -> Markup:
     """Draw one histogram a row; each row is as high as its fullest bin.
 
+    The axis is logarithmic where no bin reaches zero.
+
     Args:
         rows: Where.
         bins: (row), edges (bin + 1) and counts (bin).
@@ -155,8 +157,9 @@ def ridges(
         x_label: Quantity and unit.
         label: Name of the plot for those who do not see it.
     """
-    low, high = _reach(bins, lines)
-    x = rows.scale(low, high)
+    is_log = all(edges[0] > 0 for edges, _ in bins)
+    low, high = _reach(bins, lines, is_log=is_log)
+    x = rows.scale(low, high, is_log=is_log)
     marks = []
     for number, (edges, counts) in enumerate(bins):
         base = TOP + rows.height * (number + 1) - 1
@@ -241,6 +244,8 @@ def _dot(x: float, y: float, radius: float, kind: str) -> Markup:
 def _reach(
     bins: Sequence[tuple[Sequence[float], Sequence[int]]],
     lines: Sequence[Sequence[float]],
+    *,
+    is_log: bool,
 ) -> tuple[float, float]:
     """Span the filled bins and the marked values of all rows."""
     low, high = [], [value for row in lines for value in row]
@@ -250,6 +255,9 @@ def _reach(
             low.append(edges[filled[0]])
             high.append(edges[filled[-1] + 1])
     first = min([*low, *high], default=0.0)
+    if is_log:
+        positive = [value for value in (*low, *high) if value > 0]
+        return min(positive, default=0.1) / 1.1, max(positive, default=1.0) * 1.1
     first = 0.0 if first < 0.5 * max(high, default=0.0) else first
     last = max(high, default=1.0)
     return first, last * 1.04 if last > first else first + 1.0

@@ -212,6 +212,8 @@ def _chosen(told: Told) -> Markup | None:
     if select is None or not select.chosen:
         return None
     fate = _fates(label)
+    is_waiting = label is None and select.stop is None
+    other = ("waiting" if is_waiting else "not labelled", "", "", "")
     rows = [
         (
             str(place + 1),
@@ -220,7 +222,7 @@ def _chosen(told: Told) -> Markup | None:
             NOT_DONE if one.atom is None else str(one.atom),
             number(one.max_devi_f),
             number(one.distance),
-            *fate.get((one.walk, one.step, one.atom), ("waiting", "", "", "")),
+            *fate.get((one.walk, one.step, one.atom), other),
         )
         for place, one in enumerate(select.chosen)
     ]

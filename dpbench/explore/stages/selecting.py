@@ -40,8 +40,11 @@ TASK_FRAMES: Final = 1024
 """Frames after which another task begins; fixed, so that the same frames pass through
 the models together however many workers there are."""
 
-BINS: Final = 40
-"""Of a histogram of deviations."""
+BINS: Final = 45
+"""Of a histogram of deviations: fifteen a decade."""
+
+SPAN: Final = 1000.0
+"""Last edge of a histogram over its first; smaller values count in the first bin."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -281,8 +284,9 @@ def _histogram(values: NDArray[np.float64], judged: Judged, name: str) -> Histog
         if (level := getattr(levels, name)) is not None and math.isfinite(level[1])
     ]
     top = 2 * max(upper) if upper else float(known.max(initial=0.0))
-    edges = np.linspace(0.0, top if top > 0 else 1.0, BINS + 1)
-    counts, _ = np.histogram(known, bins=edges)
+    top = top if top > 0 else 1.0
+    edges = np.geomspace(top / SPAN, top, BINS + 1)
+    counts, _ = np.histogram(np.maximum(known, edges[0]), bins=edges)
     return Histogram(
         edges=tuple(edges.tolist()),
         counts=tuple(counts.tolist()),

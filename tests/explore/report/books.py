@@ -26,7 +26,7 @@ from dpbench.explore.stage_results import (
 
 HOSTILE = 'pw.x said <script>document.title = "owned"</script> & "stopped"'
 TEMPERATURES = (300.0, 900.0, 1500.0)
-EDGES = np.linspace(0, 0.5, 41)
+EDGES = np.geomspace(5e-4, 0.5, 46)
 SEED = 7
 
 
@@ -168,7 +168,7 @@ def selected(number, *, scale, chosen=3, stop=None, explore=None):
     for walk in explore.walks:
         hot = 0.5 + walk.temperature / 1000
         devi = scale * hot * rng.lognormal(0, 0.5, walk.nframes)
-        total += np.histogram(devi, EDGES)[0]
+        total += np.histogram(np.maximum(devi, EDGES[0]), EDGES)[0]
         beyond += int((devi > EDGES[-1]).sum())
         counts = {
             "accurate": int((devi < 0.05).sum()),
