@@ -17,6 +17,9 @@ from dpbench.io.readers.qe.theory import (
 )
 from dpbench.units import RYDBERG
 
+CERTAIN = ("LDA-PZ", "LDA-PW", "PBE", "PBEsol", "revPBE")
+"""Functionals that UPF files and outputs name alike; others are printed as indices."""
+
 _FUNCTIONAL = re.compile(r"functional\s*=\s*\"([^\"]+)\"")
 _HEADER = 200_000
 _DENSITY = 4.0
@@ -63,10 +66,10 @@ def number(text: str | None) -> float | None:
 
 
 def _functional(template: Template, folder: Path) -> str | None:
-    """Return the functional of the UPF files; None if they differ or do not tell."""
+    """Return the functional of the UPF files; None if it is not certain."""
     forced = template.system.get("input_dft")
     if forced is not None:
-        return functional_name(_word(forced, ""))
+        return _certain({functional_name(_word(forced, ""))})
     found = set()
     for _, name in template.species.values():
         head = (folder / name).read_bytes()[:_HEADER].decode(errors="replace")
@@ -74,7 +77,13 @@ def _functional(template: Template, folder: Path) -> str | None:
         if match is None:
             return None
         found.add(functional_name(match[1]))
-    return found.pop() if len(found) == 1 else None
+    return _certain(found)
+
+
+def _certain(names: set[str]) -> str | None:
+    """Return the one name of a functional, if the reader of outputs uses it too."""
+    spelled = {name.casefold(): name for name in CERTAIN}
+    return spelled.get(names.pop().casefold()) if len(names) == 1 else None
 
 
 def _spin(system: dict[str, str]) -> str:

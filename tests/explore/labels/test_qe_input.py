@@ -15,7 +15,12 @@ from dpbench.explore.labels.qe_input import (
     read_template,
 )
 from dpbench.explore.labels.qe_options import QEOptions
-from dpbench.explore.labels.qe_remedies import KNOWN, LADDER, electrons_with
+from dpbench.explore.labels.qe_remedies import (
+    KNOWN,
+    LADDER,
+    electrons_with,
+    system_with,
+)
 from dpbench.explore.labels.settings import LabelSettings
 from dpbench.frames import Frames, uniform
 from dpbench.io.readers.qe.input import read_input
@@ -210,3 +215,76 @@ def test_theory_is_foretold_in_the_words_of_the_reader(upf):
     assert told["cutoff"] == pytest.approx(204.085, abs=1e-3)
     assert told["smearing"] == "methfessel-paxton"
     assert told["pseudopotentials"]["Al"]["hash"].startswith("md5:")
+
+
+def test_card_of_hubbard_keeps_the_rows_of_the_elements_that_are_there(upf, tmp_path):
+    path = tmp_path / "u.in"
+    path.write_text(
+        "&system\n ecutwfc=15\n/\n&electrons\n/\nK_POINTS gamma\n"
+        "HUBBARD {ortho-atomic}\nU Al-3p 2.0\nU Mg-3s 1.0\n"
+    )
+    driver = build(
+        LabelSettings(
+            qe=QEOptions(
+                template=path,
+                pseudo_dir=upf,
+                pseudopotentials={"Al": "Al.UPF", "Mg": "Mg.UPF"},
+            )
+        )
+    )
+    frame = uniform(z=[13], coord=np.zeros((1, 1, 3)), box=np.eye(3)[None] * 4)
+    text = input_text(frame, driver.template, pseudo_dir="/p")
+    assert "HUBBARD {ortho-atomic}\nU Al-3p 2.0\n" in text
+    assert "Mg-3s" not in text
+    assert "K_POINTS gamma" in text
+
+
+def test_template_without_kpoints_or_with_a_torn_row_is_refused(tmp_path):
+    path = tmp_path / "bare.in"
+    path.write_text("&system\n ecutwfc=15\n/\nATOMIC_SPECIES\nAl 27 Al.UPF\n")
+    with pytest.raises(ConfigError, match="has no card K_POINTS"):
+        template_of(QEOptions(template=path))
+    path.write_text("&system\n ecutwfc=15\n/\nATOMIC_SPECIES\nAl 27\n")
+    with pytest.raises(ConfigError, match="'Al 27'; expected label, mass and file"):
+        template_of(QEOptions(template=path))
+    path.write_text("ATOMIC_SPECIES\nAl 27 Al.UPF\n")
+    with pytest.raises(ConfigError, match="has no namelist &system"):
+        template_of(QEOptions(template=path))
+
+
+def test_settings_without_a_table_say_what_to_add():
+    with pytest.raises(ConfigError, match=r"\[label.qe\] with template"):
+        build(LabelSettings())
+
+
+@pytest.mark.parametrize(
+    ("keys", "spin"),
+    [
+        ({}, "none"),
+        ({"nspin": 2}, "collinear"),
+        ({"noncolin": True}, "noncollinear"),
+        ({"noncolin": True, "lspinorb": True}, "spin-orbit"),
+    ],
+)
+def test_spin_and_forced_functional_are_foretold(upf, keys, spin):
+    system = {"ecutwfc": 15, "input_dft": "PBESOL", **keys}
+    told = build(settings(upf, system=system)).foretold()
+    assert (told["spin"], told["functional"]) == (spin, "PBEsol")
+
+
+def test_functional_of_which_outputs_print_another_name_is_not_foretold(upf):
+    """BLYP: a UPF file says SLA LYP B88 BLYP, an output is named by its indices."""
+    told = build(settings(upf, system={"ecutwfc": 15, "input_dft": "blyp"})).foretold()
+    assert "functional" not in told
+
+
+def test_functionals_that_differ_are_not_foretold(upf):
+    other = (upf / "Mg.UPF").read_text().replace("PZ NOGX NOGC", "PW PBE PBE")
+    (upf / "Mg.UPF").write_text(other)
+    assert "functional" not in build(settings(upf)).foretold()
+
+
+def test_smearing_as_a_remedy_leaves_an_input_that_has_one(upf):
+    assert system_with({}, ["smearing"])["occupations"] == "'smearing'"
+    kept = {"occupations": "'tetrahedra'"}
+    assert system_with(kept, ["smearing"]) == kept
