@@ -202,29 +202,43 @@ def _deviations(
     if not any(any(histogram.counts) for _, histogram, _ in rows):
         return None
     height = max(24, min(58, 620 // len(rows)))
+    bins = [_cut_at_levels(histogram, levels) for _, histogram, levels in rows]
     return ridges(
         _rows([str(number) for number, _, _ in rows], height=height),
-        [(histogram.edges, histogram.counts) for _, histogram, _ in rows],
-        colours=[_colours(histogram, levels) for _, histogram, levels in rows],
+        bins,
+        colours=[
+            _colours(edges, levels)
+            for (edges, _), (_, _, levels) in zip(bins, rows, strict=True)
+        ],
         lines=[sorted({v for level in levels for v in level}) for _, _, levels in rows],
+        texts=[f"iteration {n}: {sum(h.counts)} frames" for n, h, _ in rows],
         x_label=x_label,
         label=f"{x_label}: histograms by iteration",
     )
 
 
-def _colours(histogram: Histogram, levels: list[Level]) -> list[str]:
-    """Colour bins by the verdict of their middle, where all share the levels."""
+def _cut_at_levels(
+    histogram: Histogram, levels: list[Level]
+) -> tuple[list[float], list[int]]:
+    """Cut the bins that a trust level goes through; both parts stay as high."""
+    edges, heights = [histogram.edges[0]], []
+    for (low, high), count in zip(
+        pairwise(histogram.edges), histogram.counts, strict=True
+    ):
+        inner = sorted({at for level in levels for at in level if low < at < high})
+        edges += [*inner, high]
+        heights += [count] * (len(inner) + 1)
+    return edges, heights
+
+
+def _colours(edges: Sequence[float], levels: list[Level]) -> list[str]:
+    """Colour bins by the verdict of what is in them, where all share the levels."""
     if len(levels) != 1:
-        return ["plain"] * len(histogram.counts)
+        return ["plain"] * (len(edges) - 1)
     low, high = levels[0]
-    # Of log-spaced edges the geometric mean is the middle that one sees.
-    is_log = histogram.edges[0] > 0
-    middles = [
-        (a * b) ** 0.5 if is_log else (a + b) / 2 for a, b in pairwise(histogram.edges)
-    ]
     return [
-        "accurate" if at < low else "candidate" if at < high else "failed"
-        for at in middles
+        "accurate" if last <= low else "candidate" if last <= high else "failed"
+        for last in edges[1:]
     ]
 
 

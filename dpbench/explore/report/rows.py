@@ -142,6 +142,7 @@ def ridges(
     *,
     colours: Sequence[Sequence[str]],
     lines: Sequence[Sequence[float]],
+    texts: Sequence[str],
     x_label: str,
     label: str,
 ) -> Markup:
@@ -154,6 +155,7 @@ def ridges(
         bins: (row), edges (bin + 1) and counts (bin).
         colours: (row) of (bin), the CSS class of each.
         lines: (row), values that are marked.
+        texts: (row), what a pointer over the row says.
         x_label: Quantity and unit.
         label: Name of the plot for those who do not see it.
     """
@@ -173,11 +175,10 @@ def ridges(
                 left, right = x(max(first, low)), x(min(last, high))
                 box = f"M{left} {base}V{base - tall:.1f}H{right}V{base}Z"
                 paths[colour] = paths.get(colour, "") + box
-        total = f"{sum(counts)} frames"
         marks.append(
             tag(
                 "g",
-                tag("title", total),
+                tag("title", texts[number]),
                 tag("path", d=f"M{x.start} {base}H{x.stop}", class_="floor"),
                 *(tag("path", d=d, class_=f"part {c}") for c, d in paths.items()),
                 *(

@@ -15,7 +15,7 @@ from dpbench.explore.report import PAGE, plots, write_report
 from dpbench.explore.report.collect import collect
 from dpbench.explore.report.live import LiveReport
 from dpbench.explore.report.page import CONTENTS, render_report
-from dpbench.explore.stage_results import StopReason
+from dpbench.explore.stage_results import Histogram, StopReason
 from dpbench.store.workspace import Workspace
 from tests.explore.report.books import (
     CONVERGED,
@@ -118,6 +118,15 @@ def test_histograms_have_one_ridge_an_iteration_coloured_by_the_levels(root, tex
     beyond = collect(root).iterations[0].select.max_devi_f.beyond
     assert beyond
     assert f"Beyond the last bin: {beyond} in iteration 0" in text
+
+
+def test_a_bin_that_a_level_goes_through_is_cut_there():
+    histogram = Histogram(edges=(0.01, 0.1, 1.0, 10.0), counts=(4, 2, 3))
+    edges, heights = plots._cut_at_levels(histogram, [(0.05, 1.0)])
+    assert edges == [0.01, 0.05, 0.1, 1.0, 10.0]
+    assert heights == [4, 4, 2, 3]
+    colours = plots._colours(edges, [(0.05, 1.0)])
+    assert colours == ["accurate", "candidate", "candidate", "failed"]
 
 
 def test_bins_have_no_verdict_where_structures_have_levels_of_their_own(root):
