@@ -22,7 +22,9 @@ QUANTITIES = (
 
 STYLE = """
 main { padding-bottom: 60px; }
-.plot { width: 100%; max-width: 720px; height: auto; display: block; }
+.figures { display: grid; gap: 0 16px;
+  grid-template-columns: repeat(auto-fit, minmax(min(430px, 100%), 1fr)); }
+.card .plot { max-width: none; }
 .plot .grid { stroke: var(--line); stroke-width: 1; }
 .plot text { font-size: 11px; fill: var(--soft); }
 .plot .mid { text-anchor: middle; } .plot .end { text-anchor: end; }
@@ -62,7 +64,11 @@ def render(found: Simplified) -> str:
         tag(
             "main",
             tag("p", _lead(found), class_="lead"),
-            *(_figure(found, *quantity) for quantity in QUANTITIES),
+            tag(
+                "div",
+                *(_figure(found, *quantity) for quantity in QUANTITIES),
+                class_="figures",
+            ),
             _numbers(found),
             _growth(found),
             _provenance(found),
@@ -101,7 +107,8 @@ def _figure(found: Simplified, key: str, axis: str, title: str) -> Markup:
     if not values:
         words = tag("p", "No frame has this label.", class_="note")
         return tag("section", tag("h4", title), words, class_="card")
-    sizes = [point.size for point in found.points]
+    # The model of all frames is a level: its size would squeeze all others together.
+    sizes = [p.size for p in found.points if p.side != FULL] or [found.pool_frames]
     low, high = padded(values, kind="log")
     y = Scale(low=low, high=high, start=HEIGHT - 46, stop=12, kind="log")
     low, high = padded([float(size) for size in sizes], kind="log")
@@ -212,9 +219,7 @@ def _growth(found: Simplified) -> Markup | None:
         for one in found.rounds
     ]
     heads = ["frames", "median", "95 %", "largest", *reasons]
-    meanings = tag(
-        "dl", *(part for why in reasons for part in _meaning(why)), class_="reasons"
-    )
+    meanings = tag("dl", *(part for why in reasons for part in _meaning(why, found)))
     return tag(
         "section",
         tag("h4", "Growth: largest force deviation on the other frames, eV/Å"),
@@ -224,8 +229,13 @@ def _growth(found: Simplified) -> Markup | None:
     )
 
 
-def _meaning(why: str) -> Sequence[Markup]:
-    return tag("dt", why), tag("dd", WHY.get(why, ""))
+def _meaning(why: str, found: Simplified) -> Sequence[Markup]:
+    words = WHY.get(why, "")
+    if why == CHOSEN:
+        words = "added to the subset"
+    elif why == "accurate" and found.settings.force is None:
+        words = "not among those of the largest deviation"
+    return tag("dt", why), tag("dd", words)
 
 
 def _provenance(found: Simplified) -> Markup:
