@@ -120,7 +120,8 @@ def _structure(
         if not matches:
             gone.append(pattern)
             found.append(files.unread(Path(pattern)))
-        found += [files.use(params, Path(match), name_of(index)) for match in matches]
+        for match in matches:
+            found += files.use(params, Path(match), name_of(index))
     if gone:
         params.remark(
             "missing",

@@ -5,7 +5,6 @@ Source: DP-GEN documentation, "machine.json"; dpdispatcher documentation, "machi
 """
 
 import re
-import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -42,38 +41,44 @@ def read_machine(params: Params | None) -> Machine:
     for key in params.data:
         if key in ("api_version", "deepmd_version", "deepmd_path", "python_path"):
             params.remark("left out", key, "dpbench trains and walks by itself.")
-    command = _command(params)
-    if not command:
-        return Machine()
-    found = _RANKS.search(command)
-    return Machine(command=command, processes=int(found[1]) if found else 1)
+    return _command(params)
 
 
-def program_in(command: str, names: tuple[str, ...]) -> bool:
-    """Tell whether a command runs one of these programs."""
-    try:
-        words = shlex.split(command)
-    except ValueError:
-        return False
-    return any(word.rpartition("/")[2].startswith(names) for word in words)
+def command_of(params: Params, given: Any, key: str) -> Machine:
+    """Take redirections and files off a command line.
 
-
-def _command(params: Params) -> str:
-    table = _first(params.data.get("fp"))
-    given = table.get("command", params.data.get("fp_command"))
+    Args:
+        params: The input, for remarks.
+        given: The command, as the input has it.
+        key: Where it stands.
+    """
     if not isinstance(given, str) or not given.strip():
-        return ""
-    params.taken["fp" if table.get("command") else "fp_command"] = "label"
+        return Machine()
     # The drivers read and name the files themselves.
     plain = _NAMED.sub("", _REDIRECTED.sub("", given)).strip()
-    if "|" in plain or ";" in plain or "&&" in plain:
+    pieces = re.split(r"\s*(?:&&|;)\s*", plain)
+    if len(pieces) > 1:
+        plain = pieces[-1]
         params.remark(
             "missing",
-            "fp.command",
-            f"'{given}' is more than one program. Put it in a script, and name that as "
-            "the command.",
+            key,
+            f"'{'; '.join(pieces[:-1])}' runs before '{plain}': do it in the shell "
+            "that starts dpbench, or name a script that does both.",
         )
-    return plain
+    if "|" in plain:
+        params.remark(
+            "missing", key, f"'{given}' is more than one program: name a script of it."
+        )
+    found = _RANKS.search(plain)
+    return Machine(command=plain, processes=int(found[1]) if found else 1)
+
+
+def _command(params: Params) -> Machine:
+    table = _first(params.data.get("fp"))
+    given = table.get("command", params.data.get("fp_command"))
+    if given:
+        params.taken["fp" if table.get("command") else "fp_command"] = "label"
+    return command_of(params, given, "fp.command")
 
 
 def _remark_task(params: Params, task: str) -> None:

@@ -34,47 +34,59 @@ class StructureFiles:
         """Name a file that does not exist here."""
         return relative(path, self.out)
 
-    def use(self, params: Params, path: Path, name: str) -> str:
-        """Return the name of a file that reads as this one, converted if need be.
+    def use(
+        self, params: Params, path: Path, name: str, *, every: bool = False
+    ) -> list[str]:
+        """Return the names of files that read as this one, converted if need be.
 
         Args:
             params: The input, for remarks.
-            path: The file.
+            path: The file, or the folder of a system.
             name: Of the structure that it belongs to.
+            every: Whether all its frames count, or the first alone.
         """
         if self.format in POSCAR and _is_told_by_name(path):
-            return relative(path, self.out)
-        target = f"{FOLDER}/{name}/{len(self.made):06d}.poscar"
+            return [relative(path, self.out)]
         try:
-            self.made[target] = self._converted(path)
+            texts = self._converted(path)
         except ConfigError as error:
             params.remark("missing", "sys_configs", str(error))
-            return relative(path, self.out)
-        return target
+            return [relative(path, self.out)]
+        names = []
+        for text in texts if every else texts[:1]:
+            names.append(f"{FOLDER}/{name}/{len(self.made):06d}.poscar")
+            self.made[names[-1]] = text
+        return names
 
-    def _converted(self, path: Path) -> str:
+    def _converted(self, path: Path) -> list[str]:
         """Convert by ASE what is a POSCAR of another name, else by dpdata."""
-        from ase.io import read, write
+        from ase.io import read
 
-        text = io.StringIO()
         try:
             if self.format in POSCAR:
-                atoms: Any = read(path, format="vasp")
+                frames: list[Any] = [read(path, format="vasp")]
             else:
                 import dpdata
 
                 system: Any = dpdata.System(
                     str(path), fmt=self.format, type_map=self.type_map
                 )
-                atoms = system.to_ase_structure()[0]
-            write(text, atoms, format="vasp", direct=False)
+                frames = system.to_ase_structure()
+            return [_poscar(atoms) for atoms in frames]
         # Both programs raise whatever comes up in a file that is not what it should be.
         except Exception as error:
             raise ConfigError(
                 f"{path}: cannot be read as '{self.format}' ({type(error).__name__}: "
                 f"{error}). Convert it to a POSCAR, and correct the structure's files."
             ) from error
-        return text.getvalue()
+
+
+def _poscar(atoms: Any) -> str:
+    from ase.io import write
+
+    text = io.StringIO()
+    write(text, atoms, format="vasp", direct=False)
+    return text.getvalue()
 
 
 def _is_told_by_name(path: Path) -> bool:

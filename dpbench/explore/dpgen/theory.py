@@ -4,7 +4,7 @@ DP-GEN takes it for granted that they are of the level of the labels to come. He
 is declared, in a file that can be read and corrected.
 """
 
-import re
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,6 @@ from dpbench.explore.dpgen.params import Params
 from dpbench.explore.dpgen.toml_text import toml_text
 from dpbench.explore.labels.settings import LabelSettings
 from dpbench.explore.labels.table import driver_of
-from dpbench.io.readers.cp2k.input import theory_of_input
 
 FILE = "theory.toml"
 """Name of the file, beside the configuration."""
@@ -25,9 +24,6 @@ KEYS = ("code", "functional", "dispersion")
 
 CODES = {"gaussian": "gaussian", "siesta": "siesta", "pwmat": "pwmat", "cpx": "qe"}
 """Code by ``fp_style``, of those without a driver."""
-
-_OTHER_FUNCTIONAL = re.compile(r"(?im)^\s*(?:GGA|METAGGA|LHFCALC|LUSE_VDW)\s*=")
-"""Tags of an INCAR by which the functional is not that of the POTCARs."""
 
 
 def declare(
@@ -67,39 +63,24 @@ def declare(
 def _told(
     label: Mapping[str, Any], files: Mapping[str, str], out: Path
 ) -> dict[str, Any]:
-    """Ask the driver, or the input that is still to be written."""
+    """Ask the driver what its inputs tell, those that are still to be written too."""
     driver = str(label["driver"])
-    options = label[driver]
-    if driver == "cp2k" and options["template"] in files:
-        return {"code": driver} | theory_of_input(files[options["template"]])
-    settings = from_mapping(LabelSettings, label, where="label")
-    try:
-        told = driver_of(settings.resolved(out)).foretold()
-    # Files that are missing are told of elsewhere.
-    except (DpbenchError, OSError):
-        told = {}
-    if driver != "command":
-        told = {"code": driver} | told
-    if driver == "vasp" and not told.get("functional"):
-        return told | _of_potcars(told, _text(options["incar"], files, out))
-    return told
-
-
-def _of_potcars(told: Mapping[str, Any], incar: str | None) -> dict[str, Any]:
-    """Take the functional that all POTCARs name, unless the INCAR sets another."""
-    titles = [p.get("title") or "" for p in told.get("pseudopotentials", {}).values()]
-    if incar is None or _OTHER_FUNCTIONAL.search(incar) or not titles:
-        return {}
-    is_pbe = all(title.startswith("PAW_PBE") for title in titles)
-    return {"functional": "PBE"} if is_pbe else {}
-
-
-def _text(name: str, files: Mapping[str, str], out: Path) -> str | None:
-    if name in files:
-        return files[name]
-    try:
-        # The folder may not be there yet, and no ".." leads out of it then.
-        path = (out / name).resolve()
-        return path.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return None
+    with tempfile.TemporaryDirectory() as folder:
+        for name, content in files.items():
+            path = Path(folder, name)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(content, encoding="utf-8")
+        options = {
+            key: str(Path(folder, value))
+            if isinstance(value, str) and value in files
+            else value
+            for key, value in label[driver].items()
+        }
+        section = {**label, driver: options}
+        settings = from_mapping(LabelSettings, section, where="label")
+        try:
+            told = driver_of(settings.resolved(out)).foretold()
+        # Files that are missing are told of elsewhere.
+        except (DpbenchError, OSError):
+            told = {}
+    return told if driver == "command" else {"code": driver} | told

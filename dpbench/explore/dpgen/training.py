@@ -68,13 +68,26 @@ def train_section(params: Params) -> tuple[dict[str, Any], dict[str, str]]:
     section: dict[str, Any] = {"models": params.whole("numb_models", "train.models", 4)}
     files: dict[str, str] = {}
     given = params.table("default_training_param", f"train.config ({TRAIN_FILE})")
-    steps = _steps(given)
-    if steps is not None:
-        section["steps"] = steps
     if given:
-        section |= _config(params, given, files)
+        section |= training_of(params, given, params.data.get("type_map"), files)
     section |= _reuse(params)
     return section, files
+
+
+def training_of(
+    params: Params, given: dict[str, Any], elements: Any, files: dict[str, str]
+) -> dict[str, Any]:
+    """Take over an input of DeePMD-kit's training: its length, and itself as a file.
+
+    Args:
+        params: The input that holds or names it, for remarks.
+        given: Its content.
+        elements: For ``type_map`` where it has none.
+        files: Content of files beside the configuration; it is added.
+    """
+    steps = _steps(given)
+    section: dict[str, Any] = {} if steps is None else {"steps": steps}
+    return section | _config(params, given, elements, files)
 
 
 def relative(path: Path, out: Path) -> str:
@@ -98,10 +111,10 @@ def _steps(given: dict[str, Any]) -> int | None:
 
 
 def _config(
-    params: Params, given: dict[str, Any], files: dict[str, str]
+    params: Params, given: dict[str, Any], elements: Any, files: dict[str, str]
 ) -> dict[str, Any]:
     """Write the input of the training; name it if dpbench can train by it."""
-    content = _without_data(given, params.data.get("type_map"))
+    content = _without_data(given, elements)
     _add_stop_lr(params, content)
     try:
         notes = _notes_on(params, content)

@@ -89,29 +89,46 @@ def translate(param: Path, machine: Path | None, *, out: Path) -> Translation:
     first = explore["stages"][0]["structures"]
     train, train_files = train_section(params)
     label, label_files = label_section(params, read_machine(machines), out=out)
-    label_files = dict(label_files)
-    start = start_section(params, out=out, first=first)
-    if "files" in start:
-        label_files[THEORY_FILE] = declare(params, label, label_files, out=out)
     config: dict[str, Any] = {
-        "dataset": name_from(param.resolve().parent.name),
-        "seed": 1,
-        "start": start,
+        "start": start_section(params, out=out, first=first),
         "train": train,
         "explore": explore,
         "select": select_section(params, stages),
         "stop": stop_section(params, stages),
         "label": label,
     }
-    config_from(config, where=CONFIG)  # what does not load is not handed out
     _account_for_rest(params)
-    remarks = _unique([*params.remarks, *(machines.remarks if machines else [])])
-    taken = params.taken | (machines.taken if machines else {})
-    found = Translation(config=config, files={}, taken=taken, remarks=remarks)
-    files = structures.made | train_files | label_files
-    files[CONFIG] = toml_text(config, comments={"": f"From {param.name} of DP-GEN."})
-    files[REPORT] = found.summary() + "\n"
-    return Translation(config=config, files=files, taken=taken, remarks=remarks)
+    if machines is not None:
+        params.remarks += machines.remarks
+        params.taken |= machines.taken
+    return closed(params, config, structures.made | train_files | label_files, out=out)
+
+
+def closed(
+    params: Params, sections: Mapping[str, Any], files: Mapping[str, str], *, out: Path
+) -> Translation:
+    """Check the configuration, and add it and the report to the files.
+
+    Args:
+        params: The input, with its books.
+        sections: Of the configuration.
+        files: Content of the files that it names.
+        out: Folder of the configuration.
+
+    Raises:
+        ConfigError: If it does not load.
+    """
+    config = {"dataset": name_from(params.base.name), "seed": 1, **sections}
+    config_from(config, where=CONFIG)  # what does not load is not handed out
+    made = dict(files)
+    if "files" in config["start"]:
+        made[THEORY_FILE] = declare(params, config["label"], made, out=out)
+    remarks = tuple(dict.fromkeys(params.remarks))
+    head = f"From {params.where}."
+    made[CONFIG] = toml_text(config, comments={"": head})
+    found = Translation(config=config, files=made, taken=params.taken, remarks=remarks)
+    made[REPORT] = found.summary() + "\n"
+    return found
 
 
 def write_translation(found: Translation, out: Path) -> Path:
@@ -157,7 +174,3 @@ def _account_for_rest(params: Params) -> None:
             reason
             or "is no key of DP-GEN 0.13 that dpbench knows. Look whether it matters.",
         )
-
-
-def _unique(remarks: list[Remark]) -> tuple[Remark, ...]:
-    return tuple(dict.fromkeys(remarks))

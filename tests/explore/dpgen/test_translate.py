@@ -240,18 +240,24 @@ def test_init_data_are_declared_to_be_of_the_theory_of_the_labels(tmp_path):
 
 
 def test_theory_that_inputs_do_not_tell_is_asked_for(tmp_path):
-    found, _ = done(tmp_path, fp_style="abacus", user_fp_params={"ecutwfc": 100})
+    found, _ = done(tmp_path, fp_style="gaussian")
     assert "init_data_sys" in remarks(found, "missing")
     with pytest.raises(ConfigError, match="missing key 'functional'"):
         read_theory_file(tmp_path / "out" / "theory.toml")
+
+
+def test_functional_of_a_template_that_is_still_to_be_written_is_told(tmp_path):
+    done(tmp_path, fp_style="cp2k", user_fp_params={}, fp_pp_files=None)
+    declared = read_theory_file(tmp_path / "out" / "theory.toml")
+    assert (declared["code"], declared["functional"]) == ("cp2k", "PBE")
 
 
 @pytest.mark.parametrize(
     ("title", "incar", "functional"),
     [
         ("PAW_PBE {} 04Jan2001", "ENCUT = 500\n", "PBE"),
-        ("PAW_PBE {} 04Jan2001", "METAGGA = SCAN\n", None),
-        ("PAW {} 01Jan2000", "ENCUT = 500\n", None),
+        ("PAW_PBE {} 04Jan2001", "METAGGA = SCAN\n", "SCAN"),
+        ("PAW {} 01Jan2000", "ENCUT = 500\n", "LDA-PZ"),
     ],
 )
 def test_functional_of_potcars_is_that_of_the_labels(
