@@ -77,19 +77,24 @@ def test_workers_and_scheduler_contradict_each_other():
         Resources(workers=2, scheduler="tcp://here:1")
 
 
-def test_no_process_outlives_the_one_that_was_killed(tmp_path):
+@pytest.mark.parametrize(
+    "how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT], ids=["kill", "term", "int"]
+)
+def test_no_process_outlives_the_one_that_was_ended(tmp_path, how):
     file = tmp_path / "pids"
-    parent = subprocess.Popen([sys.executable, "-c", PARENT, str(file)])
-    try:
-        pids = wait_for_pids(file)
-    finally:
-        parent.send_signal(signal.SIGKILL)
-        parent.wait()
+    command = [sys.executable, "-c", PARENT, str(file)]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as parent:
+        try:
+            pids = wait_for_pids(file)
+        finally:
+            parent.send_signal(how)
     assert wait_until_gone(pids), "its worker, or what that started, lives on"
 
 
 PARENT = """
+import signal
 import sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in the background
 from pathlib import Path
 from dpbench.explore.spread import Resources, spread
 from tests.explore.loop.tasks import begin_and_wait
