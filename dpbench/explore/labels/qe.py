@@ -103,7 +103,9 @@ class QEDriver:
             if key in ("conv_thr", "real_space", "tqr", "efield", "exxdiag")
         }
         options = self.options
-        shift = options.kshift and list(options.kshift)
+        shift: Any = options.kshift
+        if isinstance(shift, tuple):
+            shift = list(shift)
         k_points: Any = self.template.k_points and [
             self.template.k_points[0],
             list(self.template.k_points[1]),
@@ -165,8 +167,8 @@ class QEDriver:
         )
         spacing = self.options.kspacing
         if spacing is not None:
-            shift = self.options.kshift or (0, 0, 0)
-            template = replace(template, k_points=mesh_of(frame, spacing, shift=shift))
+            mesh = mesh_of(frame, spacing, shift=self.options.shift_of)
+            template = replace(template, k_points=mesh)
         text = input_text(frame, template, pseudo_dir=str(self.pseudo_dir))
         (folder / INPUT).write_text(text)
 
@@ -338,7 +340,7 @@ def _k_points(
 ) -> tuple[str, tuple[str, ...]] | None:
     """Return the card for all frames; with a spacing, each frame gets its own."""
     if options.kmesh is not None:
-        shift = options.kshift or (0, 0, 0)
+        shift = options.shift_of(options.kmesh)
         return "automatic", (" ".join(map(str, [*options.kmesh, *shift])),)
     if options.kspacing is None and template.k_points is None:
         raise ConfigError(

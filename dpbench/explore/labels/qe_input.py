@@ -6,7 +6,7 @@ what tells a frame; here all is kept, to be written again.
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -138,14 +138,17 @@ def fortran(value: Value) -> str:
 
 
 def mesh_of(
-    frame: Frames, spacing: float, *, shift: Sequence[int] = (0, 0, 0)
+    frame: Frames,
+    spacing: float,
+    *,
+    shift: Callable[[Sequence[int]], Sequence[int]] = lambda _: (0, 0, 0),
 ) -> tuple[str, tuple[str, ...]]:
     """Choose the automatic mesh of one frame: N = max(1, ceil(|b| / spacing)).
 
     Args:
         frame: One frame.
         spacing: 1/Å, with the factor 2 pi.
-        shift: 0 or 1 along each vector.
+        shift: 0 or 1 along each vector, of a mesh of these divisions.
 
     Returns:
         The card K_POINTS: kind and rows. A direction that is not periodic gets one
@@ -153,12 +156,13 @@ def mesh_of(
     """
     reciprocal = 2 * math.pi * np.linalg.inv(frame.box[0]).T
     lengths = np.linalg.norm(reciprocal, axis=1)
-    divisions, shifts = [], []
-    for length, periodic, s in zip(lengths, frame.pbc[0], shift, strict=True):
+    divisions = []
+    for length, periodic in zip(lengths, frame.pbc[0], strict=True):
         # a cell that strays in the last bit must not get a division more
         count = math.ceil(round(float(length) / spacing, 6)) if periodic else 1
         divisions.append(max(1, count))
-        shifts.append(s if periodic else 0)
+    wanted = zip(shift(divisions), frame.pbc[0], strict=True)
+    shifts = [number if periodic else 0 for number, periodic in wanted]
     return "automatic", (" ".join(map(str, [*divisions, *shifts])),)
 
 

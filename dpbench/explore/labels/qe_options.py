@@ -1,7 +1,9 @@
 """Table ``[label.qe]``: how Quantum ESPRESSO labels."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Literal
 
 from dpbench.errors import ConfigError
 
@@ -31,9 +33,10 @@ class QEOptions:
     reciprocal vector of each frame; None = the k-points of the template."""
     kmesh: tuple[int, int, int] | None = None
     """Divisions, the same for all frames."""
-    kshift: tuple[int, int, int] | None = None
+    kshift: tuple[int, int, int] | Literal["monkhorst-pack"] | None = None
     """0 or 1 along each vector: whether the mesh of ``kspacing`` or ``kmesh`` is
-    shifted by half a step; None = 0."""
+    shifted by half a step; None = 0. ``monkhorst-pack``: 1 where the divisions are
+    even (Phys. Rev. B 13, 5188, 1976), so that cells of any shape get one kind."""
     command: str = "pw.x"
     """What runs, e.g. ``mpirun -np 4 pw.x -npool 2``; ``-in`` is added."""
     version: str = ""
@@ -55,12 +58,18 @@ class QEOptions:
             )
         if self.kmesh is not None and min(self.kmesh) < 1:
             raise ConfigError(f"kmesh = {list(self.kmesh)}; expected 1 or more each.")
-        if self.kshift is not None and not set(self.kshift) <= {0, 1}:
+        if isinstance(self.kshift, tuple) and not set(self.kshift) <= {0, 1}:
             raise ConfigError(f"kshift = {list(self.kshift)}; expected 0 or 1 each.")
         if self.template is None and not given:
             raise ConfigError(
                 "no k-points; expected one of template, kspacing and kmesh. Add one."
             )
+
+    def shift_of(self, divisions: Sequence[int]) -> tuple[int, ...]:
+        """Return the shift of a mesh, 0 or 1 along each vector."""
+        if self.kshift == "monkhorst-pack":
+            return tuple(int(count % 2 == 0) for count in divisions)
+        return self.kshift or (0, 0, 0)
 
     def resolved(self, base: Path) -> "QEOptions":
         """Return them with absolute paths; those of a file begin at ``base``."""

@@ -132,7 +132,15 @@ def test_a_cell_that_strays_in_the_last_bit_keeps_its_mesh():
 def test_surface_has_one_point_along_the_vacuum_and_no_shift_there():
     frame = uniform(z=[13], coord=np.zeros((1, 1, 3)), box=np.eye(3)[None] * 4)
     frame = replace(frame, pbc=np.array([[True, True, False]]))
-    assert mesh_of(frame, 0.5, shift=(1, 1, 1)) == ("automatic", ("4 4 1 1 1 0",))
+    found = mesh_of(frame, 0.5, shift=lambda _: (1, 1, 1))
+    assert found == ("automatic", ("4 4 1 1 1 0",))
+
+
+def test_a_mesh_of_monkhorst_and_pack_is_shifted_where_it_is_even():
+    options = QEOptions(kspacing=0.42, kshift="monkhorst-pack")
+    assert options.shift_of((4, 4, 4)) == (1, 1, 1)
+    assert options.shift_of((5, 3, 2)) == (0, 0, 1)
+    assert QEOptions(kspacing=0.42, kshift=(1, 0, 1)).shift_of((5, 3, 2)) == (1, 0, 1)
 
 
 def test_remedies_lower_the_mixing_and_never_raise_it():
