@@ -143,6 +143,16 @@ def test_a_mesh_of_monkhorst_and_pack_is_shifted_where_it_is_even():
     assert QEOptions(kspacing=0.42, kshift=(1, 0, 1)).shift_of((5, 3, 2)) == (1, 0, 1)
 
 
+def test_mesh_of_monkhorst_and_pack_is_shifted_where_it_is_even():
+    options = QEOptions(kspacing=0.3, kshift="monkhorst-pack")
+    frame = uniform(
+        z=[13], coord=np.zeros((1, 1, 3)), box=np.diag([4.0, 5.0, 6.0])[None]
+    )
+    mesh = mesh_of(frame, 0.3, shift=options.shift_of)
+    assert mesh == ("automatic", ("6 5 4 1 0 1",))
+    assert options.shift_of((4, 4, 4)) == (1, 1, 1)
+
+
 def test_remedies_lower_the_mixing_and_never_raise_it():
     ways = [electrons_with({"mixing_beta": "0.1d0"}, [r.name]) for r in LADDER[:2]]
     assert [way["mixing_beta"] for way in ways] == ["0.05", "0.05"]
