@@ -70,7 +70,13 @@ def make_pool(judged: Judged, frames: Frames, settings: SelectSettings) -> Pool:
         kept, atom = _candidate_atoms(judged, kept)
         structures = concatenate(
             [
-                cut_cluster(frames, int(i), int(a), cutoff=settings.cluster)
+                cut_cluster(
+                    frames,
+                    int(i),
+                    int(a),
+                    cutoff=settings.cluster,
+                    hard=settings.cluster_hard,
+                )
                 for i, a in zip(kept, atom, strict=True)
             ]
         )

@@ -95,6 +95,9 @@ class SelectSettings:
     cluster: float | None = None
     """Å; judge atom by atom, and label what lies within this distance of a candidate
     atom, without a cell (DP-GEN's ``cluster_cutoff``); None = whole frames."""
+    cluster_hard: float | None = None
+    """Å; keep the molecules of a cluster whole up to this far from its atom (DP-GEN's
+    ``cluster_cutoff_hard``); None = cut them at ``cluster``."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be meant."""
@@ -156,7 +159,14 @@ class SelectSettings:
 
     def _check_cluster(self) -> None:
         if self.cluster is None:
+            if self.cluster_hard is not None:
+                raise ConfigError("cluster_hard: needs 'cluster', too. Give both.")
             return
+        if self.cluster_hard is not None and not self.cluster_hard >= self.cluster:
+            raise ConfigError(
+                f"cluster_hard = {self.cluster_hard}; expected at least cluster = "
+                f"{self.cluster}."
+            )
         others = [n for n in ("virial", "energy") if getattr(self, n) is not None]
         if self.rule != "fixed" or self.relative_to_walk:
             others.append("rule" if self.rule != "fixed" else "relative_to_walk")

@@ -73,7 +73,7 @@ def test_a_frame_that_a_model_refuses_counts_as_failed_and_spoils_no_other(
 
 
 def test_an_element_that_no_model_knows_is_an_error(models):
-    with pytest.raises(ModelError, match="Al|Mg"):
+    with pytest.raises(ModelError, match=r"Al|Mg"):
         deviations(models, crystals(2))
 
 

@@ -186,6 +186,8 @@ def test_forces_are_divided_by_those_of_their_walk():
         ({"relative": 1.0, "relative_to_walk": True}, "expected one of them"),
         ({"rule": "adaptive", "energy": [0.0, 1.0]}, "forces and virials alone"),
         ({"cluster": 3.0, "virial": [0.0, 1.0]}, "'virial' does not go with it"),
+        ({"cluster_hard": 3.0}, "needs 'cluster', too"),
+        ({"cluster": 5.0, "cluster_hard": 3.0}, "at least cluster = 5.0"),
         ({"pick": "best"}, "expected one of"),
         ({"mots": 3}, "did you mean 'most'"),
     ],
