@@ -11,7 +11,7 @@ from typing import Any
 from dpbench.errors import ConfigError
 from dpbench.explore.dpgen.params import Params
 from dpbench.explore.dpgen.structures import StructureFiles
-from dpbench.explore.dpgen.walks import stage_of, wrong_job
+from dpbench.explore.dpgen.walks import stage_of, templated, wrong_job
 
 _SHARED = {
     "dt": "model_devi_dt",
@@ -64,16 +64,17 @@ def explore_section(
     }
     stages, used = [], []
     for number, job in enumerate(jobs):
-        if _is_template(params, number, job):
+        whole = _with_template(params, number, job)
+        if whole is None:
             continue
-        index = _indices(params, number, job, len(systems))
-        stage = stage_of(params, f"model_devi_jobs[{number}]", shared | dict(job))
+        index = _indices(params, number, whole, len(systems))
+        stage = stage_of(params, f"model_devi_jobs[{number}]", shared | dict(whole))
         stages.append({"structures": [name_of(i) for i in index]} | stage)
         used.append(index)
     if not stages:
         raise ConfigError(
             f"{params.where}: model_devi_jobs has no job that can be translated; "
-            "expected one at least, without a template. There is nothing to explore; "
+            "expected one at least. There is nothing to explore (see its template); "
             "for 'dpgen simplify' use 'dpbench simplify'."
         )
     structures = [
@@ -171,17 +172,17 @@ def _indices(
     return out
 
 
-def _is_template(params: Params, number: int, job: Mapping[str, Any]) -> bool:
-    """Tell whether a job walks by an input of LAMMPS, and say that it is left out."""
-    if "template" not in job:
-        return False
-    params.remark(
-        "left out",
-        f"model_devi_jobs[{number}].template",
-        "a walk by an input of LAMMPS of your own: dpbench cannot tell what it does. "
-        "Add a stage by hand (docs/explore-sampling.md).",
-    )
-    return True
+def _with_template(
+    params: Params, number: int, job: Mapping[str, Any]
+) -> Mapping[str, Any] | None:
+    """Return a job with what its input of LAMMPS tells; None if it is left out."""
+    template = job.get("template")
+    if not isinstance(template, Mapping):
+        return job
+    revisions = (job.get("rev_mat") or {}).get("lmp") or {}
+    path = params.base / str(template.get("lmp", ""))
+    told = templated(params, f"model_devi_jobs[{number}]", path, revisions)
+    return {**told, **job} if told else None
 
 
 def _filters(params: Params) -> dict[str, Any]:
@@ -195,8 +196,8 @@ def _filters(params: Params) -> dict[str, Any]:
             params.remark(
                 "changed",
                 f"fp_skip_bad_box.{key}",
-                "cells are judged by explore.filters.box_skew, degrees that a vector "
-                "of the reduced cell leans.",
+                "cells are judged by explore.filters.box_skew, degrees that a cell vector "
+                "leans.",
             )
     return found
 
