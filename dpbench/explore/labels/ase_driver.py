@@ -1,6 +1,5 @@
-"""Driver of calculators of ASE, in this process."""
+"""Driver of calculators of ASE, in this process or in one of its own."""
 
-import json
 import os
 import shlex
 import sys
@@ -11,8 +10,7 @@ from typing import Any, final
 
 import dpbench
 from dpbench.errors import ConfigError
-from dpbench.explore.labels import in_process
-from dpbench.explore.labels.ase_child import ASKED
+from dpbench.explore.labels import ase_child, in_process
 from dpbench.explore.labels.ase_options import AseOptions
 from dpbench.explore.labels.ase_single_point import (
     factory,
@@ -118,7 +116,7 @@ class AseDriver:
         for name in remedies:
             arguments |= self.options.attempts.get(name, {})
         if self._is_apart:
-            self._run_apart(folder, arguments, resources)
+            self._run_apart(folder, frame, arguments, resources)
             return
         found = single_point(
             frame,
@@ -131,6 +129,9 @@ class AseDriver:
 
     def check(self, folder: Path, *, tried: Sequence[str] = ()) -> Finding:
         """Say what came of it."""
+        found = ase_child.answer(folder)
+        if found is not None:
+            in_process.keep(folder, found)
         ladder = [
             Remedy(
                 name=name,
@@ -150,12 +151,18 @@ class AseDriver:
         return self.options.isolated or self.options.python is not None
 
     def _run_apart(
-        self, folder: Path, arguments: dict[str, Any], resources: JobResources
+        self,
+        folder: Path,
+        frame: Frames,
+        arguments: dict[str, Any],
+        resources: JobResources,
     ) -> None:
-        asked = {"calculator": self.options.calculator, "arguments": arguments}
-        (folder / ASKED).write_text(json.dumps(asked))
+        calculator = self.options.calculator
+        ase_child.ask(folder, frame, calculator=calculator, arguments=arguments)
         python = str(self.options.python or sys.executable)
-        paths = [*_here(), os.environ.get("PYTHONPATH", "")]
+        # an environment of its own has no dpbench
+        package = str(Path(dpbench.__file__).resolve().parent.parent)
+        paths = [package, os.environ.get("PYTHONPATH", "")]
         program = program_of(shlex.quote(python), where="label.ase.python")
         run_job(
             [*program, "-m", "dpbench.explore.labels.ase_child"],
@@ -179,9 +186,3 @@ class AseDriver:
                 else digest_of(path, where=f"label.ase.arguments.{key}")
             )
         return arguments
-
-
-def _here() -> list[str]:
-    """Return where this package and what it was given to import lie."""
-    package = str(Path(dpbench.__file__).resolve().parent.parent)
-    return [package, str(Path.cwd())]

@@ -18,7 +18,7 @@ from ase.calculators.calculator import PropertyNotImplementedError
 from dpbench.config import canonical_json
 from dpbench.errors import ConfigError
 from dpbench.explore.labels.driver import Trouble
-from dpbench.explore.labels.in_process import Failure
+from dpbench.explore.labels.failure import Failure
 from dpbench.frames import Frames, uniform
 
 _SLOW = ("converge", "scf", "self-consisten")

@@ -6,10 +6,10 @@ what went wrong. Neither: the process died on the way.
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from dpbench.explore.labels.driver import Finding, LabelError, Trouble
+from dpbench.explore.labels.failure import Failure
 from dpbench.explore.labels.job import last_words, read_run
 from dpbench.explore.labels.remedies import Remedy, next_remedy
 from dpbench.frames import Frames
@@ -35,16 +35,6 @@ OUTPUT = "job.out"
 
 CODE = "extxyz"
 """The CODE argument of ``dpbench ingest`` that reads ``LABEL``."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Failure:
-    """Why there is no label."""
-
-    trouble: Trouble
-    """Its class."""
-    reason: str
-    """In one line."""
 
 
 def write_frame(frame: Frames, folder: Path, *, remedies: Sequence[str]) -> None:

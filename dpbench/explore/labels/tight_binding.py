@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from dpbench.errors import ConfigError
 from dpbench.explore.labels.driver import Trouble
-from dpbench.explore.labels.in_process import Failure
+from dpbench.explore.labels.failure import Failure
 from dpbench.explore.labels.tblite_options import TbliteOptions
 from dpbench.frames import Frames, uniform
 from dpbench.units import BOHR, BOLTZMANN, HARTREE

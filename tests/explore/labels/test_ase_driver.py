@@ -1,6 +1,8 @@
 """Any calculator of ASE labels; what goes wrong in it costs one frame."""
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -225,3 +227,21 @@ def test_calculator_that_kills_its_process_costs_one_frame(tmp_path, dimer):
     assert "SIGKILL" in done.reason
     with pytest.raises(ConfigError, match=r"keep and isolated: both given"):
         settings_of(f"{HERE}:Deadly", isolated=True, keep=True)
+
+
+def test_process_of_its_own_needs_numpy_and_ase_alone():
+    """An environment that has the calculator has not what dpbench needs."""
+    code = (
+        "import sys; import dpbench.explore.labels.ase_child as child; "
+        "heavy = {'sqlalchemy', 'zarr', 'torch', 'numba', 'dask', 'click', 'h5py'}; "
+        "sys.exit(', '.join(sorted(heavy & set(sys.modules))))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stderr.strip() == ""
+
+
+def test_calculator_that_another_environment_lacks_is_named(tmp_path, dimer):
+    settings = settings_of("no_such_package:Thing", python=sys.executable)
+    done = only_label(dimer, settings, tmp_path)
+    assert (done.trouble, done.attempts) == ("refused", 1)
+    assert "No module named 'no_such_package'" in done.reason
