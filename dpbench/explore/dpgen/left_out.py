@@ -37,7 +37,7 @@ LEFT_OUT: dict[str, str] = {
     "detailed_report_make_fp": "the report tells of every frame, always.",
     "fp_cluster_vacuum": "set explore.filters.fragments to refuse what falls apart.",
     "fp_skip_bad_box": "set explore.filters.box_skew and box_ratio.",
-    "cluster_cutoff_hard": "clusters are cut at select.cluster.",
+    "cluster_cutoff_hard": "clusters are not used (use_clusters).",
     "cluster_minify": "clusters keep the atoms that they are cut to.",
     "use_atom_pref": "every force of a label counts alike.",
     "cvasp": "the driver has remedies of its own (label.vasp.remedies).",

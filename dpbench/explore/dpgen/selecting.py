@@ -42,6 +42,9 @@ def select_section(params: Params, stages: Sequence[Sequence[int]]) -> dict[str,
     cutoff = params.number("cluster_cutoff", "select.cluster")
     if params.value("use_clusters", "select.cluster", False) and cutoff:
         section["cluster"] = float(cutoff)
+        hard = params.number("cluster_cutoff_hard", "select.cluster_hard")
+        if hard:
+            section["cluster_hard"] = float(hard)
     return section
 
 
