@@ -55,13 +55,19 @@ def file_iteration(session: Session, iteration: Iteration) -> str:
 
 
 def filed_iterations(workspace: Workspace, dataset: str) -> list[dict[str, Any]]:
-    """Read the iterations of an exploration from the registry, by their number."""
-    found = [
-        payload
-        for payload in catalog.runs(workspace)
-        if payload.get("kind") == KIND and payload.get("dataset") == dataset
-    ]
-    return sorted(found, key=lambda payload: int(payload["iteration"]))
+    """Read the iterations of an exploration from the registry, by their number.
+
+    One that was gone on with, because the configuration had changed, was filed twice:
+    the one that came farther counts.
+    """
+    found: dict[int, dict[str, Any]] = {}
+    for payload in catalog.runs(workspace):
+        if payload.get("kind") != KIND or payload.get("dataset") != dataset:
+            continue
+        known = found.get(payload["iteration"])
+        if known is None or payload["ingest"] is not None:
+            found[payload["iteration"]] = payload
+    return [found[number] for number in sorted(found)]
 
 
 def _plain(result: Any) -> Any:

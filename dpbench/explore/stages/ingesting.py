@@ -67,7 +67,8 @@ def add_labels(
     began = time.perf_counter()
     name = session.config.dataset
     driver = driver_at_work(session)
-    paths = outputs_of(session, [one.key for one in labelled.done])
+    keys = dict.fromkeys(one.key for one in labelled.done)
+    paths = outputs_of(session, list(keys))
     failures: Counter[str] = Counter()
     if paths:
         options = IngestOptions(theory=driver.declared(), note=note, workers=0)

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dpbench.errors import ConfigError, WorkspaceError
@@ -101,7 +101,13 @@ def label_frames(
     refuse_failures(found, settings)
     name = session.config.dataset
     refuse_labelled(found, newest_version(session.workspace, name), name=name)
-    places = [(task.indices[0], one) for task, one in zip(tasks, found, strict=True)]
+    # Equal frames share a label, which all but the first have for nothing.
+    by_index = {
+        index: one if index == task.indices[0] else replace(one, was_kept=True)
+        for task, one in zip(tasks, found, strict=True)
+        for index in task.indices
+    }
+    places = sorted(by_index.items(), key=lambda place: place[0])
     done = [_done(wanted, i, one) for i, one in places if one.status == "done"]
     quarantined = [
         _quarantined(wanted, i, one) for i, one in places if one.status != "done"

@@ -99,6 +99,22 @@ def test_frames_that_cannot_be_labelled_are_told_and_the_others_are_taken(tmp_pa
     assert all("the cell is stretched" in q.reason for q in labelled.quarantined)
 
 
+def test_equal_frames_share_a_label_and_are_counted(tmp_path, log):
+    perfect = {
+        "name": "fcc",
+        "kind": "prototype",
+        "prototype": "fcc",
+        "elements": ["Cu"],
+        "lattice": 3.6,
+    }
+    with session_of(tmp_path, explore={"structures": [perfect]}) as session:
+        result = start(session)
+        labelled = books(session).label
+    assert labels_paid(log) == 1
+    assert [frame.is_cached for frame in labelled.done] == [False, True, True, True]
+    assert (result.nframes, sum(result.refused.values())) == (1, 3)
+
+
 def test_too_many_failures_stop_before_anything_is_ingested(tmp_path):
     with session_of(tmp_path, label=calculator("NeverConverges")) as session:
         with pytest.raises(DatasetError, match="4 of 4 frames are quarantined"):
