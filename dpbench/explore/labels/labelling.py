@@ -128,6 +128,9 @@ def label(task: LabelTask) -> Labelled:
     while True:
         where = attempt_folder(task.folder, len(done))
         attempt = read_attempt(where)
+        if attempt is not None and attempt.finding.ok and _is_torn(driver, where):
+            remove_tree(where)
+            attempt = None
         if attempt is None:
             attempt = _attempt(task, driver, len(done), tried)
         done.append(attempt)
@@ -245,6 +248,11 @@ def _attempt(
     )
     write_attempt(folder, attempt)
     return attempt
+
+
+def _is_torn(driver: Driver, folder: Path) -> bool:
+    """Whether an output of a good run was removed since."""
+    return not all(path.exists() for path in driver.outputs(folder))
 
 
 def _adopt(folder: Path) -> None:
