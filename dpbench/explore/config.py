@@ -52,6 +52,14 @@ class ExploreConfig:
             )
         for name in self.start.structures:
             self.explore.structure(name, where="start.structures")
+        for name in self.select.structures:
+            self.explore.structure(name, where="select.structures")
+        watched = self.stop.watches_errors
+        if watched and self.train.validation == 0:
+            raise ConfigError(
+                f"stop.{watched[0]}: is measured on validation frames, of which there "
+                "are none with train.validation = 0. Hold some out, or leave it away."
+            )
 
 
 def read_config(path: Path) -> ExploreConfig:

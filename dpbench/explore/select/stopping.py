@@ -70,6 +70,12 @@ class StopSettings:
             if value is not None and not value > 0:
                 raise ConfigError(f"{name} = {value}; expected a positive number.")
 
+    @property
+    def watches_errors(self) -> tuple[str, ...]:
+        """Criteria given that need errors on validation frames."""
+        names = ("force_error", "energy_error", "least_gain")
+        return tuple(name for name in names if getattr(self, name) is not None)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Iterated:

@@ -4,6 +4,7 @@ import pytest
 
 from dpbench.config import from_mapping
 from dpbench.errors import ConfigError
+from dpbench.explore.config import config_from
 from dpbench.explore.select.settings import TrustLevels
 from dpbench.explore.select.stopping import Iterated, StopSettings, converged
 
@@ -104,3 +105,31 @@ def test_convergence_is_told_before_the_last_iteration():
 def test_criteria_that_cannot_be_meant_are_refused(keys):
     with pytest.raises(ConfigError, match="expected"):
         from_mapping(StopSettings, keys, where="explore.toml: stop")
+
+
+def exploration(**more):
+    """The least configuration of an exploration."""
+    fcc = {"name": "fcc", "kind": "prototype", "elements": ["Al"]}
+    plain = {
+        "dataset": "al",
+        "start": {"structures": ["fcc"]},
+        "explore": {
+            "structures": [fcc],
+            "stages": [{"structures": ["fcc"], "temperatures": [300]}],
+        },
+        "label": {"driver": "tblite"},
+    }
+    return config_from(plain | more, where="explore.toml")
+
+
+@pytest.mark.parametrize("name", ["force_error", "energy_error", "least_gain"])
+def test_errors_on_validation_frames_need_some(name):
+    with pytest.raises(ConfigError, match=f"{name}: is measured on validation frames"):
+        exploration(stop={name: 0.01}, train={"validation": 0.0})
+    assert exploration(stop={name: 0.01}).stop.watches_errors == (name,)
+
+
+def test_levels_of_a_structure_that_nothing_explores_are_refused():
+    levels = {"structures": {"slab": {"force": [0.1, 0.5]}}}
+    with pytest.raises(ConfigError, match="slab"):
+        exploration(select=levels)
