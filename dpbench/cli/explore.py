@@ -33,6 +33,12 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
     help="Translate an input of DP-GEN into a configuration, and stop.",
 )
 @click.option(
+    "--from-dpgen2",
+    type=FILE,
+    metavar="INPUT",
+    help="Translate an input of dpgen2 into a configuration, and stop.",
+)
+@click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=Path),
     metavar="DIR",
@@ -48,6 +54,7 @@ def explore_command(
     status: bool,
     retry: bool,
     from_dpgen: tuple[Path, Path] | None,
+    from_dpgen2: Path | None,
     out: Path | None,
     as_json: bool,
 ) -> None:
@@ -63,9 +70,10 @@ def explore_command(
         dpbench explore explore.toml --status
         dpbench explore --from-dpgen param.json machine.json --out run
     """
-    if from_dpgen is not None:
+    given = from_dpgen or (from_dpgen2,)
+    if given[0] is not None:
         _refuse(config, "CONFIG", because="--from-dpgen writes one")
-        _translate(*from_dpgen, out=out or Path(), as_json=as_json)
+        _translate(*given, out=out or Path(), as_json=as_json)
         return
     _refuse(out, "--out", because="it goes with --from-dpgen alone")
     if config is None:
@@ -149,10 +157,16 @@ def _status(context: Context, config: str, *, as_json: bool) -> None:
     )
 
 
-def _translate(param: Path, machine: Path, *, out: Path, as_json: bool) -> None:
+def _translate(
+    param: Path, machine: Path | None = None, *, out: Path, as_json: bool
+) -> None:
+    from dpbench.explore.dpgen.dpgen2_input import translate_dpgen2
     from dpbench.explore.dpgen.translate import translate, write_translation
 
-    found = translate(param, machine, out=out)
+    if machine is None:
+        found = translate_dpgen2(param, out=out)
+    else:
+        found = translate(param, machine, out=out)
     path = write_translation(found, out)
     if as_json:
         click.echo(json.dumps({"config": str(path), **found.to_json()}, indent=1))

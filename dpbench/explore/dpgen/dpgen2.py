@@ -12,7 +12,7 @@ from typing import Any
 from dpbench.errors import ConfigError
 from dpbench.explore.dpgen.params import Params
 from dpbench.explore.dpgen.structures import StructureFiles
-from dpbench.explore.dpgen.walks import stage_of
+from dpbench.explore.dpgen.walks import stage_of, templated, why_none
 
 DEFAULTS: dict[str, Any] = {
     "ensemble": "nve",
@@ -73,7 +73,7 @@ def explore_section(params: Params, files: StructureFiles) -> dict[str, Any]:
     if not stages:
         raise ConfigError(
             f"{params.where}: stages has no group that can be translated; expected one "
-            "of type lmp-md at least. There is nothing to explore."
+            f"of type lmp-md or lmp-template at least. {why_none(params)}"
         )
     used = {name for stage in stages for name in stage["structures"]}
     structures = [
@@ -169,16 +169,10 @@ def _stages(params: Params, count: int) -> list[tuple[list[int], dict[str, Any]]
         )
     for number, group in enumerate(groups):
         where = f"stages[{number}]"
-        kind = group.get("type", "lmp-md")
-        if kind not in ("lmp-md", "lmp-npt"):
-            params.remark(
-                "left out",
-                f"{where}.type",
-                f"{kind}: a walk by an input of your own; dpbench cannot tell what it "
-                "does. Add a stage by hand (docs/explore-sampling.md).",
-            )
+        told = _with_template(params, where, group)
+        if told is None:
             continue
-        job = DEFAULTS | {_plain(key): value for key, value in group.items()}
+        job = DEFAULTS | {_plain(key): value for key, value in told.items()}
         index = job.get("conf_idx")
         if not isinstance(index, list) or not all(
             isinstance(i, int) and 0 <= i < count for i in index
@@ -198,6 +192,26 @@ def _stages(params: Params, count: int) -> list[tuple[list[int], dict[str, Any]]
         job["nbeads"] = job.get("pimd_bead")
         found.append((index, stage_of(params, where, job)))
     return found
+
+
+def _with_template(
+    params: Params, where: str, group: Mapping[str, Any]
+) -> Mapping[str, Any] | None:
+    """Return a group with what its input of LAMMPS tells; None if it is left out."""
+    kind = group.get("type", "lmp-md")
+    if kind in ("lmp-md", "lmp-npt"):
+        return group
+    if kind != "lmp-template":
+        params.remark(
+            "left out",
+            f"{where}.type",
+            f"{kind}: dpbench cannot tell what it does. Add a stage by hand "
+            "(docs/explore-sampling.md).",
+        )
+        return None
+    path = params.base / str(group.get("lmp") or group.get("lmp_template_fname"))
+    told = templated(params, where, path, group.get("revisions") or {})
+    return {**told, **group} if told else None
 
 
 def _plain(key: str) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 from dpbench.errors import ConfigError
 from dpbench.explore.dpgen.params import Params
 from dpbench.explore.dpgen.structures import StructureFiles
-from dpbench.explore.dpgen.walks import stage_of, templated, wrong_job
+from dpbench.explore.dpgen.walks import stage_of, templated, why_none, wrong_job
 
 _SHARED = {
     "dt": "model_devi_dt",
@@ -74,8 +74,8 @@ def explore_section(
     if not stages:
         raise ConfigError(
             f"{params.where}: model_devi_jobs has no job that can be translated; "
-            "expected one at least. There is nothing to explore (see its template); "
-            "for 'dpgen simplify' use 'dpbench simplify'."
+            f"expected one at least. {why_none(params)}For 'dpgen simplify' use "
+            "'dpbench simplify'."
         )
     structures = [
         _structure(params, files, index, systems[index])
@@ -196,8 +196,8 @@ def _filters(params: Params) -> dict[str, Any]:
             params.remark(
                 "changed",
                 f"fp_skip_bad_box.{key}",
-                "cells are judged by explore.filters.box_skew, degrees that a cell vector "
-                "leans.",
+                "cells are judged by explore.filters.box_skew, degrees that a "
+                "cell vector leans.",
             )
     return found
 

@@ -5,10 +5,12 @@ metal: ps, bar).
 """
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from dpbench.errors import ConfigError
 from dpbench.explore.dpgen.params import Kind, Params
+from dpbench.explore.dpgen.templates import job_of
 
 BAR_PER_GPA = 1e4
 FS_PER_PS = 1e3
@@ -40,9 +42,46 @@ _JOB_REMARKS: dict[str, tuple[Kind, str]] = {
     "nbeads": ("left out", "path integrals: walks are classical here."),
     "pka_e": ("left out", "a primary knock-on atom: there is no such walk here."),
     "neidelay": ("left out", "neighbour lists are renewed when atoms have moved."),
-    "sys_rev_mat": ("left out", "belongs to a template of LAMMPS."),
-    "rev_mat": ("left out", "belongs to a template of LAMMPS."),
+    "sys_rev_mat": ("left out", "values for single systems: all have the same here."),
 }
+
+
+def templated(
+    params: Params, where: str, template: Path, revisions: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the job that an input of LAMMPS tells; empty if it is left out.
+
+    Args:
+        params: The input, for remarks.
+        where: How the input calls the job.
+        template: The input of LAMMPS.
+        revisions: What stands for words in it.
+    """
+    job, more = job_of(template, revisions)
+    if not job:
+        params.remark(
+            "left out",
+            f"{where}.template",
+            f"an input of LAMMPS of your own: {more}. Add a stage by hand "
+            "(docs/explore-sampling.md).",
+        )
+        return {}
+    lost = f"; lost: {more}" if more else ""
+    params.remark(
+        "changed",
+        f"{where}.template",
+        "of your input of LAMMPS the ensemble, temperature, pressure, time step and "
+        f"length are taken{lost}. Look at the stage.",
+    )
+    return job
+
+
+def why_none(params: Params) -> str:
+    """Say why the first job that was left out was; empty if none was."""
+    for remark in params.remarks:
+        if remark.kind == "left out" and remark.key.endswith((".template", ".type")):
+            return f"{remark.key}: {remark.reason} "
+    return ""
 
 
 def stage_of(params: Params, where: str, job: Mapping[str, Any]) -> dict[str, Any]:

@@ -73,9 +73,42 @@ def test_barostats_go_over(tmp_path, ensemble, couple):
     assert is_told == (ensemble == "npt-tri")
 
 
-def test_job_by_a_template_is_left_out_and_told(tmp_path):
-    jobs = [{"template": {"lmp": "lmp/input.lammps"}, "sys_idx": [0]}, JOBS[1]]
-    found, config = done(tmp_path, model_devi_jobs=jobs)
+LAMMPS = """\
+variable NSTEPS equal V_NSTEPS
+variable TEMP equal V_TEMP
+velocity all create ${TEMP} 1
+fix 1 all npt temp ${TEMP} ${TEMP} 0.1 aniso V_PRES V_PRES 0.5
+fix dpgen_plm all plumed plumedfile input.plumed
+timestep 0.0005
+run ${NSTEPS}
+"""
+
+
+def test_job_by_a_template_is_read_out_of_it_and_told(tmp_path):
+    (tmp_path / "in.lammps").write_text(LAMMPS)
+    values = {"V_NSTEPS": [400], "V_TEMP": [50, 100], "V_PRES": [1e4]}
+    job = {
+        "template": {"lmp": "in.lammps"},
+        "rev_mat": {"lmp": values},
+        "sys_idx": [0],
+        "trj_freq": 20,
+    }
+    found, config = done(tmp_path, model_devi_jobs=[job])
+    (stage,) = config.explore.stages
+    assert (stage.temperatures, stage.pressures) == ((50, 100), (1.0,))
+    assert (stage.steps, stage.every, stage.couple) == (400, 20, "aniso")
+    (reason,) = [
+        r.reason for r in found.remarks if r.key == "model_devi_jobs[0].template"
+    ]
+    assert "lost: fix plumed" in reason
+
+
+@pytest.mark.parametrize("text", [None, "run 100\n", "fix 1 all nvt temp v_T 1 1\n"])
+def test_job_by_a_template_that_does_not_tell_is_left_out(tmp_path, text):
+    if text is not None:
+        (tmp_path / "in.lammps").write_text(text)
+    job = {"template": {"lmp": "in.lammps"}, "sys_idx": [0], "trj_freq": 5}
+    found, config = done(tmp_path, model_devi_jobs=[job, JOBS[1]])
     assert len(config.explore.stages) == 1
     assert "model_devi_jobs[0].template" in remarks(found, "left out")
 
@@ -397,7 +430,7 @@ def test_older_machine_files_are_read(tmp_path):
             "sys_configs has 2 entries",
         ),
         ({"model_devi_jobs": [JOBS[0] | {"temps": "hot"}]}, r"\[0\].temps = 'hot'"),
-        ({"model_devi_jobs": [{"template": {"lmp": "x"}}]}, "without a template"),
+        ({"model_devi_jobs": [{"template": {"lmp": "x"}}]}, "x cannot be read"),
     ],
 )
 def test_what_cannot_be_translated_is_refused_in_one_line(tmp_path, keys, message):
