@@ -1,6 +1,6 @@
 """An exploration at work: its configuration, its folder, and who does its tasks."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeVar
@@ -86,7 +86,23 @@ class Session:
             )
 
         tell()
-        text, rest = "", list(range(total))
+        text = ""
+        for number, result in self._results(function, tasks, cores):
+            inspect(result)
+            results[number] = result
+            text = words(result)
+            tell(text)
+        tell(text, is_over=True)
+        return [results[number] for number in range(total)]
+
+    def _results(
+        self,
+        function: Callable[[Task], Result],
+        tasks: Sequence[Task],
+        cores: int | None,
+    ) -> Iterator[tuple[int, Result | TaskDied]]:
+        """Yield results as they come; the last tasks are those that died before."""
+        rest = list(range(len(tasks)))
         for attempt in range(TRIES):
             lost = []
             for place, result in spread(
@@ -96,17 +112,11 @@ class Session:
                 crew=self.crew,
                 cores=cores,
             ):
-                number = rest[place]
                 if _is_lost(result) and attempt + 1 < TRIES:
-                    lost.append(number)
-                    continue
-                inspect(result)
-                results[number] = result
-                text = words(result)
-                tell(text)
+                    lost.append(rest[place])
+                else:
+                    yield rest[place], result
             rest = sorted(lost)
-        tell(text, is_over=True)
-        return [results[number] for number in range(total)]
 
 
 def _is_lost(result: object) -> bool:
