@@ -75,12 +75,13 @@ class Run:
         return f"ended with exit status {self.status}"
 
 
-def program_of(command: str, *, where: str) -> list[str]:
+def program_of(command: str, *, where: str, install: str = "") -> list[str]:
     """Split a command line and find its program.
 
     Args:
         command: As in a shell, without redirections, e.g. ``mpirun -np 4 pw.x``.
         where: Key of the configuration, for the message.
+        install: How the program is installed, for the message.
 
     Returns:
         The words, the program as an absolute path.
@@ -97,7 +98,7 @@ def program_of(command: str, *, where: str) -> list[str]:
         raise ConfigError(
             f"{where} = {command!r}: there is no program "
             f"'{words[0] if words else ''}' here; expected one on PATH, or its path. "
-            "Install it, or name it."
+            f"Install it{f' ({install})' if install else ''}, or name it."
         )
     return [str(Path(found).absolute()), *words[1:]]
 

@@ -50,6 +50,9 @@ from dpbench.store.files import remove_tree
 
 INPUT, OUTPUT = "pw.in", "pw.out"
 
+PACKAGE = "Debian: apt-get install quantum-espresso"
+"""How pw.x is installed."""
+
 BANNER_SECONDS = 60.0
 """How long pw.x may take to say its version."""
 
@@ -174,7 +177,9 @@ class QEDriver:
 
     def run(self, folder: Path, *, attempt: int, resources: JobResources) -> None:
         """Run pw.x."""
-        command = program_of(self.options.command, where="label.qe.command")
+        command = program_of(
+            self.options.command, where="label.qe.command", install=PACKAGE
+        )
         # Not where it may start others: by mpirun, or in a script of the user.
         is_alone = Path(command[0]).name == "pw.x"
         run_job(
@@ -277,7 +282,7 @@ def version_of(command: str) -> str:
     Raises:
         ConfigError: If it is not there, or says nothing.
     """
-    words = program_of(command, where="label.qe.command")
+    words = program_of(command, where="label.qe.command", install=PACKAGE)
     with tempfile.TemporaryDirectory(prefix="dpbench-pw-") as folder:
         (Path(folder) / INPUT).write_text("")
         try:

@@ -270,6 +270,12 @@ def test_template_without_kpoints_or_with_a_torn_row_is_refused(tmp_path):
         template_of(QEOptions(template=path))
 
 
+def test_missing_program_is_said_with_how_to_install_it(upf):
+    driver = build(settings(upf, command="no-such-pw.x"))
+    with pytest.raises(ConfigError, match="apt-get install quantum-espresso"):
+        driver.identity()
+
+
 def test_settings_without_a_table_say_what_to_add():
     with pytest.raises(ConfigError, match=r"\[label.qe\] with template"):
         build(LabelSettings())
