@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from ase.calculators.emt import EMT
 
 from dpbench.errors import ConfigError
 from dpbench.explore.sampling.engine_lammps import read_dump
@@ -79,6 +80,49 @@ def test_ase_walks_by_any_calculator(model_file, tmp_path):
     gone = settings("ase", ase={"calculator": "ase.calculators.nowhere:EMT"})
     with pytest.raises(ConfigError, match=r"explore\.ase\.calculator = 'ase"):
         walk(plan(gone, model_file, tmp_path)[0])
+
+
+class GivesUp(EMT):
+    """A calculator that fails after a while."""
+
+    left = 25
+
+    def __init__(self):
+        super().__init__()
+
+    def calculate(self, *args, **kwargs):
+        GivesUp.left -= 1
+        if GivesUp.left < 0:
+            raise RuntimeError("it gave up")
+        super().calculate(*args, **kwargs)
+
+
+def test_a_calculator_that_fails_ends_its_walk_alone(model_file, tmp_path):
+    aluminium = {"name": "fcc", "kind": "prototype", "elements": ["Al"], "rattle": 0.05}
+    made = settings(
+        "ase",
+        structure=aluminium,
+        ase={"calculator": "tests.explore.sampling.test_engines:GivesUp"},
+    )
+    (task,) = plan(made, model_file, tmp_path)
+    (walked,) = walk(task)
+    assert (walked.outcome, walked.reason) == ("failed", "RuntimeError: it gave up")
+    assert walked.step.tolist() == [10, 20]
+    refused = replace(made.ase, arguments={"colour": "red"})
+    with pytest.raises(ConfigError, match=r"explore\.ase\.arguments: .* refuses them"):
+        walk(replace(task, ase=refused))
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        ({"arguments": {"a": 1}}, "no calculator that takes them"),
+        ({"calculator": "ase.calculators.emt.EMT"}, "expected package.module:Name"),
+    ],
+)
+def test_wrong_calculators_are_told(table, said):
+    with pytest.raises(ConfigError, match=said):
+        settings("ase", ase=table)
 
 
 def test_an_exploding_walk_of_ase_keeps_its_frames(model_file, tmp_path):

@@ -236,6 +236,14 @@ def test_draws_that_never_pass_the_filters_are_told(tmp_path):
         ({"volumes": {"Al": 16.0}}, "volumes: has no Mg"),
         ({"vacancies": 4}, "the cell has 4 atoms"),
         ({"rattel": 1}, "did you mean 'rattle'"),
+        ({"count": 0}, "count = 0; expected 1 or more"),
+        ({"repeat": [0, 1, 1]}, "expected 1 or more each"),
+        ({"scale": [-1.0]}, "scale = "),
+        ({"rattle": -1.0}, "rattle = -1.0; expected 0 or more"),
+        ({"volume": -1.0}, "volume = -1.0; expected a positive number"),
+        ({"elements": ["Al", "Mg"]}, "has 1 sublattices, but elements are"),
+        ({"kind": "dataset"}, "kind 'dataset' needs dataset"),
+        ({"kind": "slab", "miller": [0, 0, 0]}, "expected one that is not 0"),
         (
             {"substitute": {"elements": ["Al", "Mg"], "fractions": [1.5]}},
             "numbers from 0 to 1",
@@ -246,6 +254,78 @@ def test_draws_that_never_pass_the_filters_are_told(tmp_path):
         ),
     ],
 )
-def test_wrong_generators_are_told(change, said, tmp_path):
+def test_wrong_crystals_are_told(change, said, tmp_path):
     with pytest.raises(ConfigError, match=said):
         only(FCC | change, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "said"),
+    [
+        ({"elements": ["Al", "Al"], "fractions": [0.5]}, "two different ones"),
+        ({"elements": ["Al", "Mg"], "fractions": []}, "there is none"),
+        ({"elements": ["Al", "Mg", "Zn"], "fractions": [0.5]}, "two elements alone"),
+        ({"elements": ["Al", "Mg"], "fractions": [[0.5, 0.2]]}, "whose sum is 1"),
+    ],
+)
+def test_wrong_compositions_are_told(wanted, said, tmp_path):
+    with pytest.raises(ConfigError, match=said):
+        only(FCC | {"substitute": wanted}, tmp_path)
+
+
+MIXED = {"elements": ["Al", "Mg"], "fractions": [0.5]}
+
+
+@pytest.mark.parametrize(
+    ("structure", "said"),
+    [
+        ({"molecules": {"H2OO": 1}, "density": 1.0}, "'H2OO' is unknown to ASE"),
+        ({"molecules": {"H2O": 1}}, "has no size"),
+        ({"molecules": {"H2O": 0}, "density": 1.0}, "there is none"),
+        ({"molecules": {"H2O": 1}, "substitute": MIXED}, "no sites in molecules"),
+        ({"natoms": 4}, "needs one of elements, or substitute"),
+        ({"natoms": 4, "substitute": MIXED | {"of": "Al"}}, "no sites to choose"),
+        ({"natoms": 4, "elements": ["O"]}, "volume of an atom is not known"),
+    ],
+)
+def test_wrong_liquids_are_told(structure, said, tmp_path):
+    with pytest.raises(ConfigError, match=said):
+        only({"name": "melt", "kind": "liquid"} | structure, tmp_path)
+
+
+def test_a_compound_needs_a_size(tmp_path):
+    salt = {"name": "B1", "kind": "prototype", "elements": ["Na", "Cl"]}
+    with pytest.raises(ConfigError, match="B1 of Na, Cl: has no size"):
+        only(salt, tmp_path)
+    volumes = {"Na": 15.0, "Cl": 30.0}
+    box = only(salt | {"volumes": volumes}, tmp_path).frames.box[0]
+    assert np.linalg.det(box) / 8 == pytest.approx(22.5)
+
+
+def test_densities_of_liquids_are_those_asked_for(tmp_path):
+    for made in (
+        {"molecules": {"Ar": 8}},
+        {"natoms": 8, "elements": ["Ar"]},
+    ):
+        liquid = {"name": "ar", "kind": "liquid", "density": 1.4} | made
+        frame = only(liquid, tmp_path).frames
+        volume = abs(np.linalg.det(frame.box[0]))
+        assert 8 * 39.95 / volume == pytest.approx(1.4 * 0.602214, rel=1e-3)
+
+
+def test_open_structures_are_varied_but_not_repeated(tmp_path):
+    molecule = Atoms("OH2", [[0, 0, 0], [0.96, 0, 0], [-0.24, 0.93, 0]])
+    write(tmp_path / "water.xyz", molecule)
+    made = {"name": "w", "kind": "file", "files": ["water.xyz"]}
+    frame = only(made | {"scale": [1.1], "strain": 0.1}, tmp_path).frames
+    np.testing.assert_allclose(frame.coord, 1.1 * molecule.positions)
+    with pytest.raises(ConfigError, match="is not periodic, but repeat"):
+        only(made | {"repeat": [2, 1, 1]}, tmp_path)
+
+
+def test_layers_that_are_periodic_in_two_directions_are_told(tmp_path):
+    layer = Atoms("C", cell=[2.5, 2.5, 10], pbc=(True, True, False))
+    write(tmp_path / "layer.extxyz", layer)
+    made = {"name": "l", "kind": "file", "files": ["layer.extxyz"]}
+    with pytest.raises(ConfigError, match="periodic in some directions only"):
+        only(made, tmp_path)
