@@ -87,8 +87,8 @@ class SelectSettings:
     """Candidates whose descriptor is nearer than this to that of a labelled or a chosen
     frame are left out. A descriptor changes by about 1 when an atom moves by 1 Å."""
     twin_tolerance: float = TOLERANCE
-    """Largest difference of two fingerprints of one structure (``dpbench dataset
-    flags`` uses the same)."""
+    """Largest difference of two fingerprints of one structure, as in ``dpbench dataset
+    quality``."""
     rescue: int = 0
     """Where nothing is a candidate: take this many failed frames, those of the least
     deviation, so that models that are wrong everywhere can get better."""
