@@ -258,6 +258,14 @@ def test_too_many_failures_stop_the_loop_with_the_most_frequent_reason(
     refuse_failures([], settings)
 
 
+def test_one_failure_of_a_few_goes_on_unless_none_may_fail(springs, alloys, tmp_path):
+    bad = run_all(alloys.select([0]), springs(max_force=0.1), tmp_path / "l")
+    good = run_all(alloys.select([1, 2]), springs(), tmp_path / "l")
+    refuse_failures([*bad, *good], springs())
+    with pytest.raises(DatasetError, match="1 of 3 frames"):
+        refuse_failures([*bad, *good], springs(ratio_failed=0.0))
+
+
 def test_missing_program_is_said_before_anything_runs(springs, alloys, tmp_path):
     with pytest.raises(ConfigError, match="there is no program 'no-such-dft'"):
         label_tasks(alloys, springs(command="no-such-dft -x"), folder=tmp_path)
