@@ -178,6 +178,7 @@ def test_hung_job_is_stopped_with_all_that_it_started(
     springs, program, alloys, tmp_path
 ):
     pids = tmp_path / "pids"
+    pids.touch()  # a busy machine may not come to write it in time
     script = program("hangs", f"sleep 60 & echo $! >> {pids}; wait")
     settings = springs(command=str(script), timeout=0.2)
     found = run_all(alloys.select([0]), settings, tmp_path / "l")
