@@ -52,6 +52,8 @@ from dpbench.explore.stages.ingesting import add_labels
 from dpbench.explore.stages.labelling import Wanted, label_frames
 from dpbench.explore.stages.start import start
 from dpbench.explore.stages.training import train
+from dpbench.explore.training import EnsembleSettings, member_tasks, train_member
+from dpbench.explore.training_split import training_split
 from dpbench.fingerprint import git_state, hardware_fingerprint
 from dpbench.frames import Frames, concatenate
 from dpbench.io.parsed import Quarantine, SourceFiles
@@ -65,6 +67,7 @@ from dpbench.store.workspace import Workspace
 REGISTRY = Path(__file__).resolve().parents[1] / "registry" / "explorations"
 FILES = ("almg-lda.toml", "almg-lda.train.toml", "almg-lda.pw.in")
 EXPLORATION = "almg"
+SIDES = {"active": "workspace", "random": "control"}
 
 
 def main() -> None:
@@ -74,7 +77,13 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
     parser.add_argument("--members", type=int, default=2, help="scored, of each side")
     parser.add_argument("--workers", type=int, default=2, help="processes at a time")
-    parser.add_argument("--only", choices=("active", "random", "score"))
+    parser.add_argument(
+        "--longer",
+        type=int,
+        metavar="STEPS",
+        help="train on the last version of each side again, anew and for so long",
+    )
+    parser.add_argument("--only", choices=("active", "random", "longer", "score"))
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     work = args.work.resolve()
@@ -82,6 +91,9 @@ def main() -> None:
         explore(work / f"seed-{seed}", seed, workers=args.workers)
     for seed in args.seeds if args.only in (None, "random") else ():
         control(work / f"seed-{seed}", seed, args=args)
+    for seed in args.seeds if args.longer and args.only in (None, "longer") else ():
+        for side in SIDES.values():
+            longer(work / f"seed-{seed}" / side, seed, args=args)
     if args.only in (None, "score"):
         told = report(work, args)
         text = json.dumps(told, indent=1) + "\n"
@@ -225,6 +237,34 @@ def drawn(
     return version
 
 
+def longer(folder: Path, seed: int, *, args: argparse.Namespace) -> list[Path]:
+    """Train anew on the last version of a side, long enough that data is what lacks.
+
+    Returns:
+        The models.
+    """
+    workspace = Workspace.find(folder)
+    version = open_dataset(workspace, EXPLORATION)
+    config = read_config(folder.parent / FILES[0])
+    tasks = member_tasks(
+        EnsembleSettings(
+            models=args.members,
+            steps=args.longer,
+            config=config.train.config,
+            validation=0.0,
+        ),
+        workspace=folder,
+        dataset=version.label,
+        split=training_split(version, validation=0.0),
+        folder=folder / f"longer-{args.longer}",
+        iteration=0,
+        seed=seed,
+        base=folder.parent,
+        elements=version.symbols,
+    )
+    return [train_member(task).path for task in tasks]
+
+
 def report(work: Path, args: argparse.Namespace) -> dict[str, Any]:
     """Score all models on the test set, and put the figures together."""
     test = test_frames(args.test)
@@ -233,8 +273,12 @@ def report(work: Path, args: argparse.Namespace) -> dict[str, Any]:
         folder = work / f"seed-{seed}"
         sides = {
             name: curve(Workspace.find(folder / where), test, args.members)
-            for name, where in (("active", "workspace"), ("random", "control"))
+            for name, where in SIDES.items()
         }
+        if args.longer:
+            for name, where in SIDES.items():
+                paths = longer(folder / where, seed, args=args)
+                sides[name][-1]["longer"] = [by_part(path, test) for path in paths]
         sessions = json.loads((folder / "sessions.json").read_text())
         seeds.append(
             {
@@ -253,6 +297,7 @@ def report(work: Path, args: argparse.Namespace) -> dict[str, Any]:
         "hardware": to_mapping(hardware_fingerprint(device="cpu")),
         "test": {"name": "almg_qe_lda", "frames": test.nframes},
         "members": args.members,
+        "longer_steps": args.longer,
         "workers": args.workers,
         "summary": summary([one["compared"] for one in seeds]),
         "seeds": seeds,
@@ -312,6 +357,14 @@ def score(path: Path, test: Frames) -> dict[str, float]:
         true_force=test.force,
         natoms=test.natoms,
     )
+
+
+def by_part(path: Path, test: Frames) -> dict[str, dict[str, float]]:
+    """Score a model on all test frames, and on those of each crystal."""
+    is_cubic = np.ptp(np.linalg.norm(test.box, axis=2), axis=1) < 0.1
+    parts = {"fcc": test.select(np.flatnonzero(is_cubic))}
+    parts["hcp"] = test.select(np.flatnonzero(~is_cubic))
+    return {"all": score(path, test)} | {n: score(path, t) for n, t in parts.items()}
 
 
 def test_frames(folder: Path) -> Frames:
