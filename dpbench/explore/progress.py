@@ -3,6 +3,7 @@
 import math
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final, TextIO, final
@@ -14,7 +15,6 @@ from rich.progress import (
     TaskID,
     TextColumn,
     TimeElapsedColumn,
-    TimeRemainingColumn,
 )
 
 from dpbench.explore.announce import Announce, Announcement, silent
@@ -31,6 +31,12 @@ STAGE_WORDS: Final = {
     "assess": "assessing",
 }
 """What a stage does, for those who watch."""
+
+FIRST_MOMENTS: Final = 1.0
+"""Seconds of a stage whose tasks do not tell how long the others take."""
+
+FIRST_SHARE: Final = 0.02
+"""And this share of the time since."""
 
 OVER: Final = "over"
 """Stage of the last announcement of all."""
@@ -85,36 +91,43 @@ def title_of(announcement: Announcement) -> str:
 class Pace:
     """How long the rest of a stage takes, by what was done of it so far.
 
-    Tasks that were done before come at once and say nothing about the others, so the
-    clock starts with the first announcement of the stage and counts from there.
+    Tasks that an earlier session has finished come all at once at the begin and say
+    nothing about the others, so those of the first moments are not counted.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         """Read the time from ``clock``, s."""
         self._clock = clock
         self._of: tuple[int | None, str] | None = None
-        self._began, self._first = 0.0, 0
+        self._began = 0.0
+        self._told: deque[tuple[float, int]] = deque()
 
     @property
     def seconds(self) -> float:
         """Since the stage began."""
         return self._clock() - self._began
 
-    def is_new(self, announcement: Announcement) -> bool:
-        """Tell whether another stage has begun; if so, count from here."""
+    def follow(self, announcement: Announcement) -> bool:
+        """Take note; tell whether another stage has begun with it."""
         of = (announcement.iteration, announcement.stage)
-        if of == self._of:
-            return False
-        self._of, self._began, self._first = of, self._clock(), announcement.done
-        return True
+        is_new = of != self._of
+        if is_new:
+            self._of, self._began = of, self._clock()
+            self._told.clear()
+        self._told.append((self.seconds, announcement.done))
+        first = FIRST_MOMENTS + FIRST_SHARE * self.seconds
+        while len(self._told) > 1 and self._told[1][0] <= first:
+            self._told.popleft()
+        return is_new
 
     def seconds_left(self, announcement: Announcement) -> float | None:
         """Seconds that the rest takes; None where nothing tells."""
-        made = announcement.done - self._first
+        since, done = self._told[0]
+        made = announcement.done - done
         left = announcement.total - announcement.done
         if made <= 0 or left < 0:
             return None
-        return self.seconds / made * left
+        return (self.seconds - since) / made * left
 
 
 @final
@@ -135,7 +148,7 @@ class Lines:
 
     def __call__(self, announcement: Announcement) -> None:
         """Print, if it is time."""
-        is_new = self._pace.is_new(announcement)
+        is_new = self._pace.follow(announcement)
         now = self._clock()
         if not (is_new or announcement.is_over or now - self._said >= self._every):
             return
@@ -165,8 +178,7 @@ class Bar:
             BarColumn(bar_width=24),
             TextColumn("{task.fields[count]}"),
             TimeElapsedColumn(),
-            TextColumn("<"),
-            TimeRemainingColumn(),
+            TextColumn("{task.fields[left]}"),
             TextColumn("{task.fields[text]}", markup=False),
             console=console,
             transient=True,
@@ -174,7 +186,7 @@ class Bar:
 
     def __call__(self, announcement: Announcement) -> None:
         """Move the bar; begin another where a stage begins."""
-        if self._pace.is_new(announcement):
+        if self._pace.follow(announcement):
             self._begin(announcement)
         if self._task is None:
             return
@@ -183,6 +195,7 @@ class Bar:
             completed=announcement.done,
             total=announcement.total or None,
             count=_count(announcement),
+            left=self._left(announcement),
             text=announcement.text,
         )
         if announcement.is_over:
@@ -200,9 +213,14 @@ class Bar:
             total=announcement.total or None,
             title=title_of(announcement),
             count=_count(announcement),
+            left="",
             text=announcement.text,
         )
         self._progress.start()
+
+    def _left(self, announcement: Announcement) -> str:
+        left = self._pace.seconds_left(announcement)
+        return "" if left is None else f"{duration(left)} left"
 
     def _end(self, announcement: Announcement) -> None:
         parts = [title_of(announcement), _count(announcement), announcement.text]

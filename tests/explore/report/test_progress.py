@@ -38,14 +38,30 @@ def test_durations_are_written_in_two_units_at_most(seconds, words):
     assert duration(seconds) == words
 
 
-def test_time_left_counts_what_was_done_in_this_session_alone():
+def test_time_left_is_not_told_by_tasks_that_were_done_before():
     clock = Clock()
     pace = Pace(clock)
-    assert pace.is_new(labelling(10))
-    clock.now += 8
-    assert not pace.is_new(labelling(14))
-    assert pace.seconds_left(labelling(14)) == pytest.approx(20)
-    assert pace.seconds_left(labelling(10)) is None
+    assert pace.follow(labelling(0, total=110))
+    for done in range(1, 101):  # read from disk, a hundred in half a second
+        clock.now += 0.005
+        assert not pace.follow(labelling(done, total=110))
+    assert pace.seconds_left(labelling(100, total=110)) is None
+    for done in (101, 102):
+        clock.now += 60
+        pace.follow(labelling(done, total=110))
+    left = pace.seconds_left(labelling(102, total=110))
+    assert left == pytest.approx(8 * 60, rel=0.01)
+
+
+def test_time_left_of_plain_tasks_is_their_mean_times_the_rest():
+    clock = Clock()
+    pace = Pace(clock)
+    pace.follow(labelling(0))
+    assert pace.seconds_left(labelling(0)) is None
+    for done in range(1, 13):
+        clock.now += 2
+        pace.follow(labelling(done))
+    assert pace.seconds_left(labelling(12)) == pytest.approx(24)
 
 
 def test_lines_tell_begin_and_end_and_now_and_then():
