@@ -35,7 +35,7 @@ class Starts:
     origins: tuple[str, ...]
     """(frame), how it was made."""
     redrawn: int = 0
-    """Draws that the filters refused, and that were made again."""
+    """Draws that filters refused, or that were there already, and were made again."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,12 +84,14 @@ def start_structures(
         stream = _stream(seed, 0, name, 0)
         variants += _variants(one, workspace=workspace, where=where, rng=stream)
     frames, kept, origins, redrawn = [], [], [], 0
+    seen: set[bytes] = set()
     for variant, draw in _turns(variants, count):
         frame, origin, again = _drawn(
             variant,
             draw,
             filters=settings.filters,
             seed=(seed, iteration),
+            seen=seen,
         )
         frames.append(frame)
         kept.append(variant.settings.name)
@@ -151,9 +153,21 @@ def _variants(
 
 
 def _drawn(
-    variant: _Variant, draw: int, *, filters: FilterSettings, seed: tuple[int, int]
+    variant: _Variant,
+    draw: int,
+    *,
+    filters: FilterSettings,
+    seed: tuple[int, int],
+    seen: set[bytes],
 ) -> tuple[Frames, str, int]:
-    """Draw a variant until it passes the filters.
+    """Draw a variant until it passes the filters and, if it can, is a new one.
+
+    Args:
+        variant: What is not random.
+        draw: Number of the draw.
+        filters: What it has to pass.
+        seed: Of the exploration, and number of the iteration.
+        seen: Content of the starts that are there; the new one is added.
 
     Returns:
         The frame, how it was made, and how often it was drawn in vain.
@@ -163,22 +177,37 @@ def _drawn(
     """
     settings = variant.settings
     refused: list[Fault] = []
-    for attempt in range(MOST_DRAWS):
+    twin: tuple[Frames, str, int] | None = None
+    draws = MOST_DRAWS if _is_random(settings) else 1
+    for attempt in range(draws):
         rng = _stream(*seed, settings.name, variant.number, draw, attempt)
         frame, origin = _made(variant, rng)
         sieve = Sieve(filters, z=frame.z, pbc=frame.pbc[0])
         coord = np.asarray(frame.coord, np.float64)
         fault = sieve.fault(coord, frame.box[0])
-        if fault is None:
+        if fault is not None:
+            refused.append(fault)
+            continue
+        content = b"".join(part.tobytes() for part in (frame.z, coord, frame.box))
+        if content not in seen:
+            seen.add(content)
             return frame, origin, attempt
-        refused.append(fault)
+        twin = frame, origin, attempt
+    if twin is not None:
+        return twin  # there are no others; a label is paid for once all the same
     why = Counter(fault.why for fault in refused).most_common(1)[0][0]
     detail = next(fault.detail for fault in refused if fault.why == why)
     raise ConfigError(
-        f"structure '{settings.name}' ({origin}): {MOST_DRAWS} draws did not pass the "
+        f"structure '{settings.name}' ({origin}): none of {draws} draws passed the "
         f"filter {why} ({detail}). Give a larger cell, less rattle or strain, or "
         "another filter."
     )
+
+
+def _is_random(settings: StructureSettings) -> bool:
+    """Say whether another draw may be another structure."""
+    varied = settings.rattle or settings.strain or settings.vacancies
+    return bool(varied) or settings.kind == "liquid" or settings.substitute is not None
 
 
 def _made(variant: _Variant, rng: np.random.Generator) -> tuple[Frames, str]:

@@ -80,7 +80,7 @@ def test_other_names_are_names_of_prototypes():
 
 
 def test_compositions_take_turns_and_volumes_follow_vegard(tmp_path):
-    starts = only(FCC | {"rattle": 0.0}, tmp_path, count=7)
+    starts = only(FCC, tmp_path, count=7)
     counts = [
         Counter(starts.frames.z[starts.frames.atoms_of(i)].tolist()) for i in range(7)
     ]
@@ -89,7 +89,7 @@ def test_compositions_take_turns_and_volumes_follow_vegard(tmp_path):
     al, mg = element_volume("Al"), element_volume("Mg")
     np.testing.assert_allclose(volumes[:3], [al, (al + mg) / 2, mg])
     assert starts.names == ("fcc",) * 7
-    assert starts.origins[1] == "Al2Mg2 from fcc"
+    assert starts.origins[1] == "Al2Mg2 from fcc, rattle 0.05 Å"
 
 
 def test_starts_are_those_of_their_seed_and_iteration(tmp_path):
@@ -219,8 +219,22 @@ def test_files_are_starts(tmp_path):
 
 def test_draws_that_never_pass_the_filters_are_told(tmp_path):
     settings = settings_of([FCC], filters={"min_distance": 1.3})
-    with pytest.raises(ConfigError, match=r"50 draws did not pass the filter"):
+    with pytest.raises(ConfigError, match=r"none of 50 draws passed the filter"):
         starts_of(settings, where=tmp_path)
+
+
+def test_starts_differ_as_long_as_they_can(tmp_path):
+    still = FCC | {"rattle": 0.0}
+    mixed = still | {"substitute": FCC["substitute"] | {"fractions": [0.5]}}
+    # There are six ways to put two of each on four sites.
+    several = only(mixed, tmp_path, count=6)
+    assert several.redrawn > 0
+    assert len({c.tobytes() for c in several.frames.coord.reshape(6, 4, 3)}) == 6
+    more = only(mixed, tmp_path, count=7)
+    assert len({c.tobytes() for c in more.frames.coord.reshape(7, 4, 3)}) == 6
+    pure = still | {"substitute": FCC["substitute"] | {"fractions": [1.0]}}
+    alike = only(pure | {"vacancies": 0}, tmp_path, count=2)
+    np.testing.assert_allclose(alike.frames.box[0], alike.frames.box[1])
 
 
 @pytest.mark.parametrize(
