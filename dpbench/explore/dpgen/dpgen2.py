@@ -65,6 +65,8 @@ def explore_section(params: Params, files: StructureFiles) -> dict[str, Any]:
         "dpbench's own engine walks, without LAMMPS (explore.engine).",
     )
     given = params.value("configurations", "explore.structures", [])
+    if not isinstance(given, list) or not all(isinstance(c, dict) for c in given):
+        raise params.wrong("configurations", "a list of tables")
     prefix = params.text("configuration_prefix", "explore.structures.files")
     stages = [
         {"structures": [name_of(i) for i in index]} | stage

@@ -14,7 +14,7 @@ from dpbench.explore.dpgen import dpgen2, training
 from dpbench.explore.dpgen.label_parts import Label, path_of, tell_missing, with_command
 from dpbench.explore.dpgen.machine import Machine, command_of
 from dpbench.explore.dpgen.other_codes import by_script
-from dpbench.explore.dpgen.params import Params, Remark, read_params
+from dpbench.explore.dpgen.params import Params, Remark, read_params, refusing
 from dpbench.explore.dpgen.structures import StructureFiles
 from dpbench.explore.dpgen.translate import Translation, closed
 
@@ -54,6 +54,11 @@ def translate_dpgen2(path: Path, *, out: Path) -> Translation:
             f"{path}: has not the sections {', '.join(SECTIONS)}; expected an input of "
             "dpgen2. Inputs of DP-GEN are translated by --from-dpgen."
         )
+    with refusing(path):
+        return _translated(whole, out)
+
+
+def _translated(whole: Params, out: Path) -> Translation:
     parts = {
         name: Params(
             data=whole.data[name], where=f"{whole.where}: {name}", base=whole.base

@@ -145,7 +145,8 @@ def _indices(
 ) -> list[int]:
     """Expand ``[0, "3-6:2"]`` as DP-GEN does: the end of a range does not count."""
     out: list[int] = []
-    for item in job.get("sys_idx") or []:
+    given = job.get("sys_idx")
+    for item in given if isinstance(given, list) else []:
         if isinstance(item, str) and "-" in item:
             ends, _, step = item.partition(":")
             first, _, last = ends.partition("-")

@@ -2,7 +2,8 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, final
@@ -132,6 +133,23 @@ class Params:
             for key in self.data
             if key not in self.taken and key not in said and not key.startswith("_")
         ]
+
+
+@contextmanager
+def refusing(path: Path) -> Iterator[None]:
+    """Word what a value of a wrong kind, deep within an input, makes fail.
+
+    Inputs of DP-GEN are nested freely, and have no schema here: what is not looked at
+    by itself fails where it is used.
+    """
+    try:
+        yield
+    except (TypeError, ValueError, AttributeError, LookupError, OverflowError) as error:
+        told = " ".join(str(error).split())
+        raise ConfigError(
+            f"{path}: holds a value of a kind that is not expected there "
+            f"({type(error).__name__}: {told}). Compare it with DP-GEN's documentation."
+        ) from error
 
 
 def read_params(path: Path) -> Params:

@@ -15,7 +15,7 @@ from dpbench.explore.dpgen.exploring import explore_section
 from dpbench.explore.dpgen.labelling import label_section
 from dpbench.explore.dpgen.left_out import LEFT_OUT
 from dpbench.explore.dpgen.machine import read_machine
-from dpbench.explore.dpgen.params import Params, Remark, read_params
+from dpbench.explore.dpgen.params import Params, Remark, read_params, refusing
 from dpbench.explore.dpgen.selecting import select_section, stop_section
 from dpbench.explore.dpgen.structures import StructureFiles
 from dpbench.explore.dpgen.theory import FILE as THEORY_FILE
@@ -78,8 +78,13 @@ def translate(param: Path, machine: Path | None, *, out: Path) -> Translation:
     Raises:
         ConfigError: If a file is no input of DP-GEN, or leaves nothing to explore.
     """
-    params = read_params(param)
-    machines = None if machine is None else read_params(machine)
+    with refusing(param):
+        params = read_params(param)
+        machines = None if machine is None else read_params(machine)
+        return _translated(params, machines, out)
+
+
+def _translated(params: Params, machines: Params | None, out: Path) -> Translation:
     structures = StructureFiles(
         out=out,
         format=params.text("sys_format", "explore.structures", "vasp/poscar"),
