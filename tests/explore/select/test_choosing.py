@@ -172,6 +172,11 @@ def test_fewer_frames_are_taken_the_more_are_accurate(accurate, expected):
     assert thinned(10, accurate, settings) == expected
 
 
+def test_one_threshold_alone_is_a_step():
+    settings = SelectSettings(thin_to=0.9)
+    assert [thinned(10, x, settings) for x in (0.89, 0.9, 0.91)] == [10, 0, 0]
+
+
 def test_a_thinned_structure_says_so():
     frames = crystals(10)
     force = [0.0] * 7 + [0.2] * 3
