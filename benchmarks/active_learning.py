@@ -298,6 +298,7 @@ def report(work: Path, args: argparse.Namespace) -> dict[str, Any]:
         "test": {"name": "almg_qe_lda", "frames": test.nframes},
         "members": args.members,
         "longer_steps": args.longer,
+        "configuration": (folder / FILES[0]).read_text().splitlines(),
         "workers": args.workers,
         "summary": summary([one["compared"] for one in seeds]),
         "seeds": seeds,
