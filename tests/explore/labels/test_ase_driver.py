@@ -215,10 +215,10 @@ def test_process_of_its_own_gives_the_same_label(tmp_path, aluminium):
 
 def test_calculator_that_hangs_is_stopped_when_its_time_is_over(tmp_path, dimer):
     settings = settings_of(f"{HERE}:Hanging", isolated=True)
-    settings = replace(settings, timeout=3.0, attempts=1)
+    settings = replace(settings, timeout=1.0, attempts=1)
     done = only_label(dimer, settings, tmp_path)
     assert (done.status, done.trouble) == ("quarantined", "timed_out")
-    assert "was stopped after 3 s" in done.reason
+    assert "was stopped after 1 s" in done.reason
 
 
 def test_calculator_that_kills_its_process_costs_one_frame(tmp_path, dimer):
