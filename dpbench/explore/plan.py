@@ -40,7 +40,7 @@ class Plan:
     dataset: str
     """What grows."""
     begun: int
-    """Iterations that have begun already."""
+    """Iterations that have explored already."""
     start: dict[str, int]
     """Frames to be labelled for the start, by structure; empty where there are
     labels."""
@@ -145,7 +145,7 @@ def plan(workspace: Workspace, config: ExploreConfig, *, base: Path) -> Plan:
     most = config.select.most * config.stop.iterations
     return Plan(
         dataset=config.dataset,
-        begun=len(iterations_of(root)),
+        begun=sum(one.explore is not None for one in iterations_of(root)),
         start=started,
         models=config.train.models,
         train_steps=config.train.steps,

@@ -116,7 +116,10 @@ def _iteration_lines(one: Iteration) -> Iterator[str]:
         parts.append(f"stage {explore.stage}: {len(explore.walks)} walks{ended}")
     if select is not None:
         counts = ", ".join(f"{n} {name}" for name, n in select.counts.items())
-        parts.append(f"{counts}; {len(select.chosen)} chosen")
+        left = ""
+        if select.stop is not None and one.label is None and select.chosen:
+            left = ", not labelled"
+        parts.append(f"{counts}; {len(select.chosen)} chosen{left}")
     if one.ingest is not None:
         parts.append(f"{one.ingest.version} with {one.ingest.new} new frames")
     yield f"  iteration {one.number}: {' | '.join(parts) or 'begun'}"
