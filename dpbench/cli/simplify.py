@@ -38,8 +38,8 @@ from dpbench.cli.context import Context, pass_context
     nargs=2,
     type=float,
     metavar="LOW HIGH",
-    help="Trust levels of the force deviation, eV/Å. Default: none; the frames of the "
-    "largest deviation are candidates.",
+    help="Trust levels of the force deviation, eV/Å. Default: none; the half of the "
+    "larger deviations are candidates.",
 )
 @click.option(
     "--models",

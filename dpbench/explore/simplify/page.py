@@ -234,7 +234,7 @@ def _meaning(why: str, found: Simplified) -> Sequence[Markup]:
     if why == CHOSEN:
         words = "added to the subset"
     elif why == "accurate" and found.settings.force is None:
-        words = "not among those of the largest deviation"
+        words = "of the half of the smaller deviations"
     return tag("dt", why), tag("dd", words)
 
 

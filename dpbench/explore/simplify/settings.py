@@ -16,8 +16,12 @@ ROUNDS = 4
 """Rounds in which the subset grows, where ``batch`` is not told."""
 
 CANDIDATES = 3
-"""Where no levels are told, the frames of the largest deviation are candidates: so many
-times as many as a round takes, and of these those that differ most."""
+"""Where no levels are told, so many times as many frames as a round takes are
+candidates at least, those of the largest deviation."""
+
+CANDIDATES_PERCENT = 50.0
+"""And at least this share of the frames: the extreme ones alone teach less [Al-Mg, 30
+frames: force RMSE 0.018 eV/Å, of the larger half 0.013]."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,7 +45,7 @@ class SimplifySettings:
     force: Level | None = None
     """eV/Å, trust levels: a round chooses among the frames whose largest force
     deviation lies between them, and the subset is complete when there are none. None =
-    the frames of the largest deviation, whatever it is."""
+    the half of the larger deviations, whatever they are."""
     models: int = 4
     """Members of the ensemble."""
     steps: int = 2000
@@ -111,5 +115,6 @@ class SimplifySettings:
             rule="adaptive",
             force=(0.0, math.inf),
             adaptive_force=CANDIDATES * count,
+            adaptive_force_percent=CANDIDATES_PERCENT,
             most=count,
         )
