@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from dpbench.config import to_mapping
 from dpbench.errors import EvaluationError
@@ -14,7 +14,8 @@ from dpbench.eval.fingerprint import hardware_fingerprint, software_fingerprint
 from dpbench.eval.record import Record, record_to_payload
 from dpbench.eval.speed import machine
 from dpbench.eval.speed.competitors import Competitor, Wish
-from dpbench.eval.speed.kept_probes import open_kept
+from dpbench.eval.speed.configurations import Configuration
+from dpbench.eval.speed.kept_probes import KeptProbes, open_kept
 from dpbench.eval.speed.measuring import expected_seconds, measure_ladders
 from dpbench.eval.speed.preparing import prepare
 from dpbench.eval.speed.records import speed_record
@@ -117,17 +118,8 @@ def _measured(
     software = software_fingerprint()
     before = _load()
     start, ends = machine.conditions(), {}
-    kept = open_kept(
-        workspace,
-        configurations,
-        settings,
-        machine={"hardware": hardware.id, "software": to_mapping(software)},
-    )
-    if kept.count():
-        say(
-            f"going on: {kept.count()} processes were measured within the last day, "
-            "before this was interrupted"
-        )
+    about = {"hardware": hardware.id, "software": to_mapping(software)}
+    kept = _kept(workspace, configurations, settings, about=about, say=say)
     ladders = measure_ladders(configurations, settings, say=say, kept=kept)
     ends = machine.conditions()
     conditions = {
@@ -158,6 +150,25 @@ def _measured(
         records=tuple(records),
         fidelity={item.configuration.label: item.fidelity for item in competitors},
     )
+
+
+def _kept(
+    workspace: Workspace,
+    configurations: Sequence[Configuration],
+    settings: SpeedSettings,
+    *,
+    about: dict[str, Any],
+    say: Say,
+) -> KeptProbes:
+    """Open what an interrupted measurement left, and say how much that is."""
+    kept = open_kept(workspace, configurations, settings, machine=about)
+    count = kept.count()
+    if count:
+        say(
+            f"going on: {count} processes were measured within the last day, before "
+            "this was interrupted"
+        )
+    return kept
 
 
 def _load() -> float | None:
