@@ -65,8 +65,8 @@ def deviations(content: Content) -> Markup:
         _figure(
             plots.force_deviations(content),
             "Deviation of the forces",
-            note="Each row is as high as its fullest bin; the first bin holds all below "
-            "it. Dashed: the trust levels. " + plots.not_drawn(content),
+            note="Each row is as high as its fullest bin; the first bin holds all "
+            "below it. Dashed: the trust levels. " + plots.not_drawn(content),
             legend=plots.VERDICTS,
             kind="tall",
         ),
