@@ -92,7 +92,7 @@ def _refuse(value: object, name: str, *, because: str) -> None:
 
 
 def _run(context: Context, config: str, *, retry: bool, as_json: bool) -> None:
-    from dpbench.explore.journal import RECORD, exploration_folder
+    from dpbench.explore.journal import RECORD, exploration_folder, only_one
     from dpbench.explore.labels.labelling import forget_quarantined
     from dpbench.explore.loop import run
     from dpbench.explore.opening import open_config
@@ -103,8 +103,9 @@ def _run(context: Context, config: str, *, retry: bool, as_json: bool) -> None:
     settings, base = open_config(config)
     workspace = context.workspace(create=True)
     root = exploration_folder(workspace, settings.dataset)
-    if retry:
-        count = forget_quarantined(root / "labels")
+    if retry and root.is_dir():
+        with only_one(root):
+            count = forget_quarantined(root / "labels")
         click.echo(f"{count} frames without a label may be tried again", err=True)
     page = LiveReport(root)
     try:
