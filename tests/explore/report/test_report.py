@@ -308,3 +308,23 @@ def test_what_was_read_once_is_read_again_only_where_it_has_changed(tmp_path):
         False,
     ]
     assert second.iterations == collect(tmp_path).iterations
+
+
+def test_the_virial_is_drawn_where_it_decides_and_relative_forces_have_no_unit(root):
+    content = collect(root)
+    assert plots.virial_deviations(content) is None
+    told = content.iterations[0]
+    levels = {
+        name: replace(one, virial=(0.01, 0.1))
+        for name, one in told.select.levels.items()
+    }
+    histogram = Histogram(edges=(0.001, 0.01, 0.1, 1.0), counts=(3, 2, 1))
+    select = replace(told.select, levels=levels, max_devi_v=histogram)
+    content = replace(content, iterations=(replace(told, select=select),))
+    drawing = plots.virial_deviations(content)
+    assert drawing.count('class="level"') == 2
+    assert 'class="part failed"' in drawing
+    entry = content.configs[-1]
+    relative = replace(entry, config={**entry.config, "select": {"relative": 1.0}})
+    content = replace(content, configs=(relative,))
+    assert "frame, relative" in plots.force_deviations(content)
