@@ -66,11 +66,11 @@ COMMANDS = {
     ),
     "explore": (
         "dpbench.cli.explore:explore_command",
-        "Train, explore, select, label, and train again until converged.",
+        "Train an ensemble, explore, select, label, and train again until converged.",
     ),
     "simplify": (
         "dpbench.cli.simplify:simplify_command",
-        "Choose a small, informative subset of a dataset.",
+        "Choose a small, informative subset; show accuracy against size.",
     ),
     "backends": (
         "dpbench.cli.backends:backends_group",
