@@ -79,6 +79,7 @@ def test_a_finished_member_is_only_read(plan, monkeypatch):
     assert train_member(task) == member
 
 
+@pytest.mark.slow
 def test_a_moved_folder_still_holds_its_member(plan, tmp_path):
     task = plan()[0]
     member = train_member(task)
@@ -87,6 +88,7 @@ def test_a_moved_folder_still_holds_its_member(plan, tmp_path):
     assert found == replace(member, path=moved / "m.pth")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stopped", [KilledError, TrainingError])
 def test_a_member_that_was_cut_off_goes_on_to_the_same_weights(
     plan, tmp_path, monkeypatch, workspace, stopped
@@ -108,6 +110,7 @@ def test_a_member_that_was_cut_off_goes_on_to_the_same_weights(
     assert len(list(workspace.runs.iterdir())) == 1
 
 
+@pytest.mark.slow
 def test_a_run_without_a_checkpoint_starts_again(plan, monkeypatch, workspace):
     task = plan()[0]
     with monkeypatch.context() as patch:
@@ -120,6 +123,7 @@ def test_a_run_without_a_checkpoint_starts_again(plan, monkeypatch, workspace):
     assert train_member(task).run_id != run.name
 
 
+@pytest.mark.slow
 def test_a_damaged_model_is_made_again(plan):
     task = plan()[0]
     member = train_member(task)
@@ -130,6 +134,7 @@ def test_a_damaged_model_is_made_again(plan):
     assert train_member(task).digest == member.digest
 
 
+@pytest.mark.slow
 def test_another_configuration_is_another_member(plan):
     task = plan()[0]
     member = train_member(task)
@@ -155,6 +160,7 @@ def test_without_reuse_members_are_drawn_anew(plan):
     assert [task.init for task in plan(1, reuse=False, previous=paths)] == [None, None]
 
 
+@pytest.mark.slow
 def test_a_model_that_new_frames_outgrow_starts_anew(plan, workspace, tmp_path):
     before = train_member(plan()[0])
     dense = tmp_path / "dense" / "c"
@@ -245,6 +251,7 @@ def test_seeds_of_iterations_and_members_are_all_different():
     assert len(seeds) == 32
 
 
+@pytest.mark.slow
 def test_a_member_is_told_in_plain_values(plan):
     member = train_member(plan()[0])
     assert isinstance(member, TrainedMember)
