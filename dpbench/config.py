@@ -5,6 +5,7 @@ is an error that shows both. Each dataclass lives beside the thing it configures
 """
 
 import json
+import math
 import os
 import tomllib
 import types
@@ -76,6 +77,17 @@ def to_mapping(config: Any) -> dict[str, Any]:
     if not is_dataclass(config) or isinstance(config, type):
         raise TypeError(f"expected a dataclass instance, got {config!r}")
     plain: dict[str, Any] = json.loads(json.dumps(asdict(config), default=os.fspath))
+    return plain
+
+
+def finite(plain: Any) -> Any:
+    """Return plain values with None for every number that is not finite."""
+    if isinstance(plain, dict):
+        return {key: finite(item) for key, item in plain.items()}
+    if isinstance(plain, list):
+        return [finite(item) for item in plain]
+    if isinstance(plain, float) and not math.isfinite(plain):
+        return None
     return plain
 
 

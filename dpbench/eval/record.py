@@ -6,12 +6,11 @@ measured (model, dataset version, split, part), where (hardware, software), how
 exist in it; what is missing is null.
 """
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from dpbench.config import from_mapping, to_mapping
+from dpbench.config import finite, from_mapping, to_mapping
 from dpbench.errors import ConfigError, EvaluationError
 from dpbench.eval.fingerprint import Hardware, Software
 from dpbench.eval.task_results import (
@@ -241,7 +240,7 @@ class Record:
 
 def record_to_payload(record: Record) -> dict[str, Any]:
     """Turn a record into plain JSON values; non-finite numbers become null."""
-    payload: dict[str, Any] = _finite(to_mapping(record))
+    payload: dict[str, Any] = finite(to_mapping(record))
     return payload
 
 
@@ -266,13 +265,3 @@ def record_from_payload(payload: Mapping[str, Any], *, where: str) -> Record:
         return from_mapping(Record, payload, where=where)
     except ConfigError as error:
         raise EvaluationError(str(error)) from error
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_finite(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value

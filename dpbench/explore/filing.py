@@ -4,11 +4,10 @@ Each names its models, dataset versions and labels by digest, with what was expl
 selected, labelled and rejected, and why; ``dpbench registry rebuild`` finds it again.
 """
 
-import math
 from typing import Any, Final
 
 from dpbench import __version__
-from dpbench.config import to_mapping
+from dpbench.config import finite, to_mapping
 from dpbench.explore.journal import Iteration, read_record
 from dpbench.explore.session import Session
 from dpbench.store import catalog
@@ -72,14 +71,4 @@ def filed_iterations(workspace: Workspace, dataset: str) -> list[dict[str, Any]]
 
 def _plain(result: Any) -> Any:
     """Turn a result into plain values; what is not a number becomes None."""
-    return None if result is None else _finite(to_mapping(result))
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_finite(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
+    return None if result is None else finite(to_mapping(result))
