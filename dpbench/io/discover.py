@@ -7,7 +7,7 @@ part of one, else it is reported as skipped with the reason.
 
 import glob
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -43,6 +43,23 @@ class Discovery:
     """One entry a calculation, in natural order of the main file."""
     skipped: tuple[tuple[Path, str], ...]
     """Paths that should have been sources and cannot be, each with the reason."""
+
+    @classmethod
+    def of(
+        cls, sources: Iterable[SourceFiles], skipped: Mapping[Path, str]
+    ) -> "Discovery":
+        """Put what was found into natural order."""
+        return cls(
+            sources=tuple(
+                sorted(
+                    sources,
+                    key=lambda s: (natural_key(s.main), natural_key(Path(s.member))),
+                )
+            ),
+            skipped=tuple(
+                sorted(skipped.items(), key=lambda item: natural_key(item[0]))
+            ),
+        )
 
 
 def find_sources(code: str, paths: Sequence[str | Path]) -> Discovery:
@@ -149,17 +166,7 @@ class _Scanner:
         for path in self._named:
             if path.resolve() not in members:
                 self._skipped[path] = self._why_not(path)
-        return Discovery(
-            sources=tuple(
-                sorted(
-                    self._sources.values(),
-                    key=lambda s: (natural_key(s.main), natural_key(Path(s.member))),
-                )
-            ),
-            skipped=tuple(
-                sorted(self._skipped.items(), key=lambda item: natural_key(item[0]))
-            ),
-        )
+        return Discovery.of(self._sources.values(), self._skipped)
 
     def add_member(self, path: Path, member: str) -> None:
         """Take one system inside an HDF5 file, or one member of an mlearn file."""

@@ -120,17 +120,7 @@ class _Books:
 
     def discovery(self) -> Discovery:
         """Return what was found, in natural order."""
-        return Discovery(
-            sources=tuple(
-                sorted(
-                    self._sources.values(),
-                    key=lambda s: (natural_key(s.main), natural_key(Path(s.member))),
-                )
-            ),
-            skipped=tuple(
-                sorted(self._skipped.items(), key=lambda i: natural_key(i[0]))
-            ),
-        )
+        return Discovery.of(self._sources.values(), self._skipped)
 
 
 def _add_init(books: _Books, entry: InitData) -> None:
