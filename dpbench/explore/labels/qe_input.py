@@ -16,6 +16,7 @@ from dpbench.elements import symbols_of
 from dpbench.errors import ConfigError
 from dpbench.explore.labels.qe_options import Value
 from dpbench.frames import Frames
+from dpbench.io.readers.qe.input import CARDS
 
 _ENTRY = re.compile(
     r"([A-Za-z_]\w*(?:\(\s*\d+(?:\s*,\s*\d+)*\s*\))?)\s*=\s*"
@@ -26,21 +27,6 @@ _BARE = re.compile(r"('[^']*'|\"[^\"]*\")|!.*")
 
 SCRATCH = "out"
 """Folder for what pw.x leaves besides its output."""
-
-CARDS = (
-    "ATOMIC_SPECIES",
-    "ATOMIC_POSITIONS",
-    "K_POINTS",
-    "CELL_PARAMETERS",
-    "CONSTRAINTS",
-    "OCCUPATIONS",
-    "ATOMIC_FORCES",
-    "ATOMIC_VELOCITIES",
-    "HUBBARD",
-    "ADDITIONAL_K_POINTS",
-    "SOLVENTS",
-)
-"""Words that begin a card."""
 
 REFUSED = ("CONSTRAINTS", "OCCUPATIONS", "ATOMIC_FORCES", "SOLVENTS")
 """Cards that belong to the atoms of the template and mean nothing for others."""

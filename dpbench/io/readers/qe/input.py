@@ -15,7 +15,7 @@ _ENTRY = re.compile(
     r"(\w+(?:\(\s*\d+\s*(?:,\s*\d+\s*)?\))?)\s*=\s*"
     r"('[^']*'|\"[^\"]*\"|[^\s,!/]+)"
 )
-_CARDS = (
+CARDS = (
     "ATOMIC_SPECIES",
     "ATOMIC_POSITIONS",
     "K_POINTS",
@@ -28,7 +28,9 @@ _CARDS = (
     "ADDITIONAL_K_POINTS",
     "SOLVENTS",
 )
-_CARD_STARTS = frozenset(card[:4] for card in _CARDS)
+"""Words that begin a card."""
+
+_CARD_STARTS = frozenset(card[:4] for card in CARDS)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -82,7 +84,7 @@ def _split(text: str) -> tuple[dict[str, str], dict[str, tuple[str, list[str]]]]
         word = line[:4].upper()
         if word in _CARD_STARTS:
             word = re.split(r"[\s({]", line, maxsplit=1)[0].upper()
-        if word in _CARDS:
+        if word in CARDS:
             current = []
             cards[word] = (line[len(word) :].strip(" ({})\t").lower(), current)
         elif current is not None:
