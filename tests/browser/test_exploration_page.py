@@ -7,7 +7,6 @@ import pytest
 
 from dpbench.explore.announce import Announcement
 from dpbench.explore.report import write_report
-from tests.browser.webdriver import Browser
 from tests.explore.report.books import write_exploration
 
 pytestmark = pytest.mark.slow
@@ -17,15 +16,6 @@ RUNNING = Announcement(iteration=3, stage="label", done=9, total=24, text="so fa
 STATE = "return document.getElementById('state')?.dataset.state"
 THEME = "return document.documentElement?.dataset.theme"
 EVERY = 0.4
-
-
-@pytest.fixture(scope="module")
-def browser(chromium, tmp_path_factory):
-    browser = Browser(
-        *chromium, profile=tmp_path_factory.mktemp("profile"), width=1400, height=900
-    )
-    yield browser
-    browser.close()
 
 
 @pytest.fixture

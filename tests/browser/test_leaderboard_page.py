@@ -11,7 +11,6 @@ from dpbench.eval.suites.loading import load_suite
 from dpbench.eval.task_results import Fidelity, TaskResult
 from dpbench.eval.web.numbers import number, spread_text
 from dpbench.metrics.definitions import metric_value
-from tests.browser.webdriver import Browser
 from tests.eval.synthetic_records import exploded, synthetic_record, with_digests
 from tests.eval.test_leaderboard_suites import on_suite
 
@@ -42,15 +41,6 @@ def records():
         replace(fast, accuracy=replace(fast.accuracy, fidelity=OFF)),
         replace(ood, stability=None, throughput=None),
     ]
-
-
-@pytest.fixture(scope="module")
-def browser(chromium, tmp_path_factory):
-    browser = Browser(
-        *chromium, profile=tmp_path_factory.mktemp("profile"), width=1400, height=900
-    )
-    yield browser
-    browser.close()
 
 
 @pytest.fixture
