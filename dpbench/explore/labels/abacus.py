@@ -25,9 +25,9 @@ from dpbench.explore.labels.frame_demands import (
     demand_full_periodicity,
 )
 from dpbench.explore.labels.given_files import digest_of, text_of
-from dpbench.explore.labels.job import last_words, program_of, read_run, run_job
+from dpbench.explore.labels.job import died, program_of, read_run, run_job
 from dpbench.explore.labels.meshes import divisions
-from dpbench.explore.labels.remedies import Remedy, chosen, next_remedy
+from dpbench.explore.labels.remedies import Remedy, chosen, finding
 from dpbench.explore.labels.settings import LabelSettings
 from dpbench.frames import Frames
 from dpbench.io.readers.tables import scaled
@@ -182,11 +182,7 @@ class AbacusDriver:
 
     def check(self, folder: Path, *, tried: Sequence[str] = ()) -> Finding:
         """Judge the log."""
-        trouble, reason = judge(folder)
-        if trouble is Trouble.NONE:
-            return Finding(ok=True)
-        remedy = next_remedy(self.ladder, trouble, tried=tried)
-        return Finding(ok=False, reason=reason, trouble=trouble, remedy=remedy)
+        return finding(*judge(folder), ladder=self.ladder, tried=tried)
 
     def outputs(self, folder: Path) -> tuple[Path, ...]:
         """Return the log; INPUT, KPT and STRU are found from it."""
@@ -250,10 +246,7 @@ def judge(folder: Path) -> tuple[Trouble, str]:
         words = " ".join(notice[1].split())[:300]
         is_solver = _BROKEN.search(words) is not None
         return (Trouble.BROKEN if is_solver else Trouble.REFUSED), f"ABACUS: {words}"
-    return (
-        Trouble.DIED,
-        f"ABACUS: {run.in_words()}; its last words: {last_words(folder / OUTPUT)}",
-    )
+    return died("ABACUS", run, folder / OUTPUT)
 
 
 def _remedied(parameters: Mapping[str, str], name: str) -> dict[str, str]:

@@ -15,7 +15,7 @@ from dpbench.explore.labels.command_options import CommandOptions
 from dpbench.explore.labels.driver import Finding, JobResources, Trouble
 from dpbench.explore.labels.frame_facts import check_template, filled
 from dpbench.explore.labels.job import last_words, program_of, read_run, run_job
-from dpbench.explore.labels.remedies import Remedy, next_remedy
+from dpbench.explore.labels.remedies import Remedy, finding
 from dpbench.explore.labels.settings import LabelSettings
 from dpbench.explore.labels.vasp_input import poscar
 from dpbench.frames import Frames
@@ -125,15 +125,11 @@ class CommandDriver:
 
     def check(self, folder: Path, *, tried: Sequence[str] = ()) -> Finding:
         """Look at exit status, outputs and the words that mean a good end."""
-        trouble, reason = self._judge(folder)
-        if trouble is Trouble.NONE:
-            return Finding(ok=True)
         ladder = [
             Remedy(name=name, helps=_HELPS, words=line)
             for name, line in self.options.remedies.items()
         ]
-        remedy = next_remedy(ladder, trouble, tried=tried)
-        return Finding(ok=False, reason=reason, trouble=trouble, remedy=remedy)
+        return finding(*self._judge(folder), ladder=ladder, tried=tried)
 
     def outputs(self, folder: Path) -> tuple[Path, ...]:
         """Return the files that were named."""

@@ -6,7 +6,6 @@ Source: the CP2K manual, https://manual.cp2k.org.
 import os
 import re
 import shutil
-import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,8 +25,8 @@ from dpbench.explore.labels.cp2k_template import (
 from dpbench.explore.labels.driver import Finding, JobResources, Trouble
 from dpbench.explore.labels.frame_demands import demand_cells, demand_elements
 from dpbench.explore.labels.given_files import digest_of, text_of
-from dpbench.explore.labels.job import last_words, program_of, read_run, run_job
-from dpbench.explore.labels.remedies import Remedy, chosen, next_remedy
+from dpbench.explore.labels.job import died, program_of, read_run, run_job, said_version
+from dpbench.explore.labels.remedies import Remedy, chosen, finding
 from dpbench.explore.labels.settings import LabelSettings
 from dpbench.frames import Frames
 from dpbench.io.readers.cp2k.input import theory_of_input
@@ -39,9 +38,6 @@ DATA_VARIABLE = "CP2K_DATA_DIR"
 
 SYSTEM_DATA = ("/usr/share/cp2k/data", "/usr/share/cp2k", "/opt/cp2k/data")
 """Where packages put basis sets and potentials."""
-
-VERSION_SECONDS = 60.0
-"""How long CP2K may take to say its version."""
 
 _VERSION = re.compile(r"CP2K version\s+(\S+)")
 _ABORT = re.compile(r"\[ABORT\].*?\n(.*?)\n \*{20,}", re.S)
@@ -154,11 +150,7 @@ class Cp2kDriver:
 
     def check(self, folder: Path, *, tried: Sequence[str] = ()) -> Finding:
         """Judge the log."""
-        trouble, reason = judge(folder)
-        if trouble is Trouble.NONE:
-            return Finding(ok=True)
-        remedy = next_remedy(self.ladder, trouble, tried=tried)
-        return Finding(ok=False, reason=reason, trouble=trouble, remedy=remedy)
+        return finding(*judge(folder), ladder=self.ladder, tried=tried)
 
     def outputs(self, folder: Path) -> tuple[Path, ...]:
         """Return log and input."""
@@ -227,23 +219,13 @@ def version_of(command: str) -> str:
         ConfigError: If it is not there, or says nothing.
     """
     words = program_of(command, where="label.cp2k.command")
-    try:
-        text = subprocess.run(
-            [*words, "--version"],
-            capture_output=True,
-            text=True,
-            timeout=VERSION_SECONDS,
-            check=False,
-        ).stdout
-    except subprocess.TimeoutExpired:
-        text = ""
-    match = _VERSION.search(text)
-    if match is None:
+    version = said_version([*words, "--version"], _VERSION)
+    if version is None:
         raise ConfigError(
             f"label.cp2k.command = {command!r}: printed no 'CP2K version'; expected "
             "CP2K. Name it, or set label.cp2k.version where it runs elsewhere."
         )
-    return match[1]
+    return version
 
 
 def judge(folder: Path) -> tuple[Trouble, str]:
@@ -265,7 +247,4 @@ def judge(folder: Path) -> tuple[Trouble, str]:
         words = " ".join(_FLAG_MAN.sub(" ", abort[1]).split())
         is_solver = _SOLVER.search(words) is not None
         return (Trouble.BROKEN if is_solver else Trouble.REFUSED), f"CP2K: {words}"
-    return (
-        Trouble.DIED,
-        f"CP2K: {run.in_words()}; its last words: {last_words(folder / OUTPUT)}",
-    )
+    return died("CP2K", run, folder / OUTPUT)

@@ -11,7 +11,7 @@ from pathlib import Path
 from dpbench.explore.labels.driver import Finding, LabelError, Trouble
 from dpbench.explore.labels.failure import Failure
 from dpbench.explore.labels.job import last_words, read_run
-from dpbench.explore.labels.remedies import Remedy, next_remedy
+from dpbench.explore.labels.remedies import Remedy, finding
 from dpbench.frames import Frames
 from dpbench.io.parsed import SourceFiles
 from dpbench.io.readers import READERS
@@ -76,12 +76,7 @@ def finding_of(
     if (folder / FAILURE).is_file():
         told = json.loads((folder / FAILURE).read_text())
         failure = Failure(trouble=Trouble(told["trouble"]), reason=told["reason"])
-    return Finding(
-        ok=False,
-        reason=failure.reason,
-        trouble=failure.trouble,
-        remedy=next_remedy(ladder, failure.trouble, tried=tried),
-    )
+    return finding(failure.trouble, failure.reason, ladder=ladder, tried=tried)
 
 
 def _without_result(folder: Path) -> Failure:

@@ -6,6 +6,7 @@ is judged and not repeated when whoever watched it was killed.
 
 import json
 import os
+import re
 import select
 import shlex
 import shutil
@@ -21,7 +22,7 @@ from dpbench.backends.sandbox import unconfined
 from dpbench.config import canonical_json
 from dpbench.cores import THREAD_VARIABLES
 from dpbench.errors import ConfigError
-from dpbench.explore.labels.driver import JobResources
+from dpbench.explore.labels.driver import JobResources, Trouble
 from dpbench.store.files import write_atomically
 
 RUN_FILE = "run.json"
@@ -44,6 +45,9 @@ TAIL = 8192
 
 MPI_ABORT = "MPI_ABORT was invoked"
 """Begins what Open MPI prints of a program that gave up, whatever the reason."""
+
+VERSION_SECONDS = 60.0
+"""How long a program may take to say its version."""
 
 WORDS = 200
 """Most characters of last words."""
@@ -101,6 +105,31 @@ def program_of(command: str, *, where: str, install: str = "") -> list[str]:
             f"Install it{f' ({install})' if install else ''}, or name it."
         )
     return [str(Path(found).absolute()), *words[1:]]
+
+
+def said_version(
+    command: Sequence[str], pattern: re.Pattern[str], *, folder: Path | None = None
+) -> str | None:
+    """Ask a program for its version; None if it says none, or not in time.
+
+    Args:
+        command: The program and the arguments that make it say its version.
+        pattern: Its first group is the version.
+        folder: Where it runs.
+    """
+    try:
+        found = subprocess.run(
+            command,
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            timeout=VERSION_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return None
+    match = pattern.search(found.stdout)
+    return None if match is None else match[1]
 
 
 def run_job(
@@ -185,6 +214,18 @@ def last_words(path: Path) -> str:
     lines = [line for line in lines if any(c.isalnum() for c in line)]
     words = lines[-1] if lines else "nothing"
     return words if len(words) <= WORDS else "..." + words[3 - WORDS :]
+
+
+def died(code: str, run: Run, output: Path) -> tuple[Trouble, str]:
+    """Return the verdict on a run that ended without saying why.
+
+    Args:
+        code: Name of the program, for people.
+        run: How it ended.
+        output: What it printed.
+    """
+    words = f"{run.in_words()}; its last words: {last_words(output)}"
+    return Trouble.DIED, f"{code}: {words}"
 
 
 def _is_late(child: "subprocess.Popen[bytes]", deadline: float) -> bool:

@@ -5,7 +5,6 @@ Source: the description of pw.x's input, https://www.quantum-espresso.org/Doc/IN
 
 import os
 import re
-import subprocess
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -18,10 +17,11 @@ from dpbench.errors import ConfigError
 from dpbench.explore.labels.driver import Finding, JobResources, Trouble
 from dpbench.explore.labels.job import (
     MPI_ABORT,
-    last_words,
+    died,
     program_of,
     read_run,
     run_job,
+    said_version,
 )
 from dpbench.explore.labels.qe_input import (
     OF_THE_CELL,
@@ -43,7 +43,7 @@ from dpbench.explore.labels.qe_remedies import (
     system_with,
 )
 from dpbench.explore.labels.qe_theory import theory_of_template
-from dpbench.explore.labels.remedies import Remedy, chosen, next_remedy
+from dpbench.explore.labels.remedies import Remedy, chosen, finding
 from dpbench.explore.labels.settings import LabelSettings
 from dpbench.frames import Frames
 from dpbench.store.files import remove_tree
@@ -52,9 +52,6 @@ INPUT, OUTPUT = "pw.in", "pw.out"
 
 PACKAGE = "Debian: apt-get install quantum-espresso"
 """How pw.x is installed."""
-
-BANNER_SECONDS = 60.0
-"""How long pw.x may take to say its version."""
 
 ALONE = {
     "OMPI_MCA_ess_singleton_isolated": "1",
@@ -195,11 +192,7 @@ class QEDriver:
 
     def check(self, folder: Path, *, tried: Sequence[str] = ()) -> Finding:
         """Judge ``pw.out``."""
-        trouble, reason = judge(folder)
-        if trouble is Trouble.NONE:
-            return Finding(ok=True)
-        remedy = next_remedy(self.ladder, trouble, tried=tried)
-        return Finding(ok=False, reason=reason, trouble=trouble, remedy=remedy)
+        return finding(*judge(folder), ladder=self.ladder, tried=tried)
 
     def outputs(self, folder: Path) -> tuple[Path, ...]:
         """Return output and input, which has the coordinates at full precision."""
@@ -285,25 +278,13 @@ def version_of(command: str) -> str:
     words = program_of(command, where="label.qe.command", install=PACKAGE)
     with tempfile.TemporaryDirectory(prefix="dpbench-pw-") as folder:
         (Path(folder) / INPUT).write_text("")
-        try:
-            found = subprocess.run(
-                [*words, "-in", INPUT],
-                cwd=folder,
-                capture_output=True,
-                text=True,
-                timeout=BANNER_SECONDS,
-                check=False,
-            )
-            text = found.stdout
-        except subprocess.TimeoutExpired:
-            text = ""
-    match = _VERSION.search(text)
-    if match is None:
+        version = said_version([*words, "-in", INPUT], _VERSION, folder=Path(folder))
+    if version is None:
         raise ConfigError(
             f"label.qe.command = {command!r}: printed no 'Program PWSCF v.'; expected "
             "pw.x. Name it, or set label.qe.version where it runs on other machines."
         )
-    return match[1]
+    return version
 
 
 def judge(folder: Path) -> tuple[Trouble, str]:
@@ -330,10 +311,7 @@ def judge(folder: Path) -> tuple[Trouble, str]:
         return trouble, f"pw.x: error in routine {words}"
     if MPI_ABORT in text and "Program PWSCF" not in text:
         return Trouble.REFUSED, "pw.x: gave up before its first line: see the cell"
-    return (
-        Trouble.DIED,
-        f"pw.x: {run.in_words()}; its last words: {last_words(folder / OUTPUT)}",
-    )
+    return died("pw.x", run, folder / OUTPUT)
 
 
 def _written(entries: dict[str, Value]) -> dict[str, str]:

@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from dpbench.errors import ConfigError
-from dpbench.explore.labels.driver import AGAIN, Trouble
+from dpbench.explore.labels.driver import AGAIN, Finding, Trouble
 
 MORE_TIME = "more_time"
 """The remedy that doubles the time of an attempt; ``labelling`` applies it."""
@@ -50,6 +50,23 @@ def next_remedy(
         if trouble in remedy.helps and remedy.name not in tried:
             return remedy.name
     return None
+
+
+def finding(
+    trouble: Trouble, reason: str, *, ladder: Sequence[Remedy], tried: Collection[str]
+) -> Finding:
+    """Make a finding of a verdict, with the remedy for the next attempt.
+
+    Args:
+        trouble: What went wrong; NONE = nothing.
+        reason: It, in one line.
+        ladder: Remedies of the driver, the gentlest first.
+        tried: Names of the remedies that were tried.
+    """
+    if trouble is Trouble.NONE:
+        return Finding(ok=True)
+    remedy = next_remedy(ladder, trouble, tried=tried)
+    return Finding(ok=False, reason=reason, trouble=trouble, remedy=remedy)
 
 
 def chosen(

@@ -18,9 +18,9 @@ from dpbench.explore.labels.frame_demands import (
     demand_full_periodicity,
 )
 from dpbench.explore.labels.given_files import digest_of, text_of
-from dpbench.explore.labels.job import last_words, program_of, read_run, run_job
+from dpbench.explore.labels.job import died, last_words, program_of, read_run, run_job
 from dpbench.explore.labels.meshes import divisions
-from dpbench.explore.labels.remedies import Remedy, chosen, next_remedy
+from dpbench.explore.labels.remedies import Remedy, chosen, finding
 from dpbench.explore.labels.settings import LabelSettings
 from dpbench.explore.labels.vasp_input import (
     elements,
@@ -191,11 +191,7 @@ class VaspDriver:
 
     def check(self, folder: Path, *, tried: Sequence[str] = ()) -> Finding:
         """Judge OUTCAR and what VASP printed."""
-        trouble, reason = judge(folder)
-        if trouble is Trouble.NONE:
-            return Finding(ok=True)
-        remedy = next_remedy(self.ladder, trouble, tried=tried)
-        return Finding(ok=False, reason=reason, trouble=trouble, remedy=remedy)
+        return finding(*judge(folder), ladder=self.ladder, tried=tried)
 
     def outputs(self, folder: Path) -> tuple[Path, ...]:
         """Return OUTCAR, with vasprun.xml where it was written."""
@@ -252,10 +248,7 @@ def judge(folder: Path) -> tuple[Trouble, str]:
     refused = _REFUSED.search(printed)
     if refused is not None:
         return Trouble.REFUSED, f"VASP: {' '.join(refused[0].strip(' |').split())}"
-    return (
-        Trouble.DIED,
-        f"VASP: {run.in_words()}; its last words: {last_words(folder / OUTPUT)}",
-    )
+    return died("VASP", run, folder / OUTPUT)
 
 
 def _verdict(outcar: Path) -> tuple[Trouble, str]:
