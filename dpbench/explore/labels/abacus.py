@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 from dpbench.errors import ConfigError
 from dpbench.explore.labels.abacus_input import (
@@ -88,21 +88,14 @@ _BROKEN = re.compile(r"diag|hegv|syev|genelpa|scalapack|cg ", re.I)
 class AbacusDriver:
     """ABACUS with one INPUT, for frames of the elements that it has potentials of."""
 
+    name: ClassVar[str] = "abacus"
+    code: ClassVar[str] = "dpdata:abacus/scf"
+
     options: AbacusOptions
     parameters: Mapping[str, str]
     """Those of INPUT."""
     ladder: tuple[Remedy, ...]
     """Remedies that may be tried."""
-
-    @property
-    def name(self) -> str:
-        """Key of the driver table."""
-        return "abacus"
-
-    @property
-    def code(self) -> str:
-        """The reader of the outputs."""
-        return "dpdata:abacus/scf"
 
     def identity(self) -> dict[str, Any]:
         """Return all that decides a label."""

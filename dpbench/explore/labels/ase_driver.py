@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 import dpbench
 from dpbench.errors import ConfigError
@@ -46,17 +46,10 @@ def build(settings: LabelSettings) -> Driver:
 class AseDriver:
     """Labels frames by a calculator of ASE."""
 
+    name: ClassVar[str] = "ase"
+    code: ClassVar[str] = in_process.CODE
+
     options: AseOptions
-
-    @property
-    def name(self) -> str:
-        """Key of the driver table."""
-        return "ase"
-
-    @property
-    def code(self) -> str:
-        """The CODE argument of ingest."""
-        return in_process.CODE
 
     def identity(self) -> dict[str, Any]:
         """Return all that decides a label."""

@@ -5,7 +5,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 import numpy as np
 
@@ -41,14 +41,11 @@ _HELPS = frozenset(
 class CommandDriver:
     """A command in a folder with the structure and the user's files."""
 
+    name: ClassVar[str] = "command"
+
     options: CommandOptions
     theory: dict[str, Any] | None
     """Level of theory that was declared; None = the outputs tell it."""
-
-    @property
-    def name(self) -> str:
-        """Key of the driver table."""
-        return "command"
 
     @property
     def code(self) -> str:

@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 from dpbench.errors import ConfigError
 from dpbench.explore.labels.cp2k_input import Section, parse
@@ -81,20 +81,13 @@ MIXING_LADDER = (
 class Cp2kDriver:
     """CP2K with one template, for frames of the elements that it has kinds of."""
 
+    name: ClassVar[str] = "cp2k"
+    code: ClassVar[str] = "cp2k"
+
     options: Cp2kOptions
     template: Section
     ladder: tuple[Remedy, ...]
     """Remedies that may be tried."""
-
-    @property
-    def name(self) -> str:
-        """Key of the driver table."""
-        return "cp2k"
-
-    @property
-    def code(self) -> str:
-        """The reader of the outputs."""
-        return "cp2k"
 
     def identity(self) -> dict[str, Any]:
         """Return all that decides a label."""

@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 import numpy as np
 
@@ -77,6 +77,9 @@ _SOLVER = re.compile(
 class QEDriver:
     """pw.x with one template, for frames of any of its elements."""
 
+    name: ClassVar[str] = "qe"
+    code: ClassVar[str] = "qe"
+
     options: QEOptions
     template: Template
     """With the keys of the options put over those of the file."""
@@ -84,16 +87,6 @@ class QEDriver:
     """Folder of the UPF files."""
     ladder: tuple[Remedy, ...]
     """Remedies that may be tried."""
-
-    @property
-    def name(self) -> str:
-        """Key of the driver table."""
-        return "qe"
-
-    @property
-    def code(self) -> str:
-        """The reader of the outputs."""
-        return "qe"
 
     def identity(self) -> dict[str, Any]:
         """Return all that decides a label; ConfigError if pw.x is not there."""

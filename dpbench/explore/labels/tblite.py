@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 import numpy as np
 
@@ -49,17 +49,10 @@ def build(settings: LabelSettings) -> Driver:
 class TbliteDriver:
     """Labels frames by tblite."""
 
+    name: ClassVar[str] = "tblite"
+    code: ClassVar[str] = in_process.CODE
+
     options: TbliteOptions
-
-    @property
-    def name(self) -> str:
-        """Key of the driver table."""
-        return "tblite"
-
-    @property
-    def code(self) -> str:
-        """The CODE argument of ingest."""
-        return in_process.CODE
 
     def identity(self) -> dict[str, Any]:
         """Return all that decides a label."""

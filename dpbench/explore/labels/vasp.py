@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 import numpy as np
 
@@ -91,21 +91,14 @@ _REFUSED = re.compile(
 class VaspDriver:
     """VASP with one INCAR, for frames of the elements that it has POTCARs of."""
 
+    name: ClassVar[str] = "vasp"
+    code: ClassVar[str] = "vasp"
+
     options: VaspOptions
     tags: Mapping[str, str]
     """Those of INCAR."""
     ladder: tuple[Remedy, ...]
     """Remedies that may be tried."""
-
-    @property
-    def name(self) -> str:
-        """Key of the driver table."""
-        return "vasp"
-
-    @property
-    def code(self) -> str:
-        """The reader of the outputs."""
-        return "vasp"
 
     def identity(self) -> dict[str, Any]:
         """Return all that decides a label."""
