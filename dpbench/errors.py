@@ -18,6 +18,14 @@ A message reads *where: what was found; what was expected. What to do.* The comm
 line prints it as one line and exits 1; anything else that rises is a bug.
 """
 
+import errno
+from typing import Final
+
+USER_ERRNOS: Final = frozenset(
+    {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
+)
+"""Trouble with the disk or its rights is the user's to mend, and not a bug."""
+
 
 class DpbenchError(Exception):
     """Base of all errors that a user can cause and mend."""

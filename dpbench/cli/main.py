@@ -3,7 +3,6 @@
 An error that is the user's to mend becomes one line here.
 """
 
-import errno
 import logging
 import os
 from typing import Any
@@ -13,7 +12,7 @@ import click
 import dpbench
 from dpbench.cli.context import set_up_logging
 from dpbench.cli.lazy import LazyGroup, global_options, settings
-from dpbench.errors import DpbenchError
+from dpbench.errors import USER_ERRNOS, DpbenchError
 
 COMMANDS = {
     "demo": (
@@ -117,9 +116,6 @@ COMPUTING = {
     "bench",
 }
 """Commands that run kernels."""
-
-# Trouble with the disk or its rights is the user's to mend, not a bug of ours.
-USER_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
 
 log = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Protocol, TypeVar, final
 
 from dpbench.cores import available_cores
-from dpbench.errors import ConfigError, DpbenchError
+from dpbench.errors import ConfigError, DpbenchError, WorkspaceError
 from dpbench.explore.worker_process import LocalWorkers
 from dpbench.explore.worker_process import TaskDied as TaskDied
 
@@ -97,6 +97,7 @@ def spread(
 
     Raises:
         ConfigError: If a Dask cluster cannot be used.
+        WorkspaceError: If a task could not write.
     """
     if crew is not None:
         yield from crew.run(function, tasks, cores=cores)
@@ -143,6 +144,8 @@ class InThisProcess:
         for number, task in enumerate(tasks):
             try:
                 result: Result | TaskDied = function(task)
+            except WorkspaceError:
+                raise  # no task can go on, and none is to blame
             except DpbenchError as error:
                 result = TaskDied(reason=str(error), is_crash=False)
             yield number, result

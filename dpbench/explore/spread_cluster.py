@@ -6,7 +6,7 @@ from typing import Any, TypeVar, final
 
 from distributed import Client, Future, KilledWorker, as_completed
 
-from dpbench.errors import DpbenchError
+from dpbench.errors import DpbenchError, WorkspaceError
 from dpbench.explore.worker_process import TaskDied
 from dpbench.io.ingest_cluster import check_reach, connect
 
@@ -63,6 +63,6 @@ def _result(future: Future[Any]) -> Any:
         return future.result()
     if isinstance(error, KilledWorker):
         return TaskDied(reason="the Dask workers that did it died, one after the other")
-    if isinstance(error, DpbenchError):
+    if isinstance(error, DpbenchError) and not isinstance(error, WorkspaceError):
         return TaskDied(reason=str(error), is_crash=False)
     raise error

@@ -10,10 +10,11 @@ import socket
 import sys
 import threading
 import traceback
+from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any
 
-from dpbench.errors import DpbenchError
+from dpbench.errors import USER_ERRNOS, DpbenchError, WorkspaceError
 
 
 def main(channel_number: int, lifeline_number: int) -> None:
@@ -28,13 +29,31 @@ def main(channel_number: int, lifeline_number: int) -> None:
             function, task = channel.recv()
         except EOFError:
             return
-        try:
-            answer = ("done", function(task))
-        except DpbenchError as error:
-            answer = ("error", str(error))
-        except Exception:
-            answer = ("bug", traceback.format_exc())
-        channel.send(answer)
+        channel.send(_answer(function, task))
+
+
+def _answer(function: Callable[[Any], Any], task: Any) -> tuple[str, Any]:
+    """Do a task; say what came of it, or whose trouble it is that nothing did."""
+    try:
+        return "done", function(task)
+    except WorkspaceError as error:
+        return "disk", str(error)
+    except DpbenchError as error:
+        return "error", str(error)
+    except OSError as error:
+        if error.errno not in USER_ERRNOS:
+            return "bug", traceback.format_exc()
+        return "disk", disk_words(error)
+    except Exception:
+        return "bug", traceback.format_exc()
+
+
+def disk_words(error: OSError) -> str:
+    """Word trouble with the disk or its rights."""
+    return (
+        f"{error.filename or 'the disk'}: {error.strerror}; expected to write there. "
+        "Mend that, and start the same command again: what is finished is kept."
+    )
 
 
 def _end_with(line: socket.socket) -> None:

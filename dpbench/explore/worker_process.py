@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, TypeVar, cast, final
 
 from dpbench.cores import THREAD_VARIABLES
+from dpbench.errors import WorkspaceError
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -109,6 +110,7 @@ class WorkerProcess:
         """Return the result of the task, or why there is none.
 
         Raises:
+            WorkspaceError: If the disk is full, or may not be written.
             RuntimeError: With the traceback, if the function raised what it must not.
         """
         try:
@@ -119,6 +121,8 @@ class WorkerProcess:
             return TaskDied(reason=reason)
         if outcome == "bug":
             raise RuntimeError(f"a task failed in its process:\n{value}")
+        if outcome == "disk":  # no task can go on, and none is to blame
+            raise WorkspaceError(value)
         if outcome == "error":
             return TaskDied(reason=value, is_crash=False)
         return value

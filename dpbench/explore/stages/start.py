@@ -121,6 +121,9 @@ def _ingested_files(session: Session) -> IngestResult:
         ),
     )
     version = open_dataset(session.workspace, session.config.dataset)
+    session.announce(
+        Announcement(iteration=None, stage="ingest", text=version.label, is_over=True)
+    )
     refused = dict(report.quarantined)
     for failed in report.failed:
         refused[failed.reason] = refused.get(failed.reason, 0) + 1

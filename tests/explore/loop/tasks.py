@@ -1,12 +1,13 @@
 """Tasks for the tests of spreading: functions of a module, as other processes need."""
 
+import errno
 import os
 import signal
 import subprocess
 import time
 from pathlib import Path
 
-from dpbench.errors import ModelError
+from dpbench.errors import ModelError, WorkspaceError
 
 
 def double(number: int) -> int:
@@ -36,6 +37,16 @@ def refuse_three(number: int) -> int:
     if number == 3:
         raise ModelError("three: found 3; expected another.")
     return number
+
+
+def fill_the_disk(number: int) -> int:
+    """Raise what a write to a full disk raises."""
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), f"walk-{number}")
+
+
+def refuse_to_write(number: int) -> int:
+    """Raise the same in words."""
+    raise WorkspaceError(f"walk-{number}: cannot be written (No space left on device)")
 
 
 def stumble(number: int) -> int:

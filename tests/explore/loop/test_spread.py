@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dpbench.errors import ConfigError
+from dpbench.errors import ConfigError, WorkspaceError
 from dpbench.explore.spread import Resources, TaskDied, hired, spread
 from tests.explore.loop import tasks
 
@@ -48,6 +48,17 @@ def test_an_error_of_ours_is_the_result_of_its_task(workers):
 def test_a_bug_rises_with_its_traceback():
     with pytest.raises(RuntimeError, match="in stumble"):
         done(tasks.stumble, [1])
+
+
+def test_a_full_disk_is_one_line_and_no_bug():
+    with pytest.raises(WorkspaceError, match="walk-1: No space left on device; exp"):
+        done(tasks.fill_the_disk, [1], Resources(workers=1))
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_disk_that_cannot_be_written_ends_all_and_not_one_task(workers):
+    with pytest.raises(WorkspaceError, match="No space left"):
+        done(tasks.refuse_to_write, [1], Resources(workers=workers))
 
 
 def test_a_crew_keeps_its_processes_from_call_to_call():

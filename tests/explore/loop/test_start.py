@@ -84,8 +84,13 @@ def test_files_are_ingested(begun, tmp_path):
             "format": driver_at_work(begun).code,
         },
     }
-    with session_of(tmp_path, **changes) as session:
+    told = []
+    with session_of(tmp_path, told.append, **changes) as session:
         assert start(session).nframes == 1
+    assert [(one.stage, one.text, one.is_over) for one in told] == [
+        ("ingest", "", False),
+        ("ingest", "files-v1", True),
+    ]
 
 
 def test_frames_that_cannot_be_labelled_are_told_and_the_others_are_taken(tmp_path):
