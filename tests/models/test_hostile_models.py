@@ -135,6 +135,7 @@ def planted(request, tmp_path, monkeypatch) -> Path:
     """A folder with the program under the names of models."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DPBENCH_WORKSPACE", str(tmp_path / "workspace"))
+    monkeypatch.setenv("DPBENCH_BACKENDS", str(tmp_path / "backends"))  # none
     Workspace.find(tmp_path / "workspace", create=True)
     Atoms("OH2", positions=np.eye(3), cell=np.eye(3) * 9, pbc=True).write("s.xyz")
     for name in ("m.pth", "m.dp", "m.yaml"):

@@ -1,5 +1,6 @@
 """Frames to label, programs that label them, and programs that fail on purpose."""
 
+import shlex
 import shutil
 import stat
 import sys
@@ -14,6 +15,9 @@ from dpbench.explore.labels.qe_options import QEOptions
 from dpbench.explore.labels.settings import LabelSettings
 from dpbench.frames import Frames, concatenate, uniform
 from tests.conftest import absent
+
+PYTHON = shlex.quote(sys.executable)
+"""This interpreter as a word of a command."""
 
 SPRINGS = """
 import sys
@@ -78,7 +82,7 @@ def springs(tmp_path: Path) -> Callable[..., LabelSettings]:
         names = {"attempts", "timeout", "max_force", "ratio_failed", "threads"}
         outer = {key: more.pop(key) for key in list(more) if key in names}
         keys: dict[str, object] = {
-            "command": f"{sys.executable} springs.py",
+            "command": f"{PYTHON} springs.py",
             "code": "extxyz",
             "outputs": ("label.extxyz",),
             "files": (script,),

@@ -1,6 +1,5 @@
 """A command of the user: its files, facts of the frame, and what makes it fail."""
 
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from dpbench.explore.labels.table import driver_of
 from dpbench.frames import uniform
 from dpbench.io.parsed import SourceFiles
 from dpbench.io.readers import READERS
+from tests.explore.labels.conftest import PYTHON
 
 PW = """
 &control
@@ -167,7 +167,7 @@ def test_binary_files_are_copied_as_they_are(springs, alloys, tmp_path):
 
 def test_poscar_is_written_where_it_was_asked_for(springs, alloys, tmp_path):
     settings = springs(
-        command=f"{sys.executable} --version",
+        command=f"{PYTHON} --version",
         structure="POSCAR",
         format="poscar",
         outputs=("job.out",),
@@ -185,7 +185,7 @@ def test_poscar_is_written_where_it_was_asked_for(springs, alloys, tmp_path):
     [
         ({"done": "SCF converged"}, Trouble.UNCONVERGED, "no 'SCF converged' in"),
         ({"outputs": ("energy.dat",)}, Trouble.BROKEN, "left no energy.dat"),
-        ({"command": f"{sys.executable} none.py"}, Trouble.DIED, "exit status 2"),
+        ({"command": f"{PYTHON} none.py"}, Trouble.DIED, "exit status 2"),
         ({"outputs": ("springs.py",), "files": ()}, Trouble.DIED, "last words"),
     ],
 )
@@ -196,10 +196,10 @@ def test_each_failure_is_told_apart(springs, alloys, tmp_path, keys, trouble, wo
 
 
 def test_remedies_of_the_user_run_in_their_order(springs, alloys, tmp_path):
-    fails = f"{sys.executable} -c 'raise SystemExit(3)'"
+    fails = f"{PYTHON} -c 'raise SystemExit(3)'"
     settings = springs(
         command=fails,
-        remedies={"second": fails, "third": f"{sys.executable} springs.py"},
+        remedies={"second": fails, "third": f"{PYTHON} springs.py"},
     )
     found = run_one(alloys, settings, tmp_path / "l")
     assert found.status == "done"

@@ -31,6 +31,7 @@ from dpbench.explore.labels.verify import unlike
 from dpbench.frames import concatenate
 from dpbench.io.ingest import ingest
 from dpbench.store.workspace import Workspace
+from tests.explore.labels.conftest import PYTHON
 
 
 def run_all(frames, settings, folder):
@@ -130,9 +131,7 @@ def test_first_of_two_runs_of_one_frame_is_the_attempt(
     first = tmp_path / "first"
     done.outputs[0].parent.rename(first)
     theirs = attempt_folder(folder / done.key, 0)
-    script = program(
-        "slow", f"cp -r {first} {theirs}; exec {sys.executable} springs.py"
-    )
+    script = program("slow", f"cp -r {first} {theirs}; exec {PYTHON} springs.py")
     (folder / done.key / LABEL_FILE).unlink()
     (first / FINDING_FILE).unlink()
     (first / "orphan").touch()
@@ -156,7 +155,7 @@ def test_job_that_died_runs_once_more_as_it_was(springs, program, alloys, tmp_pa
     script = program(
         "dies-once",
         f"if [ ! -e {flag} ]; then touch {flag}; kill -9 $$; fi\n"
-        f"exec {sys.executable} springs.py",
+        f"exec {PYTHON} springs.py",
     )
     found = run_all(alloys.select([0]), springs(command=str(script)), tmp_path / "l")
     assert (found[0].status, found[0].attempts) == ("done", 2)
@@ -191,7 +190,7 @@ def test_hung_job_is_stopped_with_all_that_it_started(
 def test_more_time_than_before_tries_again_what_ran_out_of_it(
     springs, program, alloys, tmp_path
 ):
-    script = program("slow", f"sleep 0.5; exec {sys.executable} springs.py")
+    script = program("slow", f"sleep 0.5; exec {PYTHON} springs.py")
     short = springs(command=str(script), timeout=0.1, attempts=1)
     folder = tmp_path / "l"
     assert run_all(alloys.select([0]), short, folder)[0].status == "quarantined"
@@ -205,7 +204,7 @@ def test_more_attempts_than_before_go_on_where_the_others_ended(
 ):
     count = tmp_path / "count"
     bad = program("bad", f"echo x >> {count}; exit 1")
-    good = f"{sys.executable} springs.py"
+    good = f"{PYTHON} springs.py"
     keys = {"command": str(bad), "remedies": {"other": good}}
     folder = tmp_path / "l"
     few = run_all(alloys.select([0]), springs(attempts=2, **keys), folder)
