@@ -35,7 +35,7 @@ from dpbench.explore.stage_results import (
 )
 from dpbench.store.file_systems import is_network
 from dpbench.store.files import disk_errors, write_atomically
-from dpbench.store.lease import writer_lease
+from dpbench.store.lease import is_held, writer_lease
 from dpbench.store.workspace import Workspace
 
 FOLDER: Final = "explorations"
@@ -212,6 +212,23 @@ def only_one(root: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def is_worked_on(root: Path) -> bool:
+    """Tell whether a process works on the exploration, by what ``only_one`` holds."""
+    if is_network(root):
+        return is_held(root / "lease")
+    try:
+        descriptor = os.open(root / "lock", os.O_RDWR)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
 
 
 def _lock(descriptor: int, path: Path) -> None:

@@ -1,7 +1,5 @@
 """How far an exploration is, from its books alone."""
 
-import fcntl
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +7,7 @@ from typing import Any
 
 from dpbench.config import to_mapping
 from dpbench.errors import WorkspaceError
-from dpbench.explore.journal import Iteration, iterations_of, read_record
+from dpbench.explore.journal import Iteration, is_worked_on, iterations_of, read_record
 from dpbench.explore.stage_results import IngestResult, LabelResult, read_result
 
 STAGES = ("train", "explore", "select", "label", "ingest")
@@ -28,7 +26,7 @@ class Status:
     dataset: str
     """What grows."""
     is_running: bool
-    """Whether a process of this machine works on it."""
+    """Whether a process works on it; on a local disk, one of this machine."""
     begun_with: IngestResult | None
     """The version it began with; None if it is not made yet."""
     start_labels: LabelResult | None
@@ -84,25 +82,11 @@ def status(root: Path) -> Status:
     return Status(
         root=root,
         dataset=entries[-1].config["dataset"],
-        is_running=_is_running(root / "lock"),
+        is_running=is_worked_on(root),
         begun_with=read_result(root / "start", IngestResult),
         start_labels=read_result(root / "start", LabelResult),
         iterations=iterations_of(root),
     )
-
-
-def _is_running(lock: Path) -> bool:
-    try:
-        descriptor = os.open(lock, os.O_RDWR)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False
 
 
 def _iteration_lines(one: Iteration) -> Iterator[str]:

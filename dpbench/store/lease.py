@@ -252,6 +252,30 @@ def newest_number(folder: Path) -> int:
     return max((int(name) for name in names if name.isdigit()), default=0)
 
 
+def is_held(folder: Path) -> bool:
+    """Tell whether somebody holds a lease, without taking it.
+
+    Of a holder on another machine one beat is waited for: it may be gone.
+    """
+    try:
+        number = newest_number(folder)
+    except OSError:
+        return False
+    beat = read_beat(folder / _name(number))
+    if beat is None or not beat.is_held or beat.owner.is_gone:
+        return False
+    if beat.owner.place == _place():
+        return True
+    until = time.monotonic() + 2 * BEAT
+    while time.monotonic() < until:
+        time.sleep(LONGEST_LOOK)
+        _look_afresh(folder)
+        now = read_beat(folder / _name(newest_number(folder)))
+        if now is not None and now != beat:
+            return now.is_held
+    return False
+
+
 def _take(folder: Path) -> Lease:
     folder.mkdir(parents=True, exist_ok=True)
     owner, watch = this_owner(), Watch()

@@ -7,6 +7,7 @@ import pytest
 
 from dpbench.config import to_mapping
 from dpbench.errors import ConfigError, WorkspaceError
+from dpbench.explore import journal
 from dpbench.explore.changes import differences, remember
 from dpbench.explore.frame_files import load_frames, save_frames
 from dpbench.explore.journal import (
@@ -29,6 +30,7 @@ from dpbench.explore.stage_results import (
 )
 from dpbench.explore.status import status
 from dpbench.frames import uniform
+from dpbench.store import lease
 from tests.explore.loop.small import small_config
 
 NONE = Histogram(edges=(0.0, 1.0), counts=(0,))
@@ -103,6 +105,40 @@ def test_one_process_at_a_time_works_on_an_exploration(tmp_path):
     assert "works on this exploration" in other.stderr
     with only_one(tmp_path):
         pass  # the first has let go
+
+
+@pytest.mark.parametrize("on_network", [False, True])
+def test_the_status_sees_who_works_on_it_wherever_the_disk_is(
+    tmp_path, monkeypatch, on_network
+):
+    monkeypatch.setattr(journal, "is_network", lambda _: on_network)
+    remember(tmp_path, small_config(tmp_path), base=tmp_path)
+    with only_one(tmp_path):
+        assert (tmp_path / "lease").exists() is on_network
+        assert status(tmp_path).is_running
+    assert not status(tmp_path).is_running
+
+
+def test_a_holder_on_another_machine_is_believed_while_its_heart_beats(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(lease, "BEAT", 0.3)
+    monkeypatch.setattr(lease, "LONGEST_LOOK", 0.05)
+    monkeypatch.setattr(lease, "_place", lambda: "elsewhere")
+    with lease.writer_lease(tmp_path / "lease"):
+        left = read_left(tmp_path / "lease")
+        monkeypatch.setattr(lease, "_place", lambda: "here")
+        assert lease.is_held(tmp_path / "lease")
+    dead = tmp_path / "dead"
+    dead.mkdir()
+    (dead / "000000000001").write_bytes(left)
+    assert not lease.is_held(dead)
+
+
+def read_left(folder):
+    """Read what a process that is killed now would leave."""
+    [path] = folder.iterdir()
+    return path.read_bytes()
 
 
 SECOND = """
