@@ -134,6 +134,6 @@ def _interval(slopes: Array) -> tuple[float, float] | tuple[None, None]:
     count = len(slopes)
     if count < FEWEST_BLOCKS:
         return None, None
-    quantile = two_sided_quantile(0.05, count - 1)
+    quantile = two_sided_quantile(0.05, float(count - 1))
     half = quantile * float(slopes.std(ddof=1)) / math.sqrt(count)
     return float(slopes.mean()) - half, float(slopes.mean()) + half

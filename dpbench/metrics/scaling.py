@@ -63,7 +63,7 @@ def time_exponent(
     drawn = _resampled([np.asarray(values, np.float64) for _, values in kept])
     centred = x - x.mean()
     low, high = np.percentile(drawn @ centred / (centred @ centred), [2.5, 97.5])
-    half = two_sided_quantile(0.05, len(x) - 2) * error
+    half = two_sided_quantile(0.05, float(len(x) - 2)) * error
     return Exponent(
         value=float(1 + slope),
         ci_low=float(1 + min(low, slope - half)),
