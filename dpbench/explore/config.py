@@ -77,4 +77,16 @@ def config_from(data: Mapping[str, Any], *, where: str) -> ExploreConfig:
     Raises:
         ConfigError: If a key or value cannot be used.
     """
-    return from_mapping(ExploreConfig, data, where=where)
+    return from_mapping(ExploreConfig, _without_share(data), where=where)
+
+
+def _without_share(data: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Leave the accurate share alone where the adaptive rule decides it.
+
+    That rule finds a fixed number of candidates; the rest is accurate by its words.
+    """
+    select, stop = data.get("select"), data.get("stop", {})
+    is_adaptive = isinstance(select, Mapping) and select.get("rule") == "adaptive"
+    if not is_adaptive or not isinstance(stop, Mapping) or "accurate" in stop:
+        return data
+    return {**data, "stop": {**stop, "accurate": False}}

@@ -115,6 +115,9 @@ def select_section(params: Params, most: int | None) -> dict[str, Any]:
         high = given.get(f"level_{letter}_hi")
         if high is not None:
             section[name] = [given.get(f"level_{letter}_lo") or 0.0, high]
+    if "virial" not in section:  # dpgen2 takes no candidates by it then, either
+        section.pop("adaptive_virial", None)
+        section.pop("adaptive_virial_percent", None)
     for group in _groups(params):
         for key, name in (
             ("relative_f_epsilon", "relative"),
@@ -136,7 +139,7 @@ def stop_section(params: Params) -> dict[str, Any]:
     if given.get("type") == "adaptive-lower":
         # Its candidates are always there: only the levels tell.
         section |= {
-            "accurate": 1.0,
+            "accurate": False,
             "level_change": given.get("conv_tolerance", 0.05),
             "levels_checked": given.get("n_checked_steps", 2),
         }

@@ -39,6 +39,7 @@ def select_section(params: Params, stages: Sequence[Sequence[int]]) -> dict[str,
     if skip:
         section["skip"] = skip
     section |= _relative(params) | _levels(params, stages) | _budget(params, stages)
+    _look_at_virial(section)
     cutoff = params.number("cluster_cutoff", "select.cluster")
     if params.value("use_clusters", "select.cluster", False) and cutoff:
         section["cluster"] = float(cutoff)
@@ -48,15 +49,24 @@ def select_section(params: Params, stages: Sequence[Sequence[int]]) -> dict[str,
     return section
 
 
+def _look_at_virial(section: dict[str, Any]) -> None:
+    """Give levels to a virial that DP-GEN's adaptive rule takes candidates by."""
+    if not any(section.get(name) for name in _ADAPTIVE.values() if "virial" in name):
+        return
+    for levels in section.get("structures", {}).values() or [section]:
+        levels.setdefault("virial", [0.0, OFF])
+
+
 def stop_section(params: Params, stages: Sequence[Sequence[int]]) -> dict[str, Any]:
     """Go through the jobs once each, as DP-GEN does."""
     params.remark(
         "changed",
         "model_devi_jobs",
         "each job is a stage of one iteration, as in DP-GEN. Take stop.stage_iterations"
-        " out to explore each stage until it has converged (stop.accurate).",
+        " out and set stop.accurate, 0.95 for example, to explore each stage until it "
+        "has converged.",
     )
-    return {"iterations": len(stages), "stage_iterations": 1}
+    return {"iterations": len(stages), "stage_iterations": 1, "accurate": False}
 
 
 def _relative(params: Params) -> dict[str, Any]:

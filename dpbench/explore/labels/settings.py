@@ -1,5 +1,6 @@
 """Section ``[label]``: which program labels, and how hard it tries."""
 
+import math
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -67,8 +68,10 @@ class LabelSettings:
                 raise ConfigError(
                     f"{name} = {getattr(self, name)}; expected 1 or more."
                 )
-        if not self.timeout > 0:
-            raise ConfigError(f"timeout = {self.timeout:g} s; expected more than 0.")
+        if not 0 < self.timeout < math.inf:
+            raise ConfigError(
+                f"timeout = {self.timeout:g} s; expected a number above 0."
+            )
         if self.max_force is not None and not self.max_force > 0:
             raise ConfigError(
                 f"max_force = {self.max_force:g} eV/Å; expected more than 0."

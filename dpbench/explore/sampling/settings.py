@@ -1,6 +1,7 @@
 """What is explored and how: the section ``[explore]`` of an exploration."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -58,6 +59,8 @@ class StageSettings:
             _check_positive(name, getattr(self, name))
         for temperature in self.temperatures:
             _check_positive("temperatures", temperature)
+        for name in ("structures", "temperatures", "pressures"):
+            _check_once(name, getattr(self, name))
         if self.timestep is not None:
             _check_positive("timestep", self.timestep)
         if not all(map(math.isfinite, self.pressures)):
@@ -220,6 +223,17 @@ class SamplingSettings:
         raise ConfigError(
             f"{where}: unknown structure '{name}'; known: {known}. Add it as "
             "[[explore.structures]]."
+        )
+
+
+def _check_once(name: str, values: Sequence[float | str]) -> None:
+    """Refuse values that give walks of one name: they would be one walk twice."""
+    shown = [one if isinstance(one, str) else f"{one:g}" for one in values]
+    twice = [one for place, one in enumerate(shown) if one in shown[:place]]
+    if twice:
+        raise ConfigError(
+            f"{name} = {list(values)}: {twice[0]} is there twice; expected each once. "
+            "Take one out; more walks of the same are replicas."
         )
 
 

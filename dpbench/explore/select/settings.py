@@ -1,5 +1,6 @@
 """What ``[select]`` of an exploration's configuration may say."""
 
+import math
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -156,6 +157,22 @@ class SelectSettings:
                 "energy: the adaptive rule looks at forces and virials alone. Leave it "
                 "out, or set rule = 'fixed'."
             )
+        self._check_virial()
+
+    def _check_virial(self) -> None:
+        """Refuse candidates by virial where the virial is not looked at."""
+        told = [
+            name
+            for name in ("adaptive_virial", "adaptive_virial_percent")
+            if getattr(self, name) > 0
+        ]
+        levels = [self.virial, *(one.virial for one in self.structures.values())]
+        if self.rule == "adaptive" and told and all(one is None for one in levels):
+            raise ConfigError(
+                f"{told[0]} = {getattr(self, told[0])}: the virial is not looked at; "
+                "expected its trust levels. Give virial = [0, 1e10] for an upper level "
+                f"that no frame reaches, or leave {told[0]} out."
+            )
 
     def _check_cluster(self) -> None:
         if self.cluster is None:
@@ -178,9 +195,10 @@ class SelectSettings:
 
 
 def check_level(name: str, level: Level | None) -> None:
-    """Refuse trust levels that are negative, no numbers or in the wrong order."""
-    if level is not None and not 0 <= level[0] <= level[1]:
+    """Refuse trust levels that are negative, not finite or in the wrong order."""
+    if level is not None and not 0 <= level[0] <= level[1] < math.inf:
         raise ConfigError(
             f"{name} = {list(level)}; expected two trust levels, "
-            "0 <= lower <= upper, such as [0.05, 0.25]."
+            "0 <= lower <= upper, such as [0.05, 0.25]. Where nothing shall be above "
+            "the upper one, give a number that no frame reaches."
         )

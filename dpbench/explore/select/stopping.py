@@ -28,10 +28,11 @@ class StopSettings:
     """Most iterations, of all stages together."""
     stage_iterations: int | None = None
     """Most iterations of a stage; None = no limit of its own."""
-    accurate: float | None = 0.95
-    """A stage has converged when this share of its frames is accurate, or more
-    (dpgen2's ``conv_accuracy``); None = not looked at. For the adaptive rule, which
-    always finds candidates, ``level_change`` says more."""
+    accurate: float | Literal[False] | None = 0.95
+    """A stage has converged when this share of the frames that it was to give is
+    accurate, or more (dpgen2's ``conv_accuracy``); False or None = not looked at. With
+    the adaptive rule False unless it is given: that rule takes the same number of
+    candidates however far the models disagree, so ``level_change`` is what tells."""
     times: int = 1
     """In so many iterations one after the other."""
     level_change: float | None = None
@@ -63,7 +64,7 @@ class StopSettings:
                 raise ConfigError(f"{name} = {value}; expected {least} or more.")
         for name in ("accurate", "least_gain"):
             value = getattr(self, name)
-            if value is not None and not 0 <= value <= 1:
+            if value not in (None, False) and not 0 <= value <= 1:
                 raise ConfigError(f"{name} = {value}; expected 0 to 1.")
         for name in ("level_change", "force_error", "energy_error"):
             value = getattr(self, name)
@@ -162,17 +163,17 @@ def _by_error(now: Iterated, settings: StopSettings) -> Stop | None:
 
 def _by_accuracy(stage: Sequence[Iterated], settings: StopSettings) -> Stop | None:
     last = stage[-settings.times :]
-    if settings.accurate is None or len(last) < settings.times:
+    wanted = settings.accurate
+    if wanted is None or wanted is False or len(last) < settings.times:
         return None
-    if not all(
-        one.accurate >= settings.accurate and sum(one.counts.values()) for one in last
-    ):
+    least = float(wanted)
+    if not all(one.accurate >= least and sum(one.counts.values()) for one in last):
         return None
     told = ", ".join(f"{one.accurate:.1%}" for one in last)
     return Stop(
         kind="accurate",
         ends="stage",
-        reason=f"{told} of the frames are accurate; {settings.accurate:.1%} wanted",
+        reason=f"{told} of the frames are accurate; {least:.1%} wanted",
     )
 
 

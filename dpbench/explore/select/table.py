@@ -75,7 +75,8 @@ class DeviationTable:
     def relative_to_walks(self, force: NDArray[np.floating]) -> "DeviationTable":
         """Divide the force columns by the root mean square force of each walk.
 
-        The deviations of single atoms stay as they are, as in DP-GEN.
+        The deviations of single atoms stay as they are, as in DP-GEN. Atoms about
+        which the model says nothing are no part of the mean.
 
         Args:
             force: eV/Å, (atom, 3), of all frames behind each other.
@@ -84,6 +85,9 @@ class DeviationTable:
         scale = np.ones(self.nframes)
         for walk in np.unique(self.walk).tolist():
             rows = force[of_atom == walk].astype(np.float64)
+            rows = rows[np.isfinite(rows).all(axis=1)]
+            if not len(rows):
+                continue
             mean = np.average(np.sum(np.square(rows), axis=1))
             scale[self.walk == walk] = np.sqrt(mean)
         names = ("max_devi_f", "min_devi_f", "avg_devi_f")

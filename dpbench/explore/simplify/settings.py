@@ -1,6 +1,7 @@
 """What ``dpbench simplify`` may be told."""
 
 import math
+import sys
 from dataclasses import dataclass
 from typing import Literal
 
@@ -74,11 +75,6 @@ class SimplifySettings:
             if value is not None and value < least:
                 raise ConfigError(f"{name} = {value}; expected {least} or more.")
         check_level("force", self.force)
-        if self.force is not None and math.isinf(self.force[1]):
-            raise ConfigError(
-                f"force = {list(self.force)}; expected finite levels. Give an upper "
-                "one that no frame reaches, such as 100."
-            )
         if self.method == "deviation" and self.models < 2:
             raise ConfigError(
                 f"models = {self.models}; expected at least 2, for a deviation is that "
@@ -113,7 +109,7 @@ class SimplifySettings:
             return SelectSettings(force=self.force, most=count)
         return SelectSettings(
             rule="adaptive",
-            force=(0.0, math.inf),
+            force=(0.0, sys.float_info.max),  # no upper level
             adaptive_force=CANDIDATES * count,
             adaptive_force_percent=CANDIDATES_PERCENT,
             most=count,

@@ -137,6 +137,13 @@ def test_adaptive_levels_go_over(tmp_path):
     assert (select.rule, select.force) == ("adaptive", (0.0, 0.6))
     assert (select.adaptive_force, select.adaptive_force_percent) == (200, 15.0)
     assert (select.pick, stop.level_change, stop.levels_checked) == ("even", 0.005, 8)
+    assert stop.accurate is False
+
+
+def test_candidates_by_a_virial_without_levels_are_none_as_in_dpgen2(tmp_path):
+    adaptive = {"type": "adaptive-lower", "level_f_hi": 0.6, "numb_candi_v": 9}
+    _, config = done(tmp_path, convergence=adaptive)
+    assert (config.select.virial, config.select.adaptive_virial) == (None, 0)
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,7 @@ def test_every_driver_has_a_table_of_its_name_in_the_settings():
     [
         ({"attempts": 0}, "attempts = 0"),
         ({"timeout": 0}, "timeout = 0 s"),
+        ({"timeout": float("inf")}, "timeout = inf s"),
         ({"ratio_failed": 1.5}, "ratio_failed = 1.5"),
         ({"max_force": -1.0}, "max_force = -1 eV/Å"),
         ({"driver": "qee"}, "driver = 'qee'"),

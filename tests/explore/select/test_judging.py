@@ -173,11 +173,19 @@ def test_forces_are_divided_by_those_of_their_walk():
     assert relative.atom_devi_f.tolist() == [2.0, 2.0, 3.0]
 
 
+def test_a_refused_frame_is_no_part_of_the_mean_force_of_its_walk():
+    told = table([2.0, np.nan, 3.0], walk=np.array([0, 0, 1]), atoms=[[2.0]] * 3)
+    force = np.array([[3.0, 0, 4.0], [np.nan] * 3, [np.nan] * 3])
+    assert told.relative_to_walks(force).max_devi_f[0] == 2 / 5
+
+
 @pytest.mark.parametrize(
     ("keys", "said"),
     [
         ({"force": [0.3, 0.1]}, "0 <= lower <= upper"),
         ({"virial": [float("nan"), 1.0]}, "0 <= lower <= upper"),
+        ({"force": [0.05, float("inf")]}, "0 <= lower <= upper"),
+        ({"rule": "adaptive", "adaptive_virial": 4}, "the virial is not looked at"),
         ({"most": -1}, "expected 0 or more"),
         ({"thin_from": 0.9, "thin_to": 0.8}, "thin_from <= thin_to"),
         ({"twin_tolerance": 1.0}, "frames of molecular dynamics are alike"),

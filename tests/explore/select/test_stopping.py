@@ -34,6 +34,21 @@ def test_an_accurate_share_ends_the_stage():
     assert "95.0%" in found.reason
 
 
+def test_the_share_may_be_no_criterion():
+    assert stop([iterated(99, 1)], accurate=False) is None
+    assert stop([iterated(99, 1)], accurate=0.0).kind == "accurate"
+
+
+def test_the_adaptive_rule_does_not_converge_by_the_share_that_it_decides():
+    assert exploration(select={"rule": "adaptive"}).stop.accurate is False
+    told = exploration(select={"rule": "adaptive"}, stop={"iterations": 3}).stop
+    assert (told.iterations, told.accurate) == (3, False)
+    both = exploration(select={"rule": "adaptive"}, stop={"accurate": 0.99})
+    assert both.stop.accurate == 0.99
+    assert exploration(stop={"accurate": False}).stop.accurate is False
+    assert exploration().stop.accurate == 0.95
+
+
 def test_it_may_have_to_be_accurate_several_times_in_one_stage():
     good, bad = iterated(99, 1), iterated(50, 50)
     assert stop([good], times=2) is None
@@ -96,6 +111,7 @@ def test_convergence_is_told_before_the_last_iteration():
     [
         {"iterations": 0},
         {"accurate": 1.5},
+        {"accurate": True},
         {"levels_checked": 1},
         {"force_error": 0.0},
         {"level_change": -1.0},

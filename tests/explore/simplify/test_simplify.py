@@ -149,7 +149,7 @@ def test_the_subset_grows_to_its_size(settings, sizes):
         ({"frames": 1}, "expected 2 or more"),
         ({"frames": 9, "models": 1}, "deviation is that of several models"),
         ({"frames": 9, "method": "diverse", "force": [0.1, 1.0]}, "no model is asked"),
-        ({"frames": 9, "force": [0.1, float("inf")]}, "expected finite levels"),
+        ({"frames": 9, "force": [0.1, float("inf")]}, "0 <= lower <= upper"),
         ({"frames": 9, "force": [1.0, 0.1]}, "0 <= lower <= upper"),
     ],
 )
