@@ -16,9 +16,14 @@ LOCAL = ("shell", "local", "lazylocal")
 
 TASKS = ("train", "model_devi", "fp")
 _OLD_KEYS = re.compile(r"(train|model_devi|fp)_(machine|resources|command|group_size)")
-_REDIRECTED = re.compile(r"\s*(?:[12]?>>?|<|&>)\s*\S+")
+_REDIRECTED = re.compile(r"\s*(?:&>>?|[12]?>>?[&|]?|<)\s*\S+")
+"""Also ``>& FILE`` and ``&>> FILE`` of bash and csh."""
 _NAMED = re.compile(r"\s-(?:i|in|inp|input|o)\s+\S+")
 """Input and output named on the command line of pw.x or CP2K."""
+_LAST = re.compile(r"(?:\s+input(?:\.inp)?)+$")
+"""DP-GEN's names of inputs as last words: ``cp2k.popt input.inp``."""
+_ALL_THE_SAME = re.compile(r"\s*\|\|\s*(?::|true)?$")
+"""Hides a failure, as DP-GEN's examples do; drivers judge the outputs."""
 _RANKS = re.compile(r"\s-(?:n|np)\s+(\d+)\b")
 
 
@@ -55,7 +60,8 @@ def command_of(params: Params, given: Any, key: str) -> Machine:
     if not isinstance(given, str) or not given.strip():
         return Machine()
     # The drivers read and name the files themselves.
-    plain = _NAMED.sub("", _REDIRECTED.sub("", given)).strip()
+    plain = _ALL_THE_SAME.sub("", given.strip())
+    plain = _LAST.sub("", _NAMED.sub("", _REDIRECTED.sub("", plain)).strip())
     pieces = re.split(r"\s*(?:&&|;)\s*", plain)
     if len(pieces) > 1:
         plain = pieces[-1]

@@ -50,12 +50,8 @@ def pwscf(params: Params, machine: Machine, out: Path) -> Label:
         options["kmesh"] = [1, 1, 1]
     elif isinstance(spacing, int | float):
         options["kspacing"] = float(spacing)
-        params.remark(
-            "changed",
-            "user_fp_params.kspacing",
-            "DP-GEN shifts a mesh by half a step along vectors with an even number of "
-            "points; here meshes are centred. Labels of both differ a little.",
-        )
+        # As DP-GEN does: half a step along vectors with an even number of points.
+        options["kshift"] = "monkhorst-pack"
     else:
         options["kmesh"] = [1, 1, 1]
         params.remark(

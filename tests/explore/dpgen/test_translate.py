@@ -4,6 +4,7 @@ import copy
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from ase.build import bulk
 from ase.io import read, write
@@ -13,7 +14,9 @@ from dpbench.errors import ConfigError
 from dpbench.explore.config import read_config
 from dpbench.explore.dpgen.labelling import STYLES
 from dpbench.explore.dpgen.translate import translate, write_translation
+from dpbench.explore.labels.qe_input import mesh_of
 from dpbench.explore.training_settings import ensemble_config
+from dpbench.frames import uniform
 from dpbench.io.readers import reader_of
 from dpbench.io.theory_file import read_theory_file
 from tests.explore.dpgen.inputs import JOBS, PWSCF, TRAINING, write_machine, write_run
@@ -60,6 +63,7 @@ def test_stages_are_the_jobs_in_our_units(tmp_path):
     assert second.structures == ("sys000", "sys001")  # "0-2": its end does not count
     assert (second.pressures, second.thermostat) == ((), "nhc")
     assert (config.stop.iterations, config.stop.stage_iterations) == (2, 1)
+    assert config.stop.accurate is False  # the last job is labelled, too
 
 
 @pytest.mark.parametrize(
@@ -166,7 +170,8 @@ def test_adaptive_and_relative_rules_go_over(tmp_path):
     select = config.select
     assert (select.rule, select.relative_to_walk) == ("adaptive", True)
     assert (select.adaptive_force, select.adaptive_force_percent) == (30, 1.5)
-    assert select.adaptive_virial == 4
+    assert (select.adaptive_virial, select.virial) == (4, (0.0, 1e10))
+    assert config.stop.accurate is False
     _, config = done(tmp_path / "b", use_relative=True, epsilon=1.5)
     assert config.select.relative == 1.5
 
@@ -343,6 +348,19 @@ def test_pwscf_keeps_the_namelists_and_drops_what_belongs_to_the_run(tmp_path):
     assert config.label.ratio_failed == 0.05
 
 
+@pytest.mark.parametrize(
+    ("cell", "card"),
+    [((4.0, 5.0, 8.0), "6 5 3 1 0 0"), ((4.0, 4.0, 40.0), "6 6 1 1 1 0")],
+)
+def test_meshes_of_pwscf_are_those_that_dpgen_writes(tmp_path, cell, card):
+    # the card is what make_pwscf_input of DP-GEN 0.13 writes at kspacing = 0.3
+    _, config = done(tmp_path)
+    options = config.label.options
+    frame = uniform(z=[13], coord=np.zeros((1, 1, 3)), box=np.diag(cell)[None])
+    _, rows = mesh_of(frame, options.kspacing, shift=options.shift_of)
+    assert rows == (card,)
+
+
 def test_old_parameters_of_pwscf_become_the_namelists_that_dpgen_wrote(tmp_path):
     old = {
         "ecut": 110,
@@ -400,6 +418,12 @@ def test_batch_systems_are_pointed_to_dask(tmp_path):
         ("pw.x -input input > output 2> err", "pw.x"),
         ("cp2k.psmp -i input.inp -o output", "cp2k.psmp"),
         ("vasp_std 1>log 2>&1", "vasp_std"),
+        ("vasp_std >& log", "vasp_std"),
+        ("vasp_std &>> log", "vasp_std"),
+        ("pw.x < input >& output", "pw.x"),
+        ("mpirun -np 16 cp2k.popt input.inp >& output", "mpirun -np 16 cp2k.popt"),
+        ("pw.x -npool 2 input > output", "pw.x -npool 2"),
+        ("mpirun -n 16 vasp_std || :", "mpirun -n 16 vasp_std"),
     ],
 )
 def test_command_names_no_files(tmp_path, command, plain):
