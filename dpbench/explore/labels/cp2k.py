@@ -212,11 +212,11 @@ def version_of(command: str) -> str:
         ConfigError: If it is not there, or says nothing.
     """
     words = program_of(command, where="label.cp2k.command")
-    version = said_version([*words, "--version"], _VERSION)
+    version, said = said_version([*words, "--version"], _VERSION)
     if version is None:
         raise ConfigError(
-            f"label.cp2k.command = {command!r}: printed no 'CP2K version'; expected "
-            "CP2K. Name it, or set label.cp2k.version where it runs elsewhere."
+            f"label.cp2k.command = {command!r}: printed no 'CP2K version' but {said}; "
+            "expected CP2K. Name it, or set label.cp2k.version where it runs elsewhere."
         )
     return version
 

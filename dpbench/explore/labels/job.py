@@ -109,13 +109,17 @@ def program_of(command: str, *, where: str, install: str = "") -> list[str]:
 
 def said_version(
     command: Sequence[str], pattern: re.Pattern[str], *, folder: Path | None = None
-) -> str | None:
-    """Ask a program for its version; None if it says none, or not in time.
+) -> tuple[str | None, str]:
+    """Ask a program for its version.
 
     Args:
         command: The program and the arguments that make it say its version.
         pattern: Its first group is the version.
         folder: Where it runs.
+
+    Returns:
+        The version, None if it says none, or not in time; and what it said: its first
+        and last line, for a message.
     """
     try:
         found = subprocess.run(
@@ -123,13 +127,18 @@ def said_version(
             cwd=folder,
             capture_output=True,
             text=True,
+            errors="replace",
             timeout=VERSION_SECONDS,
             check=False,
         )
     except subprocess.TimeoutExpired:
-        return None
+        return None, f"nothing in {VERSION_SECONDS:g} s"
     match = pattern.search(found.stdout)
-    return None if match is None else match[1]
+    lines = _lines_with_words(f"{found.stdout}\n{found.stderr}".partition(MPI_ABORT)[0])
+    # What mpirun complains of stands first; what it advises, or pw.x says, last.
+    ends = list(dict.fromkeys(_bounded(line) for line in (*lines[:1], *lines[-1:])))
+    said = f"'{' ... '.join(ends)}'" if ends else "nothing"
+    return None if match is None else match[1], said
 
 
 def run_job(
@@ -206,13 +215,21 @@ def last_words(path: Path) -> str:
     except OSError:
         return "nothing"
     text = text.partition(MPI_ABORT)[0]  # what follows says nothing
+    lines = _lines_with_words(text)
+    return _bounded(lines[-1]) if lines else "nothing"
+
+
+def _lines_with_words(text: str) -> list[str]:
+    """Return the lines that hold letters or digits: printable, single spaces."""
     printable = (
         "".join(c if c.isprintable() else " " for c in line)
         for line in text.splitlines()
     )
     lines = [" ".join(line.split()) for line in printable]
-    lines = [line for line in lines if any(c.isalnum() for c in line)]
-    words = lines[-1] if lines else "nothing"
+    return [line for line in lines if any(c.isalnum() for c in line)]
+
+
+def _bounded(words: str) -> str:
     return words if len(words) <= WORDS else "..." + words[3 - WORDS :]
 
 

@@ -271,11 +271,14 @@ def version_of(command: str) -> str:
     words = program_of(command, where="label.qe.command", install=PACKAGE)
     with tempfile.TemporaryDirectory(prefix="dpbench-pw-") as folder:
         (Path(folder) / INPUT).write_text("")
-        version = said_version([*words, "-in", INPUT], _VERSION, folder=Path(folder))
+        version, said = said_version(
+            [*words, "-in", INPUT], _VERSION, folder=Path(folder)
+        )
     if version is None:
         raise ConfigError(
-            f"label.qe.command = {command!r}: printed no 'Program PWSCF v.'; expected "
-            "pw.x. Name it, or set label.qe.version where it runs on other machines."
+            f"label.qe.command = {command!r}: printed no 'Program PWSCF v.' but "
+            f"{said}; expected pw.x. Name it, or set label.qe.version where it runs on "
+            "other machines."
         )
     return version
 

@@ -195,3 +195,9 @@ def test_cp2k_itself_labels_as_recorded_and_a_remedy_finds_the_same(tmp_path, cp
     again = read(mended.outputs)
     assert again.energy[0] == pytest.approx(plain.energy[0], abs=1e-3)
     assert np.abs(again.force - plain.force).max() < 0.02  # eV/Å, EPS_SCF 1e-5
+
+
+def test_what_is_printed_in_place_of_a_version_is_quoted(program):
+    command = str(program("cp2k", "echo 'libmkl.so: cannot open' >&2; exit 127"))
+    with pytest.raises(ConfigError, match=r"but 'libmkl\.so: cannot open'; expected"):
+        driver_of(settings_of(command)).identity()

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from dpbench.errors import ConfigError
-from dpbench.explore.labels.qe import build, template_of
+from dpbench.explore.labels.qe import build, template_of, version_of
 from dpbench.explore.labels.qe_input import (
     fortran,
     input_text,
@@ -312,3 +312,13 @@ def test_smearing_as_a_remedy_leaves_an_input_that_has_one(upf):
     assert system_with({}, ["smearing"])["occupations"] == "'smearing'"
     kept = {"occupations": "'tetrahedra'"}
     assert system_with(kept, ["smearing"]) == kept
+
+
+def test_what_a_program_printed_in_place_of_a_version_is_quoted(program):
+    launcher = program(
+        "mpirun", "echo 'There are not enough slots' >&2; echo Ask; exit 1"
+    )
+    with pytest.raises(ConfigError, match=r"PWSCF v\.' but 'Ask \.\.\. There are not"):
+        version_of(f"{launcher} -np 16 pw.x")
+    with pytest.raises(ConfigError, match=r"but nothing; expected pw\.x"):
+        version_of(str(program("pw.x", "exit 0")))
