@@ -119,6 +119,9 @@ def _drop(iteration: Iteration, sections: set[str]) -> None:
     where they still are what is asked for.
     """
     done = iteration.done
+    walked = iteration.explore
+    if walked is not None and not any(one.nframes for one in walked.walks):
+        done = tuple(stage for stage in done if stage != "explore")  # is made again
     last = [stage for stage in DECIDED if stage in done][-1:]
     if "ingest" in done or not set(last) & sections:
         return

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from dpbench.errors import DpbenchError, EvaluationError, SimulationError
 from dpbench.explore.journal import Iteration
 from dpbench.explore.sampling.planning import walk_tasks
 from dpbench.explore.sampling.starts import Starts, start_structures
@@ -14,6 +15,7 @@ from dpbench.explore.sampling.walks import Walk
 from dpbench.explore.session import Session
 from dpbench.explore.spread import TaskDied
 from dpbench.explore.stage_results import ExploreResult, WalkSummary, write_result
+from dpbench.store.files import remove_tree
 
 
 def explore(
@@ -21,16 +23,21 @@ def explore(
 ) -> ExploreResult:
     """Make the walks of an iteration, or read what came of them.
 
-    A walk that explodes or dies is told of, and ends nothing.
+    A walk that explodes or dies is told of, and ends nothing. Where none gave a frame,
+    nothing is kept: what is mended, or trained again, is walked anew.
 
     Args:
         session: At work.
         iteration: Which.
         stage: Which of ``[[explore.stages]]``.
         models: Of the iteration.
+
+    Raises:
+        SimulationError: If no walk could be made.
+        EvaluationError: If no walk gave a frame that passes the filters.
     """
     done = iteration.explore
-    if done is not None:
+    if done is not None and gave_frames(done):
         return done
     began = time.perf_counter()
     settings = session.config.explore
@@ -44,13 +51,20 @@ def explore(
         folder=walks_folder(iteration),
     )
     found = session.do(
-        walk, tasks, iteration=iteration.number, stage="explore", words=_words
+        walk, tasks, iteration=iteration.number, stage="explore", words=_Tally().words
     )
     walks = tuple(
         summary
         for task, result in zip(tasks, found, strict=True)
         for summary in _summaries(task, result)
     )
+    try:
+        _refuse_no_walk(found)
+        _refuse_no_frame(iteration, walks)
+    except DpbenchError:
+        (iteration.folder / "explore.json").unlink(missing_ok=True)
+        remove_tree(walks_folder(iteration))
+        raise
     result = ExploreResult(
         stage=stage,
         walks=walks,
@@ -59,6 +73,11 @@ def explore(
     )
     write_result(iteration.folder, "explore", result)
     return result
+
+
+def gave_frames(explored: ExploreResult) -> bool:
+    """Tell whether there is anything to select from."""
+    return any(one.nframes for one in explored.walks)
 
 
 def starts_of(session: Session, stage: int, *, iteration: int) -> Starts:
@@ -77,6 +96,36 @@ def starts_of(session: Session, stage: int, *, iteration: int) -> Starts:
 def walks_folder(iteration: Iteration) -> Path:
     """Return the folder that holds one folder a walk."""
     return iteration.folder / "explore"
+
+
+def _refuse_no_walk(found: Sequence[tuple[Walk, ...] | TaskDied]) -> None:
+    """Stop where every task was refused: it is no walk's fault."""
+    reasons = Counter(
+        one.reason for one in found if isinstance(one, TaskDied) and not one.is_crash
+    )
+    if not found or sum(reasons.values()) < len(found):
+        return
+    raise SimulationError(f"explore: no walk was made: {_most_often(reasons)}")
+
+
+def _refuse_no_frame(iteration: Iteration, walks: Sequence[WalkSummary]) -> None:
+    if any(walk.nframes for walk in walks):
+        return
+    reason = _most_often(Counter(w.reason or _dropped_words(w.dropped) for w in walks))
+    raise EvaluationError(
+        f"{iteration.folder}: no walk gave a frame that passes the filters; expected "
+        f"some. Most often: {reason.rstrip('.')}. Train longer, explore at lower "
+        "temperatures, loosen [explore.filters], or mend what is said: the walks of "
+        "this iteration are made again."
+    )
+
+
+def _most_often(reasons: Counter[str]) -> str:
+    return reasons.most_common(1)[0][0] if reasons else "there were no walks"
+
+
+def _dropped_words(dropped: dict[str, int]) -> str:
+    return ", ".join(f"{n} x {why}" for why, n in dropped.items()) or "no frame"
 
 
 def _summaries(
@@ -122,8 +171,21 @@ def _summaries(
     ]
 
 
-def _words(result: tuple[Walk, ...] | TaskDied) -> str:
-    if isinstance(result, TaskDied):
-        return "walks were lost"
-    exploded = sum(one.outcome == "exploded" for one in result)
-    return f"{exploded} exploded" if exploded else ""
+class _Tally:
+    """What the walks made so far came to, for those who watch."""
+
+    def __init__(self) -> None:
+        self._ended: Counter[str] = Counter()
+        self._dropped = 0
+
+    def words(self, result: tuple[Walk, ...] | TaskDied) -> str:
+        """Count the walks of a task, and say what all came to."""
+        if isinstance(result, TaskDied):
+            self._ended["tasks lost"] += 1
+        else:
+            self._ended.update(w.outcome for w in result if w.outcome != "done")
+            self._dropped += sum(len(one.dropped) for one in result)
+        parts = [f"{n} {how}" for how, n in sorted(self._ended.items())]
+        if self._dropped:
+            parts.append(f"{self._dropped} frames dropped by filters")
+        return ", ".join(parts)

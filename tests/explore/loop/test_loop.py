@@ -4,7 +4,7 @@ import pytest
 from click.testing import CliRunner
 
 from dpbench.cli.main import cli
-from dpbench.errors import DatasetError, EvaluationError
+from dpbench.errors import DatasetError, EvaluationError, SimulationError
 from dpbench.explore.announce import silent
 from dpbench.explore.filing import filed_iterations
 from dpbench.explore.journal import exploration_folder, iterations_of, read_record
@@ -180,5 +180,22 @@ def test_an_exploding_walk_is_told_and_the_others_are_gone_on_with(tmp_path):
 
 def test_walks_without_a_frame_are_told_in_one_line(tmp_path):
     stage = {"structures": ["fcc"], "temperatures": [3e7], "steps": 20, "every": 5}
-    with pytest.raises(EvaluationError, match="no walk gave a frame"):
-        loop(tmp_path, explore={"stages": [stage]}, **ONE)
+    for _ in range(2):  # it is not kept: what is mended is walked anew
+        with pytest.raises(EvaluationError, match=r"no walk gave a frame .*[^.]\. Tr"):
+            loop(tmp_path, explore={"stages": [stage]}, **ONE)
+        assert iterations(tmp_path)[0].done == ("train",)
+    models = iterations(tmp_path)[0].train.models
+    calm = {**stage, "temperatures": [300]}
+    explored = loop(tmp_path, explore={"stages": [calm]}, train={"steps": 9}, **ONE)
+    assert explored.version == "cu-v2"
+    assert [one.steps for one in models] == [8, 8]
+    assert [one.steps for one in iterations(tmp_path)[0].train.models] == [9, 9]
+
+
+def test_an_engine_that_is_missing_and_then_there_is_gone_on_with(tmp_path):
+    broken = {"engine": "ase", "ase": {"calculator": "not_there:Yet"}}
+    for _ in range(2):
+        with pytest.raises(SimulationError, match=r"no walk was made: .*not_there"):
+            loop(tmp_path, explore=broken, **ONE)
+    assert iterations(tmp_path)[0].done == ("train",)
+    assert loop(tmp_path, explore={"engine": "dpbench"}, **ONE).version == "cu-v2"
