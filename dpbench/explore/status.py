@@ -8,6 +8,7 @@ from typing import Any
 from dpbench.config import to_mapping
 from dpbench.errors import WorkspaceError
 from dpbench.explore.journal import Iteration, is_worked_on, iterations_of, read_record
+from dpbench.explore.outcome import losses_of
 from dpbench.explore.stage_results import IngestResult, LabelResult, read_result
 
 STAGES = ("train", "explore", "select", "label", "ingest")
@@ -107,6 +108,8 @@ def _iteration_lines(one: Iteration) -> Iterator[str]:
     if one.ingest is not None:
         parts.append(f"{one.ingest.version} with {one.ingest.new} new frames")
     yield f"  iteration {one.number}: {' | '.join(parts) or 'begun'}"
+    if explore is not None and (lost := losses_of(explore).words):
+        yield f"    not explored: {lost}"
     if one.label is not None:
         yield from _quarantine(one.label)
     if select is not None and select.stop is not None:

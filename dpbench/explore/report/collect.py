@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from dpbench.explore.announce import Announcement
 from dpbench.explore.journal import ConfigEntry, Iteration, iterations_of, read_record
+from dpbench.explore.outcome import doubts, has_converged
 from dpbench.explore.stage_results import (
     AssessResult,
     ExploreResult,
@@ -70,6 +71,8 @@ class Content:
     """Whether it goes on."""
     stop: StopReason | None
     """Why it has ended; None = it has not."""
+    doubts: tuple[str, ...]
+    """What speaks against the headline."""
     running: Announcement | None
     """What is being done; None = nothing."""
     configs: tuple[ConfigEntry, ...]
@@ -129,10 +132,13 @@ def collect(
     told = tuple(_read_once(iteration, known) for iteration in iterations_of(root))
     start = read_result(root / "start", IngestResult)
     stop = _end(told, configs)
+    config = configs[-1].config if configs else {}
+    is_over = running is None and stop is not None
     return Content(
         name=str(configs[-1].config["dataset"]) if configs else root.name,
-        state=_state(stop, running, is_begun=bool(told) or start is not None),
+        state=_state(stop, running, told, is_begun=bool(told) or start is not None),
         stop=stop,
+        doubts=doubts(stop, told, config) if stop is not None and is_over else (),
         running=running,
         configs=configs,
         start_label=read_result(root / "start", LabelResult),
@@ -180,10 +186,14 @@ def _end(
 
 
 def _state(
-    stop: StopReason | None, running: Announcement | None, *, is_begun: bool
+    stop: StopReason | None,
+    running: Announcement | None,
+    iterations: tuple[Told, ...],
+    *,
+    is_begun: bool,
 ) -> State:
     if running is not None:
         return "running"
     if stop is not None:
-        return "converged" if stop.is_converged else "limit"
+        return "converged" if has_converged(stop, iterations) else "limit"
     return "stopped" if is_begun else "new"

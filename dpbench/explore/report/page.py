@@ -81,6 +81,7 @@ def _header(content: Content) -> Markup:
 def _state(content: Content) -> Markup:
     """Say whether it goes on, what it does, or why it has ended."""
     running = content.running
+    is_doubted = content.state == "converged" and bool(content.doubts)
     parts: list[Markup] = []
     if running is not None:
         words = title_of(running)
@@ -94,6 +95,7 @@ def _state(content: Content) -> Markup:
         parts.append(tag("p", "", id="stale", class_="stale", hidden=""))
     elif content.stop is not None:
         parts.append(tag("p", content.stop.reason))
+        parts += [tag("p", f"But {doubt}.", class_="doubt") for doubt in content.doubts]
     elif content.state == "stopped":
         last = _last_stage(content)
         parts.append(
@@ -101,10 +103,10 @@ def _state(content: Content) -> Markup:
         )
     return tag(
         "div",
-        tag("b", WORDS[content.state]),
+        tag("b", WORDS[content.state] + (", with doubts" if is_doubted else "")),
         *parts,
         id="state",
-        class_=f"state {content.state}",
+        class_=f"state {content.state}" + (" doubted" if is_doubted else ""),
         role="status",
         data_state=content.state,
         data_written=content.written_at.replace(" UTC", "Z").replace(" ", "T"),
@@ -126,9 +128,7 @@ def _tiles(content: Content) -> Markup:
     paid = sum(
         not frame.is_cached for one in labels if one is not None for frame in one.done
     )
-    select = next(
-        (t.select for t in reversed(content.iterations) if t.select is not None), None
-    )
+    last = next((t for t in reversed(content.iterations) if t.select is not None), None)
     versions = [t.ingest for t in content.iterations if t.ingest is not None]
     version = versions[-1] if versions else content.start
     tiles = [
@@ -138,8 +138,8 @@ def _tiles(content: Content) -> Markup:
         (f"{quarantined:,}", "labels quarantined", quarantined),
         (f"{sum(content.cpu_seconds.values()) / 3600:.3g}", "CPU hours", 0),
     ]
-    if select is not None:
-        share = sections.accurate_share(select)
+    if last is not None and last.select is not None:
+        share = sections.accurate_share(last.select, last.explore)
         tiles.insert(1, (share, "accurate in the last iteration", 0))
     items = (
         tag("li", tag("b", value), tag("span", word), class_="warn" if bad else None)

@@ -5,6 +5,7 @@ from collections import Counter
 from dpbench.eval.dataset_report.sections import section, table
 from dpbench.eval.web.markup import Markup, tag
 from dpbench.eval.web.numbers import number
+from dpbench.explore.outcome import losses_of
 from dpbench.explore.progress import STAGE_WORDS, duration
 from dpbench.explore.report import plots
 from dpbench.explore.report.collect import Content, Told
@@ -168,9 +169,13 @@ def cost(content: Content) -> Markup:
     )
 
 
-def accurate_share(select: SelectResult) -> str:
-    """Write the share of accurate frames."""
-    return _percent(select.counts.get("accurate", 0), sum(select.counts.values()))
+def accurate_share(select: SelectResult, explore: ExploreResult | None) -> str:
+    """Write the share of accurate frames among those that were to be explored."""
+    accurate, judged = select.counts.get("accurate", 0), sum(select.counts.values())
+    if explore is not None:
+        losses = losses_of(explore)
+        accurate, judged = accurate * losses.given, judged * losses.planned
+    return _percent(accurate, judged)
 
 
 def _start_note(content: Content) -> Markup | None:

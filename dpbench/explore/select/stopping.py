@@ -94,11 +94,25 @@ class Iterated:
     """eV/Å, force RMSE of this iteration's models on the validation frames."""
     energy_error: float | None = None
     """eV/atom, energy RMSE of this iteration's models on the validation frames."""
+    planned: int = 0
+    """Frames that the walks were to give; 0 = as many as they gave."""
+    given: int = 0
+    """Frames that they gave."""
+    empty: int = 0
+    """Walks that gave no frame: about what they were to see, nothing is known."""
+    lost: str = ""
+    """What is missing, in words."""
 
     @property
     def accurate(self) -> float:
-        """Share of accurate frames; 0 if nothing was explored."""
-        return self.counts.get("accurate", 0) / max(sum(self.counts.values()), 1)
+        """Share of accurate frames; 0 if nothing was explored.
+
+        Frames that were planned and are not there have not been found accurate.
+        """
+        accurate, judged = self.counts.get("accurate", 0), sum(self.counts.values())
+        if self.planned:
+            accurate, judged = accurate * self.given, judged * self.planned
+        return accurate / max(judged, 1)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -138,7 +152,7 @@ def converged(history: Sequence[Iterated], settings: StopSettings) -> Stop | Non
         _by_accuracy(stage, settings),
         _by_levels(stage, settings),
         _by_gain(history, settings),
-        _by_want(now),
+        _by_want(now, settings),
         _by_number(history, stage, settings),
     ):
         if found is not None:
@@ -167,6 +181,8 @@ def _by_accuracy(stage: Sequence[Iterated], settings: StopSettings) -> Stop | No
     if wanted is None or wanted is False or len(last) < settings.times:
         return None
     least = float(wanted)
+    if any(one.empty for one in last):
+        return None
     if not all(one.accurate >= least and sum(one.counts.values()) for one in last):
         return None
     told = ", ".join(f"{one.accurate:.1%}" for one in last)
@@ -182,7 +198,7 @@ def _by_levels(stage: Sequence[Iterated], settings: StopSettings) -> Stop | None
     if settings.level_change is None or len(last) < settings.levels_checked:
         return None
     change = max(_change(a, b) for a, b in pairwise(last))
-    if not change < settings.level_change:
+    if any(one.empty for one in last) or not change < settings.level_change:
         return None
     return Stop(
         kind="levels",
@@ -222,10 +238,13 @@ def _by_gain(history: Sequence[Iterated], settings: StopSettings) -> Stop | None
     )
 
 
-def _by_want(now: Iterated) -> Stop | None:
+def _by_want(now: Iterated, settings: StopSettings) -> Stop | None:
     """Say so where nothing is left to learn from, though the stage is not accurate."""
     if now.chosen:
         return None
+    if now.accurate == 1 and not now.empty and settings.accurate in (None, False):
+        reason = "all frames are accurate, and none is a candidate"
+        return Stop(kind="accurate", ends="stage", reason=reason)
     counts = ", ".join(f"{number} {name}" for name, number in now.counts.items())
     if now.counts.get("candidate"):
         return Stop(
@@ -233,11 +252,15 @@ def _by_want(now: Iterated) -> Stop | None:
             ends="stage",
             reason=f"of the candidates none is new or within the budget ({counts})",
         )
+    advice = ""
+    if now.counts.get("failed"):
+        advice = ": raise the upper trust level, explore more gently, train longer, "
+        advice += "or set rescue"
+    lost = f"; {now.lost}" if now.lost else ""
     return Stop(
         kind="stuck",
         ends="stage",
-        reason=f"no frame is a candidate ({counts}): raise the upper trust level, "
-        "explore more gently, train longer, or set rescue",
+        reason=f"no frame is a candidate ({counts}){advice}{lost}",
     )
 
 

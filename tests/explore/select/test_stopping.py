@@ -49,6 +49,31 @@ def test_the_adaptive_rule_does_not_converge_by_the_share_that_it_decides():
     assert exploration().stop.accurate == 0.95
 
 
+def test_frames_that_were_planned_and_not_given_are_not_accurate():
+    whole = {"planned": 100, "given": 100}
+    assert stop([iterated(95, 5, **whole)]).kind == "accurate"
+    assert stop([iterated(95, 5, planned=101, given=100)]) is None
+    assert stop([iterated(1, 0, planned=40, given=1, chosen=1)]) is None
+    # Where all that came is accurate, the stage ends all the same: nothing is to do.
+    told = stop([iterated(1, 0, planned=40, given=1, chosen=0, lost="39 are missing")])
+    assert (told.kind, told.is_converged) == ("stuck", False)
+    assert "39 are missing" in told.reason
+    assert "raise the upper" not in told.reason
+
+
+def test_a_walk_without_a_frame_keeps_a_stage_from_being_converged():
+    lost = {"planned": 100, "given": 99, "empty": 1}
+    assert stop([iterated(99, 0, **lost)]) is None
+    history = [iterated(low=0.5, **lost), iterated(low=0.5)]
+    assert stop(history, accurate=None, level_change=0.05) is None
+    assert stop(history[1:] * 2, accurate=None, level_change=0.05).kind == "levels"
+
+
+def test_a_job_of_dp_gen_that_leaves_no_candidate_has_converged():
+    found = stop([iterated(100, 0, chosen=0)], accurate=False, stage_iterations=1)
+    assert (found.kind, found.ends) == ("accurate", "stage")
+
+
 def test_it_may_have_to_be_accurate_several_times_in_one_stage():
     good, bad = iterated(99, 1), iterated(50, 50)
     assert stop([good], times=2) is None
