@@ -38,6 +38,7 @@ def deviations(
     workspace: Callable[[], Workspace] | None = None,
     device: str = "cpu",
     progress: Callable[[str], None] | None = None,
+    refusals: list[ModelError] | None = None,
 ) -> DeviationTable:
     """Ask all models about all frames, and tell how far they disagree.
 
@@ -57,6 +58,8 @@ def deviations(
         workspace: Opens the workspace where a model is of a foreign backend.
         device: Where.
         progress: Told a few words after each block.
+        refusals: Takes what the models say of frames that they refuse, all of them
+            too; None = it is an error if they refuse every frame.
 
     Raises:
         EvaluationError: If there are fewer than two models.
@@ -71,7 +74,13 @@ def deviations(
         opened = open_ensemble(
             stack, models, workspace=workspace or Workspace.find, device=device
         )
-        found = _all(opened, frames, request, progress)
+        refused: list[ModelError] = []
+        found = _all(opened, frames, request, progress, refused)
+        if len(refused) == count and refusals is None:
+            raise refused[0]
+        _tell(refused, count)
+        if refusals is not None:
+            refusals += refused
         table = table_of(
             step,
             {name: np.array([getattr(d, name) for d in found]) for name in COLUMNS},
@@ -89,17 +98,16 @@ def _all(
     frames: Frames,
     request: Request,
     progress: Callable[[str], None] | None,
+    refused: list[ModelError],
 ) -> list[Deviation]:
-    """Measure all frames, block by block, and tell which were refused."""
+    """Measure all frames, block by block, and take down what was refused."""
     count = frames.nframes
     found: list[Deviation] = []
-    refused: list[ModelError] = []
     for first in range(0, count, BLOCK_FRAMES):
         block = frames.select(range(first, min(first + BLOCK_FRAMES, count)))
         found += _measured(evaluators, block, request, refused)
         if progress is not None:
             progress(f"{len(found)} of {count} frames")
-    _tell(refused, count)
     return found
 
 
@@ -141,8 +149,6 @@ def _unknown(natoms: int) -> Deviation:
 
 
 def _tell(refused: Sequence[ModelError], count: int) -> None:
-    if len(refused) == count:
-        raise refused[0]
     if refused:
         logger.warning(
             "%d of %d explored frames are refused by a model and count as failed; the "

@@ -110,7 +110,7 @@ class Simplified:
         """Frames chosen at random that reach the subset's force error; None = unknown.
 
         Between the sizes that were trained, error and size are followed on logarithmic
-        axes.
+        axes. Where the curve does not fall, there is no such number.
         """
         error = self.median(CHOSEN, len(self.frames))
         return size_reaching(error, [*self.curve(RANDOM), *self.curve(FULL)])
@@ -164,7 +164,10 @@ def _plain(value: Any) -> Any:
 
 
 def size_reaching(error: float, curve: Sequence[tuple[int, float]]) -> float | None:
-    """Return the size at which a curve first falls to ``error``.
+    """Return the size from which on a curve is not above ``error``.
+
+    A curve that comes down, rises again and comes down once more counts from its last
+    descent: the first was luck.
 
     Args:
         error: Wanted.
@@ -172,14 +175,14 @@ def size_reaching(error: float, curve: Sequence[tuple[int, float]]) -> float | N
 
     Returns:
         The size, between two points on logarithmic axes; the first size if the curve
-        begins below; None if it does not get there or there is no curve.
+        begins below and falls; None if it does not get there or there is no curve.
     """
-    for (a, at_a), (b, at_b) in pairwise(curve):
-        if at_a <= error:
-            return float(a)
-        if at_b <= error:
+    if not curve or curve[-1][1] > error:
+        return None
+    for (a, at_a), (b, at_b) in reversed([*pairwise(curve)]):
+        if at_a > error:
             share = np.log(at_a / error) / np.log(at_a / at_b)
             return float(a * (b / a) ** share)
-    if curve and curve[-1][1] <= error:
-        return float(curve[-1][0])
-    return None
+    if any(at_b > at_a for (_, at_a), (_, at_b) in pairwise(curve)):
+        return None
+    return float(curve[0][0])

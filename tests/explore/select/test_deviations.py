@@ -72,6 +72,23 @@ def test_a_frame_that_a_model_refuses_counts_as_failed_and_spoils_no_other(
     assert (told.max_devi_f[:2] == alone.max_devi_f).all()
 
 
+def test_frames_that_are_all_refused_are_unknown_where_that_is_asked_for(models):
+    with pytest.raises(ModelError, match="sel expects"):
+        deviations(models, crowded())
+    refusals = []
+    told = deviations(models, crowded(), relative_to_walk=True, refusals=refusals)
+    assert np.isnan(told.max_devi_f).all()
+    assert "sel expects" in str(refusals[0])
+    assert judge(told, SelectSettings()).is_unknown.all()
+
+
+def test_a_refused_frame_spoils_no_other_of_its_walk(models):
+    both = concatenate([frames(2), crowded()])
+    told = deviations(models, both, relative_to_walk=True)
+    alone = deviations(models, frames(2), relative_to_walk=True)
+    np.testing.assert_allclose(told.max_devi_f[:2], alone.max_devi_f, rtol=1e-12)
+
+
 def test_an_element_that_no_model_knows_is_an_error(models):
     with pytest.raises(ModelError, match=r"Al|Mg"):
         deviations(models, crystals(2))

@@ -167,6 +167,14 @@ def test_an_equal_error_is_found_between_two_sizes():
     assert size_reaching(0.1, []) is None
 
 
+def test_luck_of_a_small_random_subset_is_no_equal_error():
+    # The smallest is better than the next two, and than what was chosen.
+    curve = [(3, 0.3), (6, 0.5), (12, 0.5), (48, 0.25)]
+    assert 12 < size_reaching(0.35, curve) < 48
+    assert size_reaching(0.35, curve[:3]) is None
+    assert size_reaching(0.6, curve) is None
+
+
 def outcome(points) -> Simplified:
     return Simplified(
         dataset="pairs-v1",
