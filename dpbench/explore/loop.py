@@ -9,6 +9,7 @@ from pathlib import Path
 
 from dpbench.explore.announce import Announce, Announcement, silent
 from dpbench.explore.changes import remember
+from dpbench.explore.checks import check_anew
 from dpbench.explore.config import ExploreConfig
 from dpbench.explore.filing import file_iteration
 from dpbench.explore.journal import (
@@ -16,7 +17,6 @@ from dpbench.explore.journal import (
     exploration_folder,
     iteration_at,
     only_one,
-    read_record,
 )
 from dpbench.explore.select.stopping import Iterated, Stop, converged
 from dpbench.explore.session import Session
@@ -33,7 +33,7 @@ from dpbench.explore.stages.exploring import explore
 from dpbench.explore.stages.ingesting import check_theory, ingest_labels
 from dpbench.explore.stages.labelling import label_chosen
 from dpbench.explore.stages.selecting import select
-from dpbench.explore.stages.start import refuse_taken_name, start
+from dpbench.explore.stages.start import start
 from dpbench.explore.stages.training import mean_error, model_paths, train
 from dpbench.store.dataset import open_dataset
 from dpbench.store.workspace import Workspace
@@ -90,8 +90,7 @@ def run(
             workspace=workspace, config=config, base=base, crew=crew, announce=announce
         )
         crew.check_reach(root)
-        if not read_record(root):
-            refuse_taken_name(session)
+        check_anew(session)
         changed = remember(root, config, base=base)
         return replace(_Loop(session).run(), changed=changed)
 

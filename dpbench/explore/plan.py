@@ -1,19 +1,19 @@
 """What an exploration will do and cost at most, before anything is done."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dpbench.explore.announce import silent
+from dpbench.explore.checks import check_all, labelled_starts, starts_of_stage
 from dpbench.explore.config import ExploreConfig
 from dpbench.explore.journal import exploration_folder, iterations_of
-from dpbench.explore.labels.table import driver_of
-from dpbench.explore.labels.theory_check import refuse_foretold
 from dpbench.explore.sampling.planning import walk_tasks
-from dpbench.explore.sampling.starts import Starts, start_structures
+from dpbench.explore.session import Session
+from dpbench.explore.spread import InThisProcess, hired
 from dpbench.explore.stage_results import LabelResult, read_result
-from dpbench.store.dataset import open_dataset
 from dpbench.store.workspace import Workspace
 
 
@@ -127,20 +127,26 @@ def plan(workspace: Workspace, config: ExploreConfig, *, base: Path) -> Plan:
         base: Folder that file names of the configuration are relative to.
 
     Raises:
-        ConfigError: If a structure, file or program is missing.
-        DatasetError: If the start is missing, or of another level of theory.
+        ConfigError: If a structure, file or program is missing, or a section changed
+            that must not.
+        DatasetError: If the start is missing, or of another level of theory, or the
+            name of the dataset is taken.
+        DpbenchError: Whatever else ``checks.check_all`` refuses.
     """
-    labels = config.label.resolved(base)
-    driver = driver_of(labels)
-    driver.identity()
+    session = Session(
+        workspace=workspace,
+        config=config,
+        base=base,
+        crew=InThisProcess(),
+        announce=silent,
+    )
+    check_all(session)
+    if config.resources.scheduler is not None:
+        with hired(config.resources) as crew:
+            crew.check_reach(workspace.root)
     started: dict[str, int] = {}
     if config.start.structures:
-        starts = _starts(workspace, config, config.start.structures, base)
-        driver.check_frames(starts.frames)
-        started = dict(Counter(starts.names))
-    elif config.start.dataset is not None:
-        version = open_dataset(workspace, config.start.dataset, with_part=True)
-        refuse_foretold(driver, version, name=version.label)
+        started = dict(Counter(labelled_starts(session).names))
     root = exploration_folder(workspace, config.dataset)
     most = config.select.most * config.stop.iterations
     return Plan(
@@ -151,8 +157,7 @@ def plan(workspace: Workspace, config: ExploreConfig, *, base: Path) -> Plan:
         train_steps=config.train.steps,
         iterations=config.stop.iterations,
         stages=tuple(
-            _stage(workspace, config, number, base)
-            for number in range(len(config.explore.stages))
+            _stage(session, number) for number in range(len(config.explore.stages))
         ),
         driver=config.label.driver,
         most_labels=sum(started.values()) + most,
@@ -160,31 +165,10 @@ def plan(workspace: Workspace, config: ExploreConfig, *, base: Path) -> Plan:
     )
 
 
-def _starts(
-    workspace: Workspace, config: ExploreConfig, names: Sequence[str], base: Path
-) -> Starts:
-    return start_structures(
-        config.explore,
-        names,
-        workspace=lambda: workspace,
-        seed=config.seed,
-        where=base,
-        count=config.start.count,
-    )
-
-
-def _stage(
-    workspace: Workspace, config: ExploreConfig, number: int, base: Path
-) -> PlannedStage:
+def _stage(session: Session, number: int) -> PlannedStage:
+    config = session.config
     settings = config.explore.stages[number]
-    starts = start_structures(
-        config.explore,
-        settings.structures,
-        workspace=lambda: workspace,
-        seed=config.seed,
-        where=base,
-        iteration=1,
-    )
+    starts = starts_of_stage(session, number)
     tasks = walk_tasks(
         config.explore,
         number,

@@ -46,6 +46,11 @@ TAIL = 8192
 MPI_ABORT = "MPI_ABORT was invoked"
 """Begins what Open MPI prints of a program that gave up, whatever the reason."""
 
+LAUNCHERS = frozenset(
+    {"mpirun", "mpiexec", "orterun", "prterun", "env", "nice", "taskset", "numactl"}
+)
+"""Programs that start another one of this machine, named among their arguments."""
+
 VERSION_SECONDS = 60.0
 """How long a program may take to say its version."""
 
@@ -105,6 +110,29 @@ def program_of(command: str, *, where: str, install: str = "") -> list[str]:
             f"Install it{f' ({install})' if install else ''}, or name it."
         )
     return [str(Path(found).absolute()), *words[1:]]
+
+
+def check_program(command: str, *, where: str) -> None:
+    """Check that a program is there, also one that a launcher starts.
+
+    Args:
+        command: As ``program_of`` takes it.
+        where: Key of the configuration, for the message.
+
+    Raises:
+        ConfigError: If there is no such program, or a launcher is to start none.
+    """
+    words = program_of(command, where=where)
+    launcher = Path(words[0]).name.partition(".")[0]
+    if launcher not in LAUNCHERS or any(shutil.which(word) for word in words[1:]):
+        return
+    # Which word is the program depends on the options of each launcher.
+    names = [w for w in words[1:] if not w.startswith("-") and not w.isdecimal()]
+    told = " or ".join(f"'{name}'" for name in names) or "named"
+    raise ConfigError(
+        f"{where} = {command!r}: there is no program {told} here, for {launcher} to "
+        "start; expected one on PATH, or its path. Install it, or name it."
+    )
 
 
 def said_version(

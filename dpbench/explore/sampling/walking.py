@@ -2,10 +2,10 @@
 
 from collections.abc import Callable
 
-from dpbench.explore.sampling.engine_ase import run_ase_walks
+from dpbench.explore.sampling.engine_ase import open_calculator, run_ase_walks
 from dpbench.explore.sampling.engine_dpbench import run_replicas
-from dpbench.explore.sampling.engine_lammps import run_lammps_walks
-from dpbench.explore.sampling.settings import Engine
+from dpbench.explore.sampling.engine_lammps import check_lammps, run_lammps_walks
+from dpbench.explore.sampling.settings import Engine, SamplingSettings
 from dpbench.explore.sampling.walk_task import WalkTask
 from dpbench.explore.sampling.walks import Trail, Walk, read_walk, sifted, write_walk
 
@@ -15,6 +15,19 @@ ENGINES: dict[Engine, Callable[[WalkTask], list[Trail]]] = {
     "ase": run_ase_walks,
 }
 """What makes the walks of a task, by name."""
+
+
+def check_engine(settings: SamplingSettings) -> None:
+    """Check that the engine of walks is there.
+
+    Raises:
+        ConfigError: If the calculator or Python that is named cannot be used.
+        BackendError: If there is no environment with LAMMPS.
+    """
+    if settings.engine == "lammps":
+        check_lammps(settings.lammps)
+    elif settings.engine == "ase" and settings.ase.calculator:
+        open_calculator(settings.ase)
 
 
 def walk(task: WalkTask) -> tuple[Walk, ...]:
@@ -43,6 +56,22 @@ def walk(task: WalkTask) -> tuple[Walk, ...]:
     return walks
 
 
+SEL_EXPECTS = "the model's sel expects at most"
+"""What ``models.sel`` says of an atom with more neighbours than slots."""
+
+
+def _advised(reason: str) -> str:
+    """Say what to do about full slots where an ensemble is trained again and again."""
+    head, found, rest = reason.partition(SEL_EXPECTS)
+    if not found:
+        return reason
+    return (
+        f"{head}{found}{rest.partition('.')[0]}. It was measured on the frames trained "
+        "on: state a larger sel in the file of train.config, or start with frames "
+        "that have these elements side by side."
+    )
+
+
 def _walk_of(task: WalkTask, row: int, trail: Trail) -> Walk:
     frames, step, dropped = sifted(
         trail, z=task.z, pbc=task.pbc, volume=task.volume(row), filters=task.filters
@@ -57,7 +86,7 @@ def _walk_of(task: WalkTask, row: int, trail: Trail) -> Walk:
         frames=frames,
         step=step,
         outcome=trail.outcome,
-        reason=trail.reason,
+        reason=_advised(trail.reason),
         steps=trail.steps,
         dropped=dropped,
         cpu_seconds=trail.cpu_seconds,

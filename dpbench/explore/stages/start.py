@@ -2,7 +2,7 @@
 
 import tempfile
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from dpbench.errors import ConfigError, DatasetError
 from dpbench.explore.announce import Announcement
@@ -12,6 +12,7 @@ from dpbench.explore.session import Session
 from dpbench.explore.stage_results import ChosenFrame, IngestResult, write_result
 from dpbench.explore.stages.ingesting import add_labels
 from dpbench.explore.stages.labelling import Wanted, label_frames
+from dpbench.io.discover import find_sources
 from dpbench.io.exchange.export import export_dataset
 from dpbench.io.exchange.importing import import_dataset
 from dpbench.io.ingest import IngestOptions, ingest
@@ -67,6 +68,44 @@ def refuse_taken_name(session: Session) -> None:
     )
 
 
+def check_source(session: Session) -> None:
+    """Check that what is begun with is there, before anything is done.
+
+    Raises:
+        SourceError: If a file is missing, or is none of the format.
+        ConfigError: If the level of theory cannot be read, or a version is not the
+            newest of the dataset that grows.
+    """
+    settings = session.config.start
+    if settings.files:
+        paths = [_beside(session.base, name) for name in settings.files]
+        find_sources(settings.format, paths)
+        _theory(session)
+    elif settings.dataset is not None:
+        _refuse_older(session, settings.dataset)
+
+
+def _refuse_older(session: Session, reference: str) -> None:
+    """Refuse a version of the dataset that grows if there is a newer one."""
+    name = session.config.dataset
+    if not _is_same(reference, name):
+        return
+    head = newest_version(session.workspace, name)
+    version = open_dataset(session.workspace, reference)
+    if head is not None and head.object_id != version.object_id:
+        raise ConfigError(
+            f"start.dataset = '{reference}': {head.label} is newer; expected the "
+            "newest version of the dataset that is to grow. Name that, or give "
+            "'dataset' another name."
+        )
+
+
+def _theory(session: Session) -> dict[str, Any] | None:
+    """Read the level of theory that is declared for files."""
+    name = session.config.start.theory
+    return None if name is None else read_theory_file(Path(_beside(session.base, name)))
+
+
 def _is_same(reference: str, name: str) -> bool:
     """Whether a reference means a version of the dataset that grows."""
     return parse_reference(reference).name == name
@@ -106,16 +145,13 @@ def _ingested_files(session: Session) -> IngestResult:
     settings = session.config.start
     session.announce(Announcement(iteration=None, stage="ingest"))
     paths = [_beside(session.base, name) for name in settings.files]
-    theory = None
-    if settings.theory is not None:
-        theory = read_theory_file(Path(_beside(session.base, settings.theory)))
     report = ingest(
         session.workspace,
         settings.format,
         paths,
         dataset=session.config.dataset,
         options=IngestOptions(
-            theory=theory,
+            theory=_theory(session),
             note=f"start of exploration {session.config.dataset}",
             workers=0 if session.config.resources.count == 0 else None,
         ),
@@ -139,15 +175,8 @@ def _taken_version(session: Session, reference: str) -> IngestResult:
     """Begin with a version that is there: itself, or a copy under the new name."""
     workspace, name = session.workspace, session.config.dataset
     if _is_same(reference, name):
-        version = open_dataset(workspace, reference)
-        head = newest_version(workspace, name)
-        if head is not None and head.object_id != version.object_id:
-            raise ConfigError(
-                f"start.dataset = '{reference}': {head.label} is newer; expected the "
-                "newest version of the dataset that is to grow. Name that, or give "
-                "'dataset' another name."
-            )
-        return _result(version)
+        _refuse_older(session, reference)
+        return _result(open_dataset(workspace, reference))
     with tempfile.TemporaryDirectory(dir=session.root) as scratch:
         folder = Path(scratch) / "export"
         export_dataset(workspace, reference, LOSSLESS, folder)
