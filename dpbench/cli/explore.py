@@ -111,7 +111,11 @@ def _run(context: Context, config: str, *, retry: bool, as_json: bool) -> None:
     try:
         with display_for(quiet=context.is_quiet) as display:
             explored = run(
-                workspace, settings, base=base, announce=everyone(display, page)
+                workspace,
+                settings,
+                base=base,
+                announce=everyone(display, page),
+                tell_changes=_tell_changes,
             )
     except KeyboardInterrupt:
         click.echo("The same command goes on from here.", err=True)
@@ -120,12 +124,22 @@ def _run(context: Context, config: str, *, retry: bool, as_json: bool) -> None:
         if (root / RECORD).is_file():
             page.close()
         workspace.remove_if_empty()
-    for line in explored.changed:
-        click.echo(f"changed: {line}", err=True)
+    for section in explored.unused:
+        click.echo(
+            f"[{section}] has changed and counts from the next iteration, of which "
+            f"there is none: {explored.stop.reason}. To go on, raise stop.iterations, "
+            "ask for more in [stop], or add a stage to [[explore.stages]].",
+            err=True,
+        )
     if as_json:
         click.echo(json.dumps(explored_json(explored), indent=1))
     else:
         click.echo("\n".join(explored_lines(explored)))
+
+
+def _tell_changes(changed: tuple[str, ...]) -> None:
+    for line in changed:
+        click.echo(f"changed: {line}", err=True)
 
 
 def _plan(context: Context, config: str, *, as_json: bool) -> None:

@@ -5,13 +5,16 @@ whose result nothing has been built on yet; the seed, the dataset and its start 
 change, since all that follows is made of them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Final
 
 from dpbench.config import to_mapping
 from dpbench.errors import ConfigError
 from dpbench.explore.config import ExploreConfig
+from dpbench.explore.in_force import DECIDED
 from dpbench.explore.journal import (
     ConfigEntry,
     Iteration,
@@ -24,9 +27,6 @@ from dpbench.store.files import remove_tree
 
 FIXED: Final = ("dataset", "seed", "start")
 """Sections that hold for the whole exploration."""
-
-DECIDED: Final = ("train", "explore", "select", "label")
-"""Sections that each decide the stage of their name; others decide nothing kept."""
 
 MOST_KEYS: Final = 5
 """Keys that an error names."""
@@ -50,12 +50,8 @@ def remember(root: Path, config: ExploreConfig, *, base: Path) -> tuple[str, ...
     plain = to_mapping(config)
     entries = read_record(root)
     began = iterations_of(root)
-    number = began[-1].number if began else 0
     entry = ConfigEntry(
-        iteration=number if entries else 0,
-        digest=config_digest(plain),
-        config=plain,
-        base=str(base),
+        iteration=0, digest=config_digest(plain), config=plain, base=str(base)
     )
     if not entries:
         write_record(root, (entry,))
@@ -68,29 +64,58 @@ def remember(root: Path, config: ExploreConfig, *, base: Path) -> tuple[str, ...
     for iteration in began[-1:]:
         _drop(iteration, sections)
     words = tuple(f"{key}: {old} -> {new}" for key, (old, new) in changed.items())
-    last = ConfigEntry(
-        iteration=number,
-        digest=entry.digest,
-        config=plain,
-        base=str(base),
-        changed=words,
-    )
-    write_record(root, (*entries, last))
+    first = _first(began, sections)
+    write_record(root, (*entries, replace(entry, iteration=first, changed=words)))
     return words
+
+
+def _first(began: Sequence[Iteration], sections: set[str]) -> int:
+    """Return the first iteration that changed sections hold for, wholly or in part."""
+    if not began:
+        return 0
+    last = began[-1]
+    found = []
+    for section in sections:
+        if section in DECIDED:
+            found.append(last.number + (section in last.done))
+        elif section == "stop":  # what is not gone on with is decided anew
+            explored = [one.number for one in began if "explore" in one.done]
+            found.append(explored[-1] if explored else last.number)
+        else:
+            found.append(last.number + ("label" in last.done))
+    return min(found)
 
 
 def differences(
     old: Mapping[str, Any], new: Mapping[str, Any], *, under: str = ""
 ) -> dict[str, tuple[Any, Any]]:
-    """Return the keys that differ: {``label.qe.cutoff``: (old, new)}."""
+    """Return the keys that differ: {``label.qe.cutoff``: (old, new)}.
+
+    Of a list of tables, the place counts from 0: ``explore.stages[0].steps``.
+    """
     found: dict[str, tuple[Any, Any]] = {}
     for key in [*old, *(key for key in new if key not in old)]:
         one, other = old.get(key), new.get(key)
-        if isinstance(one, Mapping) and isinstance(other, Mapping):
-            found |= differences(one, other, under=f"{under}{key}.")
-        elif one != other:
-            found[f"{under}{key}"] = (one, other)
+        if one != other:
+            found |= _between(f"{under}{key}", one, other)
     return found
+
+
+def _between(key: str, one: Any, other: Any) -> dict[str, tuple[Any, Any]]:
+    """Look into tables, and into lists of tables such as ``[[explore.stages]]``."""
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        return differences(one, other, under=f"{key}.")
+    if not (_are_tables(one) and _are_tables(other)):
+        return {key: (one, other)}
+    found: dict[str, tuple[Any, Any]] = {}
+    for place, (old, new) in enumerate(zip_longest(one, other)):
+        if old != new:
+            found |= _between(f"{key}[{place}]", old, new)
+    return found
+
+
+def _are_tables(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(one, Mapping) for one in value)
 
 
 def refuse_fixed(root: Path, changed: Mapping[str, tuple[Any, Any]]) -> None:
@@ -120,7 +145,7 @@ def _drop(iteration: Iteration, sections: set[str]) -> None:
     """
     done = iteration.done
     walked = iteration.explore
-    if walked is not None and not any(one.nframes for one in walked.walks):
+    if walked is not None and walked.is_idle:
         done = tuple(stage for stage in done if stage != "explore")  # is made again
     last = [stage for stage in DECIDED if stage in done][-1:]
     if "ingest" in done or not set(last) & sections:

@@ -8,7 +8,8 @@ from typing import Any, Final
 
 from dpbench import __version__
 from dpbench.config import finite, to_mapping
-from dpbench.explore.journal import Iteration, read_record
+from dpbench.explore.in_force import config_used
+from dpbench.explore.journal import Iteration, config_digest, read_record
 from dpbench.explore.session import Session
 from dpbench.store import catalog
 from dpbench.store.dataset import open_dataset
@@ -29,8 +30,7 @@ def file_iteration(session: Session, iteration: Iteration) -> str:
     """
     train, select, ingest = iteration.train, iteration.select, iteration.ingest
     version = ingest.version if ingest else train.dataset if train else ""
-    entries = read_record(session.root)
-    config = [e for e in entries if e.iteration <= iteration.number][-1]
+    config, digest = config_used(iteration, read_record(session.root))
     # The time of the version, and not that of filing: whatever files the same
     # iteration once more writes the same object.
     made = open_dataset(session.workspace, version, allow_retracted=True)
@@ -42,8 +42,8 @@ def file_iteration(session: Session, iteration: Iteration) -> str:
         "dpbench": __version__,
         "dataset": session.config.dataset,
         "iteration": iteration.number,
-        "config": config.config,
-        "config_digest": config.digest,
+        "config": config,
+        "config_digest": digest or config_digest(config),
         "train": _plain(train),
         "explore": _plain(iteration.explore),
         "select": _plain(select),

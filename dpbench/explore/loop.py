@@ -4,6 +4,7 @@ Each step reads what is done and does the rest, so that the same call goes on wh
 the one before ended, however it ended.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,12 +13,14 @@ from dpbench.explore.changes import remember
 from dpbench.explore.checks import check_anew
 from dpbench.explore.config import ExploreConfig
 from dpbench.explore.filing import file_iteration
+from dpbench.explore.in_force import unused_sections
 from dpbench.explore.journal import (
     Iteration,
     exploration_folder,
     iteration_at,
     only_one,
 )
+from dpbench.explore.outcome import losses_of
 from dpbench.explore.select.stopping import Iterated, Stop, converged
 from dpbench.explore.session import Session
 from dpbench.explore.spread import hired
@@ -26,6 +29,7 @@ from dpbench.explore.stage_results import (
     SelectResult,
     StopReason,
     TrainResult,
+    config_of,
     write_result,
 )
 from dpbench.explore.stages.assessing import assess
@@ -61,6 +65,9 @@ class Explored:
     """Trained on the last version."""
     changed: tuple[str, ...] = ()
     """What in the configuration differs from the one before."""
+    unused: tuple[str, ...] = ()
+    """Sections that have changed and count from the next iteration, of which there is
+    none."""
 
 
 def run(
@@ -69,6 +76,7 @@ def run(
     *,
     base: Path,
     announce: Announce = silent,
+    tell_changes: Callable[[tuple[str, ...]], None] = lambda _: None,
 ) -> Explored:
     """Explore until it is over, from wherever an earlier call has ended.
 
@@ -77,6 +85,8 @@ def run(
         config: What is asked for.
         base: Folder that file names of the configuration are relative to.
         announce: Is told how far it is.
+        tell_changes: Is told at the begin what in the configuration differs from the
+            one before.
 
     Raises:
         WorkspaceError: If another process works on it, or the disk cannot be written.
@@ -92,7 +102,10 @@ def run(
         crew.check_reach(root)
         check_anew(session)
         changed = remember(root, config, base=base)
-        return replace(_Loop(session).run(), changed=changed)
+        tell_changes(changed)
+        explored = _Loop(session).run()
+        unused = unused_sections(root, config)
+        return replace(explored, changed=changed, unused=unused)
 
 
 class _Loop:
@@ -114,10 +127,8 @@ class _Loop:
             trained = self._train(iteration, version.version)
             selected = self._select(iteration, trained, stage)
             stop = selected.stop
-            end = stop if stop and self._ends_all(stop, selected.stage) else None
-            # Labels that nothing will be explored with are worth their price only
-            # where it was the limit that ended it, and not that enough was learned.
-            if selected.chosen and (end is None or end.kind == "iterations"):
+            end = self._end(iteration, selected)
+            if selected.chosen and _is_worth_labels(iteration, end):
                 version = self._label(iteration, selected, trained.dataset)
             file_iteration(self._session, iteration)
             if end is not None:
@@ -147,6 +158,7 @@ class _Loop:
             models=models,
             dataset=trained.dataset,
         )
+        losses = losses_of(explored)
         self._history.append(
             Iterated(
                 stage=explored.stage,
@@ -155,15 +167,21 @@ class _Loop:
                 chosen=len(selected.chosen),
                 force_error=mean_error(trained, "rmse_f_validation"),
                 energy_error=mean_error(trained, "rmse_e_validation"),
+                planned=losses.planned,
+                given=losses.given,
+                empty=losses.empty,
+                lost=losses.words,
             )
         )
-        if iteration_at(self._session.root, iteration.number + 1).explore is not None:
-            return selected  # what was decided has been gone on with
+        if _is_gone_on_with(self._session, iteration):
+            return selected
         # Decided anew each time: [stop] may have changed since.
         stop = _reason(converged(self._history, self._session.config.stop))
+        stop = stop or _stage_gone(explored.stage, self._session.config)
         if stop != selected.stop:
             selected = replace(selected, stop=stop)
-            write_result(iteration.folder, "select", selected)
+            noted = config_of(iteration.folder, "select")
+            write_result(iteration.folder, "select", selected, config=noted)
         return selected
 
     def _label(
@@ -177,9 +195,17 @@ class _Loop:
             self._session, iteration, labelled=labelled, dataset=dataset
         )
 
-    def _ends_all(self, stop: StopReason, stage: int) -> bool:
-        stages = self._session.config.explore.stages
-        return stop.ends == "all" or stage + 1 >= len(stages)
+    def _end(self, iteration: Iteration, selected: SelectResult) -> StopReason | None:
+        """Return why all ends with an iteration, if it does.
+
+        One that was gone on with did not end it, though it was of the last of the
+        stages that are left in the configuration.
+        """
+        stop = selected.stop
+        if stop is None or _is_gone_on_with(self._session, iteration):
+            return None
+        is_last = selected.stage + 1 >= len(self._session.config.explore.stages)
+        return stop if stop.ends == "all" or is_last else None
 
     def _over(
         self,
@@ -206,6 +232,33 @@ class _Loop:
             stop=stop,
             models=tuple(model_paths(self._session, trained)),
         )
+
+
+def _is_gone_on_with(session: Session, iteration: Iteration) -> bool:
+    """Whether the next iteration has explored: what this one decided is done."""
+    return iteration_at(session.root, iteration.number + 1).explore is not None
+
+
+def _is_worth_labels(iteration: Iteration, end: StopReason | None) -> bool:
+    """Whether what was chosen is labelled, or is already.
+
+    Labels that nothing will be explored with are worth their price only where it was
+    the limit that ended it, and not that enough was learned.
+    """
+    return end is None or end.kind == "iterations" or iteration.ingest is not None
+
+
+def _stage_gone(stage: int, config: ExploreConfig) -> StopReason | None:
+    """End it where the stage that would be gone on with was taken out."""
+    count = len(config.explore.stages)
+    if stage < count:
+        return None
+    return StopReason(
+        kind="stage gone",
+        reason=f"stage {stage} is none of the {count} of [[explore.stages]] any more",
+        ends="all",
+        is_converged=False,
+    )
 
 
 def _reason(stop: Stop | None) -> StopReason | None:

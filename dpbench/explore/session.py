@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeVar
 
+from dpbench.config import to_mapping
 from dpbench.explore.announce import Announce, Announcement
 from dpbench.explore.config import ExploreConfig
-from dpbench.explore.journal import FOLDER
+from dpbench.explore.journal import FOLDER, config_digest
 from dpbench.explore.spread import Crew, TaskDied, spread
 from dpbench.store.workspace import Workspace
 
@@ -37,6 +38,11 @@ class Session:
     def root(self) -> Path:
         """Folder of the exploration."""
         return self.workspace.root / FOLDER / self.config.dataset
+
+    @property
+    def digest(self) -> str:
+        """Digest of the configuration, which stages note."""
+        return config_digest(to_mapping(self.config))
 
     @property
     def labels(self) -> Path:

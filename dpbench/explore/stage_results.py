@@ -17,6 +17,9 @@ from dpbench.store.files import disk_errors, write_atomically
 FORMAT: Final = 1
 """Format of the files."""
 
+CONFIG: Final = "config_digest"
+"""Key of the note beside a result: the configuration that its stage went by."""
+
 StageResult = TypeVar("StageResult")
 
 
@@ -107,6 +110,11 @@ class ExploreResult:
     """Of all walks."""
     wall_seconds: float = 0.0
     """From begin to end, of the session that ended it."""
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether there were walks and none gave a frame; such are made again."""
+        return bool(self.walks) and not any(one.nframes for one in self.walks)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -308,19 +316,23 @@ def iteration_folder(root: Path, iteration: int) -> Path:
     return root / f"iter.{iteration:06d}"
 
 
-def write_result(folder: Path, stage: str, result: Any) -> None:
+def write_result(
+    folder: Path, stage: str, result: Any, *, config: str | None = None
+) -> None:
     """Write the result of a stage; from then on it is done.
 
     Args:
         folder: Of the iteration, or ``start``.
         stage: Key of ``STAGES``.
         result: Of the class that the table gives.
+        config: Digest of the configuration that it went by, kept beside the result.
 
     Raises:
         WorkspaceError: If it cannot be written.
     """
     path = folder / f"{stage}.json"
-    text = json.dumps({"format": FORMAT, **to_mapping(result)}, indent=1)
+    head = {"format": FORMAT} if config is None else {"format": FORMAT, CONFIG: config}
+    text = json.dumps({**head, **to_mapping(result)}, indent=1)
     with disk_errors(path):
         write_atomically(path, text.encode())
 
@@ -348,4 +360,17 @@ def read_result(folder: Path, kind: type[StageResult]) -> StageResult | None:
             f"{path}: is of format {found!r}; expected {FORMAT}. It was written by "
             "another version of dpbench: go on with that one."
         )
+    told.pop(CONFIG, None)
     return from_mapping(kind, told, where=str(path))
+
+
+def config_of(folder: Path, stage: str) -> str | None:
+    """Return the digest of the configuration that a stage went by.
+
+    None if it is not done, or was written before such a note was kept.
+    """
+    try:
+        told = json.loads((folder / f"{stage}.json").read_text(encoding="utf-8"))
+        return str(told[CONFIG])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

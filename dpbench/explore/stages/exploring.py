@@ -37,7 +37,7 @@ def explore(
         EvaluationError: If no walk gave a frame that passes the filters.
     """
     done = iteration.explore
-    if done is not None and gave_frames(done):
+    if done is not None and not done.is_idle:
         return done
     began = time.perf_counter()
     settings = session.config.explore
@@ -71,13 +71,8 @@ def explore(
         cpu_seconds=round(sum(one.cpu_seconds for one in walks), 3),
         wall_seconds=round(time.perf_counter() - began, 3),
     )
-    write_result(iteration.folder, "explore", result)
+    write_result(iteration.folder, "explore", result, config=session.digest)
     return result
-
-
-def gave_frames(explored: ExploreResult) -> bool:
-    """Tell whether there is anything to select from."""
-    return any(one.nframes for one in explored.walks)
 
 
 def starts_of(session: Session, stage: int, *, iteration: int) -> Starts:

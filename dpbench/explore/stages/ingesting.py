@@ -39,7 +39,7 @@ def ingest_labels(
         note=f"exploration {session.config.dataset}, iteration {iteration.number}",
         iteration=iteration.number,
     )
-    write_result(iteration.folder, "ingest", result)
+    write_result(iteration.folder, "ingest", result, config=session.digest)
     return result
 
 

@@ -70,7 +70,7 @@ def label_chosen(
         iteration=iteration.number,
         version=open_dataset(session.workspace, dataset),
     )
-    write_result(iteration.folder, "label", result)
+    write_result(iteration.folder, "label", result, config=session.digest)
     return result
 
 

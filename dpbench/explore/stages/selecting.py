@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from dpbench.errors import EvaluationError
+from dpbench.errors import EvaluationError, ModelError
 from dpbench.explore.frame_files import load_frames, save_frames
 from dpbench.explore.journal import Iteration, iterations_of
 from dpbench.explore.sampling.walks import Walk, read_walk
@@ -43,6 +43,9 @@ the models together however many workers there are."""
 BINS: Final = 45
 """Of a histogram of deviations: fifteen a decade."""
 
+NO_LEVEL: Final = 1e10
+"""Upper trust levels from here on are never reached: DP-GEN's way to say none."""
+
 SPAN: Final = 1000.0
 """Last edge of a histogram over its first; smaller values count in the first bin."""
 
@@ -61,12 +64,14 @@ class DeviationTask:
     """How deviations are measured."""
 
 
-def measure(task: DeviationTask) -> tuple[DeviationTable, float]:
+def measure(task: DeviationTask) -> tuple[DeviationTable, float, str]:
     """Measure the deviations of the models on the frames of some walks.
 
     Returns:
-        The table, and the processor time it took, s.
+        The table, the processor time it took, s, and what a model says of a frame that
+        it refuses; empty if it refuses none.
     """
+    refusals: list[ModelError] = []
     started = time.process_time()
     walks = [found for path in task.walks if (found := read_walk(path)) is not None]
     settings = task.settings
@@ -80,8 +85,10 @@ def measure(task: DeviationTask) -> tuple[DeviationTable, float]:
         step=np.concatenate([walk.step for walk in walks]),
         walk=np.repeat(np.array(task.numbers, np.int64), counts),
         structure=np.repeat([walk.structure for walk in walks], counts),
+        refusals=refusals,
     )
-    return table, time.process_time() - started
+    said = str(refusals[0]) if refusals else ""
+    return table, time.process_time() - started, said
 
 
 def select(
@@ -138,7 +145,7 @@ def select(
         by_walk=_by_walk(judged, names),
         rescued=chosen.rescued,
     )
-    write_result(iteration.folder, "select", result)
+    write_result(iteration.folder, "select", result, config=session.digest)
     return result
 
 
@@ -182,7 +189,7 @@ def _table(
         for group in _groups(walks)
     ]
     found = session.do(measure, tasks, iteration=iteration.number, stage="select")
-    tables, spent = [], 0.0
+    tables, spent, refused = [], 0.0, ""
     for one in found:
         if isinstance(one, TaskDied):
             raise EvaluationError(
@@ -192,7 +199,14 @@ def _table(
             )
         tables.append(one[0])
         spent += one[1]
-    return concatenate_tables(tables), spent
+        refused = refused or one[2]
+    table = concatenate_tables(tables)
+    if refused and np.isnan(table.max_devi_f).all():
+        raise EvaluationError(
+            f"{iteration.folder}: the models refuse every explored frame; expected "
+            f"some that they know: {refused}"
+        )
+    return table, spent
 
 
 def _groups(walks: dict[int, Walk]) -> Iterator[list[int]]:
@@ -270,7 +284,7 @@ def _histogram(values: NDArray[np.float64], judged: Judged, name: str) -> Histog
     upper = [
         level[1]
         for levels in judged.levels.values()
-        if (level := getattr(levels, name)) is not None and math.isfinite(level[1])
+        if (level := getattr(levels, name)) is not None and level[1] < NO_LEVEL
     ]
     top = 2 * max(upper) if upper else float(known.max(initial=0.0))
     top = top if top > 0 else 1.0

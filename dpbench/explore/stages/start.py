@@ -46,7 +46,7 @@ def start(session: Session) -> IngestResult:
         result = _ingested_files(session)
     else:
         result = _taken_version(session, str(settings.dataset))
-    write_result(books.folder, "ingest", result)
+    write_result(books.folder, "ingest", result, config=session.digest)
     return result
 
 
@@ -130,7 +130,7 @@ def _labelled_structures(session: Session, books: Iteration) -> IngestResult:
         )
         wanted = Wanted(frames=starts.frames, chosen=chosen)
         labelled = label_frames(session, wanted, iteration=None)
-        write_result(books.folder, "label", labelled)
+        write_result(books.folder, "label", labelled, config=session.digest)
     return add_labels(
         session,
         labelled,

@@ -38,7 +38,7 @@ def train(session: Session, iteration: Iteration, *, dataset: str) -> TrainResul
     before = iteration_at(session.root, number - 1).train if number else None
     if before is not None and before.digest == version.digest:
         result = _kept(before)
-        write_result(iteration.folder, "train", result)
+        write_result(iteration.folder, "train", result, config=session.digest)
         return result
     tasks = member_tasks(
         settings,
@@ -65,7 +65,7 @@ def train(session: Session, iteration: Iteration, *, dataset: str) -> TrainResul
         cpu_seconds=round(sum(model.cpu_seconds for model in models), 3),
         wall_seconds=round(time.perf_counter() - began, 3),
     )
-    write_result(iteration.folder, "train", result)
+    write_result(iteration.folder, "train", result, config=session.digest)
     return result
 
 

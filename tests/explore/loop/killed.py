@@ -85,10 +85,10 @@ def _plant(plan: Plan) -> None:
         return
     real = stage_results.write_result
 
-    def write(folder: Path, name: str, result: Any) -> None:
+    def write(folder: Path, name: str, result: Any, **noted: Any) -> None:
         if name == stage and when == "before":
             _die()
-        real(folder, name, result)
+        real(folder, name, result, **noted)
         if name == stage:
             _die()
 

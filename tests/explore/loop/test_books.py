@@ -1,6 +1,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from dpbench.errors import ConfigError, WorkspaceError
 from dpbench.explore import journal
 from dpbench.explore.changes import differences, remember
 from dpbench.explore.frame_files import load_frames, save_frames
+from dpbench.explore.in_force import config_used, unused_sections
 from dpbench.explore.journal import (
     RECORD,
     iteration_at,
@@ -165,7 +167,7 @@ def test_what_changed_is_written_down_with_its_iteration(tmp_path):
     write(iteration_at(root, 1).folder, "train")
     changed = remember(root, small_config(tmp_path, stop={"iterations": 5}), base=root)
     assert changed == ("stop.iterations: 2 -> 5",)
-    assert [entry.iteration for entry in read_record(root)] == [0, 1]
+    assert [entry.iteration for entry in read_record(root)] == [0, 0]
     assert iteration_at(root, 1).done == ("train",)
 
 
@@ -213,6 +215,63 @@ def test_differences_name_nested_keys():
     old = {"a": {"b": 1, "c": 2}, "d": 3}
     new = {"a": {"b": 1, "c": 4, "e": 5}, "d": 3}
     assert differences(old, new) == {"a.c": (2, 4), "a.e": (None, 5)}
+
+
+def test_differences_look_into_lists_of_tables():
+    old = {"stages": [{"t": [300], "n": 1}, {"t": [600]}]}
+    new = {"stages": [{"t": [300, 900], "n": 1}]}
+    assert differences(old, new) == {
+        "stages[0].t": ([300], [300, 900]),
+        "stages[1]": ({"t": [600]}, None),
+    }
+
+
+@pytest.mark.parametrize(
+    ("changes", "first"),
+    [
+        ({"explore": {"models": "turns"}}, 1),
+        ({"select": {"most": 9}}, 0),
+        ({"label": {"timeout": 9.0}}, 0),
+        ({"stop": {"iterations": 9}}, 0),
+        ({"train": {"steps": 9}, "stop": {"iterations": 9}}, 0),
+    ],
+)
+def test_a_change_is_entered_for_the_first_stage_that_goes_by_it(
+    tmp_path, changes, first
+):
+    root = tmp_path / "e"
+    remember(root, small_config(tmp_path), base=tmp_path)
+    write(iteration_at(root, 0).folder, "train", "explore", "select")
+    remember(root, small_config(tmp_path, **changes), base=tmp_path)
+    assert read_record(root)[-1].iteration == first
+
+
+def test_the_configuration_of_an_iteration_is_that_of_its_stages(tmp_path):
+    root = tmp_path / "e"
+    old, folder = small_config(tmp_path), iteration_at(root, 0).folder
+    remember(root, old, base=tmp_path)
+    [entry] = read_record(root)
+    for stage in ("train", "explore", "select"):
+        write_result(folder, stage, RESULTS[stage], config=entry.digest)
+    changes = {"explore": {"models": "turns"}, "select": {"most": 9}}
+    new = small_config(tmp_path, **changes)
+    remember(root, new, base=tmp_path)
+    digest = read_record(root)[-1].digest
+    write_result(folder, "select", RESULTS["select"], config=digest)
+    used, _ = config_used(iteration_at(root, 0), read_record(root))
+    assert used["explore"] == to_mapping(old)["explore"]
+    assert used["select"] == to_mapping(new)["select"]
+    assert unused_sections(root, new) == ("explore",)
+    assert unused_sections(root, replace(old, select=new.select)) == ()
+
+
+def test_older_books_without_notes_tell_the_same_configuration(tmp_path):
+    root = tmp_path / "e"
+    remember(root, small_config(tmp_path), base=tmp_path)
+    write(iteration_at(root, 0).folder, *RESULTS)
+    [entry] = read_record(root)
+    used = config_used(iteration_at(root, 0), [entry])
+    assert used == (entry.config, entry.digest)
 
 
 def test_damaged_books_are_told_with_their_path(tmp_path):

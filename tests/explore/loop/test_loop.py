@@ -5,6 +5,7 @@ from click.testing import CliRunner
 
 from dpbench.cli.main import cli
 from dpbench.errors import DatasetError, EvaluationError, SimulationError
+from dpbench.explore import checks
 from dpbench.explore.announce import silent
 from dpbench.explore.filing import filed_iterations
 from dpbench.explore.journal import exploration_folder, iterations_of, read_record
@@ -161,6 +162,28 @@ def test_a_loop_that_was_over_goes_on_with_another_level_and_mended_labels(
     assert iterations(tmp_path)[0].explore == explored  # not walked again
 
 
+def test_a_loop_that_is_over_stays_what_it_came_to_when_stages_change(tmp_path):
+    cold = {"structures": ["fcc"], "temperatures": [300], "steps": 20, "every": 5}
+    warm = {**cold, "temperatures": [600]}
+    stop = {"iterations": 9, "stage_iterations": 1}
+    first = loop(tmp_path, explore={"stages": [cold, warm]}, stop=stop)
+    assert (first.version, first.iterations) == ("cu-v3", 2)
+    workspace = Workspace.find(tmp_path / "workspace")
+    filed = filed_iterations(workspace, "cu")
+    count = len(list(catalog.runs(workspace)))
+    fewer = loop(tmp_path, explore={"stages": [cold]}, stop=stop)
+    assert (fewer.version, fewer.iterations) == ("cu-v3", 2)
+    said = []
+    hot = {**warm, "temperatures": [900]}
+    config = small_config(tmp_path, explore={"stages": [cold, hot]}, stop=stop)
+    other = run(workspace, config, base=tmp_path, tell_changes=said.append)
+    assert said == [other.changed]
+    assert "explore.stages[1]: None -> " in other.changed[0]
+    assert (other.version, other.unused) == ("cu-v3", ("explore",))
+    assert filed_iterations(workspace, "cu") == filed
+    assert len(list(catalog.runs(workspace))) == count
+
+
 def test_models_that_are_wrong_everywhere_stop_the_loop_with_advice(tmp_path):
     explored = loop(tmp_path, select={"force": [0.0, 1e-12]})
     assert explored.stop.kind == "stuck"
@@ -192,7 +215,10 @@ def test_walks_without_a_frame_are_told_in_one_line(tmp_path):
     assert [one.steps for one in iterations(tmp_path)[0].train.models] == [9, 9]
 
 
-def test_an_engine_that_is_missing_and_then_there_is_gone_on_with(tmp_path):
+def test_an_engine_that_is_missing_and_then_there_is_gone_on_with(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(checks, "check_engine", lambda _: None)  # it goes later
     broken = {"engine": "ase", "ase": {"calculator": "not_there:Yet"}}
     for _ in range(2):
         with pytest.raises(SimulationError, match=r"no walk was made: .*not_there"):
