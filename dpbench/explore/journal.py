@@ -31,6 +31,7 @@ from dpbench.explore.stage_results import (
     SelectResult,
     TrainResult,
     iteration_folder,
+    read_refused,
     read_result,
 )
 from dpbench.store.file_systems import is_network
@@ -78,6 +79,11 @@ class Iteration:
     def label(self) -> LabelResult | None:
         """The labels."""
         return read_result(self.folder, LabelResult)
+
+    @property
+    def refused(self) -> LabelResult | None:
+        """The labels that the loop has stopped for: too many failed."""
+        return read_refused(self.folder)
 
     @property
     def ingest(self) -> IngestResult | None:

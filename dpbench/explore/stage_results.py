@@ -300,6 +300,9 @@ class AssessResult:
     """Spent on it."""
 
 
+REFUSED: Final = "label.refused"
+"""Name of a ``LabelResult`` with which the loop did not go on: too many failed."""
+
 STAGES: Final[dict[str, type]] = {
     "train": TrainResult,
     "explore": ExploreResult,
@@ -337,6 +340,15 @@ def write_result(
         write_atomically(path, text.encode())
 
 
+def read_refused(folder: Path) -> LabelResult | None:
+    """Read the labels that the loop has stopped for; None if it has not.
+
+    Raises:
+        WorkspaceError: If the file is damaged or of another format.
+    """
+    return _read(folder / f"{REFUSED}.json", LabelResult)
+
+
 def read_result(folder: Path, kind: type[StageResult]) -> StageResult | None:
     """Read the result of the stage whose class this is; None if it is not done.
 
@@ -344,7 +356,10 @@ def read_result(folder: Path, kind: type[StageResult]) -> StageResult | None:
         WorkspaceError: If the file is damaged or of another format.
     """
     stage = next(name for name, cls in STAGES.items() if cls is kind)
-    path = folder / f"{stage}.json"
+    return _read(folder / f"{stage}.json", kind)
+
+
+def _read(path: Path, kind: type[StageResult]) -> StageResult | None:
     try:
         told = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

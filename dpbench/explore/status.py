@@ -9,7 +9,12 @@ from dpbench.config import to_mapping
 from dpbench.errors import WorkspaceError
 from dpbench.explore.journal import Iteration, is_worked_on, iterations_of, read_record
 from dpbench.explore.outcome import losses_of
-from dpbench.explore.stage_results import IngestResult, LabelResult, read_result
+from dpbench.explore.stage_results import (
+    IngestResult,
+    LabelResult,
+    read_refused,
+    read_result,
+)
 
 STAGES = ("train", "explore", "select", "label", "ingest")
 """Stages of an iteration, in order."""
@@ -32,6 +37,8 @@ class Status:
     """The version it began with; None if it is not made yet."""
     start_labels: LabelResult | None
     """Labels of the start, where it was labelled."""
+    refused: LabelResult | None
+    """Labels of the start that it has stopped for: too many failed."""
     iterations: tuple[Iteration, ...]
     """Those that have begun."""
 
@@ -42,12 +49,14 @@ class Status:
             "dataset": self.dataset,
             "is_running": self.is_running,
             "start": _plain(self.begun_with),
+            "refused": _plain(self.refused),
             "iterations": [
                 {
                     "iteration": one.number,
                     "done": list(one.done),
                     **{stage: _plain(getattr(one, stage)) for stage in STAGES},
                     "assess": _plain(one.assess),
+                    "refused": _plain(one.refused),
                 }
                 for one in self.iterations
             ],
@@ -59,6 +68,8 @@ class Status:
         yield f"{self.dataset}: {self.root}{running}"
         if self.begun_with is None:
             yield "  start: not done"
+            if self.refused is not None:
+                yield from _refused(self.refused)
             return
         begun = self.begun_with
         yield f"  start: {begun.version}, {begun.nframes} frames"
@@ -86,6 +97,7 @@ def status(root: Path) -> Status:
         is_running=is_worked_on(root),
         begun_with=read_result(root / "start", IngestResult),
         start_labels=read_result(root / "start", LabelResult),
+        refused=read_refused(root / "start"),
         iterations=iterations_of(root),
     )
 
@@ -112,12 +124,24 @@ def _iteration_lines(one: Iteration) -> Iterator[str]:
         yield f"    not explored: {lost}"
     if one.label is not None:
         yield from _quarantine(one.label)
+    elif (refused := one.refused) is not None:
+        yield from _refused(refused)
     if select is not None and select.stop is not None:
         yield f"    end of the {_end(select.stop.ends)}: {select.stop.reason}"
 
 
 def _end(ends: str) -> str:
     return "stage" if ends == "stage" else "exploration"
+
+
+def _refused(label: LabelResult) -> Iterator[str]:
+    """Say what it has stopped for, and how to go on."""
+    total = len(label.done) + len(label.quarantined)
+    yield (
+        f"    stopped: {len(label.quarantined)} of {total} frames could not be "
+        "labelled; correct the inputs and start again with --retry"
+    )
+    yield from _quarantine(label)
 
 
 def _quarantine(label: LabelResult) -> Iterator[str]:

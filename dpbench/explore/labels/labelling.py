@@ -202,8 +202,15 @@ def forget_quarantined(folder: Path) -> int:
     return count
 
 
-def refuse_failures(labels: Sequence[Labelled], settings: LabelSettings) -> None:
+def refuse_failures(
+    labels: Sequence[Labelled], settings: LabelSettings, *, folder: Path
+) -> None:
     """Check that no more labels failed than may: a share of them, or a single one.
+
+    Args:
+        labels: What came of all frames.
+        settings: Say how many may fail.
+        folder: ``labels`` of the exploration, for whoever looks for the reason.
 
     Raises:
         DatasetError: If more did, with the most frequent reason.
@@ -219,7 +226,8 @@ def refuse_failures(labels: Sequence[Labelled], settings: LabelSettings) -> None
     raise DatasetError(
         f"label: {len(failed)} of {len(labels)} frames are quarantined, most often: "
         f"{most}; expected at most label.ratio_failed = {settings.ratio_failed:g} of "
-        f"them. See {failed[0].key}: correct the inputs, or raise that share."
+        f"them. Look into {folder / failed[0].key}, correct the inputs and start again "
+        "with --retry, or raise that share."
     )
 
 

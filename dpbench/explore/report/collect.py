@@ -10,6 +10,7 @@ from dpbench.explore.announce import Announcement
 from dpbench.explore.journal import ConfigEntry, Iteration, iterations_of, read_record
 from dpbench.explore.outcome import doubts, has_converged
 from dpbench.explore.stage_results import (
+    REFUSED,
     AssessResult,
     ExploreResult,
     IngestResult,
@@ -17,6 +18,7 @@ from dpbench.explore.stage_results import (
     SelectResult,
     StopReason,
     TrainResult,
+    read_refused,
     read_result,
 )
 
@@ -131,17 +133,22 @@ def collect(
     known = {} if known is None else known
     told = tuple(_read_once(iteration, known) for iteration in iterations_of(root))
     start = read_result(root / "start", IngestResult)
+    # Where too many labels failed, those are told that it has stopped for.
+    start_label = read_result(root / "start", LabelResult) or read_refused(
+        root / "start"
+    )
+    is_begun = bool(told) or start is not None or start_label is not None
     stop = _end(told, configs)
     config = configs[-1].config if configs else {}
     is_over = running is None and stop is not None
     return Content(
         name=str(configs[-1].config["dataset"]) if configs else root.name,
-        state=_state(stop, running, told, is_begun=bool(told) or start is not None),
+        state=_state(stop, running, told, is_begun=is_begun),
         stop=stop,
         doubts=doubts(stop, told, config) if stop is not None and is_over else (),
         running=running,
         configs=configs,
-        start_label=read_result(root / "start", LabelResult),
+        start_label=start_label,
         start=start,
         iterations=told,
         written_at=datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC"),
@@ -150,7 +157,9 @@ def collect(
 
 def _read_once(iteration: Iteration, known: Known) -> Told:
     """Read the results of an iteration, unless its files are those read before."""
-    files = [(n, (iteration.folder / f"{n}.json").stat()) for n in iteration.done]
+    names = [*iteration.done]
+    names += [REFUSED] if (iteration.folder / f"{REFUSED}.json").is_file() else []
+    files = [(n, (iteration.folder / f"{n}.json").stat()) for n in names]
     marks = tuple((name, one.st_mtime_ns, one.st_size) for name, one in files)
     before = known.get(iteration.number)
     if before is None or before[0] != marks:
@@ -164,7 +173,7 @@ def _told(iteration: Iteration) -> Told:
         train=iteration.train,
         explore=iteration.explore,
         select=iteration.select,
-        label=iteration.label,
+        label=iteration.label or iteration.refused,
         ingest=iteration.ingest,
         assess=iteration.assess,
     )

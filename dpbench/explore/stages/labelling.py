@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from dpbench.errors import ConfigError, WorkspaceError
+from dpbench.errors import ConfigError, DatasetError, WorkspaceError
 from dpbench.explore.journal import Iteration
 from dpbench.explore.labels.driver import Driver
 from dpbench.explore.labels.label_files import Labelled, read_label
@@ -21,11 +21,13 @@ from dpbench.explore.labels.theory_check import refuse_labelled
 from dpbench.explore.session import Session
 from dpbench.explore.spread import TaskDied
 from dpbench.explore.stage_results import (
+    REFUSED,
     ChosenFrame,
     LabelledFrame,
     LabelResult,
     QuarantinedFrame,
     SelectResult,
+    iteration_folder,
     write_result,
 )
 from dpbench.explore.stages.selecting import chosen_frames
@@ -98,9 +100,30 @@ def label_frames(
     settings = session.config.label.resolved(session.base)
     tasks = label_tasks(wanted.frames, settings, folder=session.labels)
     found = _labelled(session, tasks, iteration, version)
-    refuse_failures(found, settings)
+    result = _result(wanted, tasks, found, driver=settings.driver, began=began)
+    folder = session.root / "start"
+    if iteration is not None:
+        folder = iteration_folder(session.root, iteration)
+    try:
+        refuse_failures(found, settings, folder=session.labels)
+    except DatasetError:
+        write_result(folder, REFUSED, result)
+        raise
+    (folder / f"{REFUSED}.json").unlink(missing_ok=True)
     name = session.config.dataset
     refuse_labelled(found, newest_version(session.workspace, name), name=name)
+    return result
+
+
+def _result(
+    wanted: Wanted,
+    tasks: Sequence[LabelTask],
+    found: Sequence[Labelled],
+    *,
+    driver: str,
+    began: float,
+) -> LabelResult:
+    """Say what came of every frame that was wanted."""
     # Equal frames share a label, which all but the first have for nothing.
     by_index = {
         index: one if index == task.indices[0] else replace(one, was_kept=True)
@@ -114,7 +137,7 @@ def label_frames(
     ]
     paid = [one for _, one in places if not one.was_kept]
     return LabelResult(
-        driver=settings.driver,
+        driver=driver,
         done=tuple(done),
         quarantined=tuple(quarantined),
         cpu_seconds=round(sum(one.cpu_seconds for one in paid), 3),

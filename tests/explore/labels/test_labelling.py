@@ -252,18 +252,20 @@ def test_too_many_failures_stop_the_loop_with_the_most_frequent_reason(
 ):
     settings = springs(max_force=0.1)
     found = run_all(alloys, settings, tmp_path / "l")
-    with pytest.raises(DatasetError, match=r"3 of 3 frames are quarantined.*0\.1"):
-        refuse_failures(found, settings)
-    refuse_failures(found, springs(ratio_failed=1.0))
-    refuse_failures([], settings)
+    with pytest.raises(
+        DatasetError, match=r"3 of 3 frames are quarantined.*0\.1.*/l/.*--retry"
+    ):
+        refuse_failures(found, settings, folder=tmp_path / "l")
+    refuse_failures(found, springs(ratio_failed=1.0), folder=tmp_path / "l")
+    refuse_failures([], settings, folder=tmp_path / "l")
 
 
 def test_one_failure_of_a_few_goes_on_unless_none_may_fail(springs, alloys, tmp_path):
     bad = run_all(alloys.select([0]), springs(max_force=0.1), tmp_path / "l")
     good = run_all(alloys.select([1, 2]), springs(), tmp_path / "l")
-    refuse_failures([*bad, *good], springs())
+    refuse_failures([*bad, *good], springs(), folder=tmp_path / "l")
     with pytest.raises(DatasetError, match="1 of 3 frames"):
-        refuse_failures([*bad, *good], springs(ratio_failed=0.0))
+        refuse_failures([*bad, *good], springs(ratio_failed=0.0), folder=tmp_path / "l")
 
 
 def test_missing_program_is_said_before_anything_runs(springs, alloys, tmp_path):

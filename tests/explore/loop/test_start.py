@@ -1,12 +1,16 @@
 import pytest
 
 from dpbench.errors import ConfigError, DatasetError
+from dpbench.explore.changes import remember
 from dpbench.explore.journal import Iteration
+from dpbench.explore.labels.labelling import forget_quarantined
+from dpbench.explore.report.collect import collect
 from dpbench.explore.stages.ingesting import check_theory
 from dpbench.explore.stages.labelling import driver_at_work, outputs_of
 from dpbench.explore.stages.start import refuse_taken_name, start
+from dpbench.explore.status import status
 from dpbench.store.dataset import open_dataset
-from tests.explore.loop.small import LOG, calculator, labels_paid, session_of
+from tests.explore.loop.small import FAILS, LOG, calculator, labels_paid, session_of
 
 
 @pytest.fixture
@@ -125,6 +129,24 @@ def test_too_many_failures_stop_before_anything_is_ingested(tmp_path):
         with pytest.raises(DatasetError, match="4 of 4 frames are quarantined"):
             start(session)
         assert books(session).label is None
+        remember(session.root, session.config, base=tmp_path)
+        assert [q.reason for q in status(session.root).refused.quarantined]
+        lines = "\n".join(status(session.root).lines())
+        page = collect(session.root)
+    assert "stopped: 4 of 4 frames could not be labelled" in lines
+    assert "did not converge" in lines
+    assert (page.state, len(page.start_label.quarantined)) == ("stopped", 4)
+
+
+def test_labels_that_came_after_all_are_not_called_refused(tmp_path, monkeypatch):
+    monkeypatch.setenv(FAILS, "yes")
+    with session_of(tmp_path) as session:
+        with pytest.raises(DatasetError, match=r"labels/\w+, correct .* --retry"):
+            start(session)
+        monkeypatch.delenv(FAILS)
+        forget_quarantined(session.labels)
+        assert start(session).nframes == 4
+        assert books(session).refused is None
 
 
 def test_no_label_at_all_is_told_with_the_place_of_the_reasons(tmp_path):
