@@ -74,13 +74,7 @@ def deviations(
         opened = open_ensemble(
             stack, models, workspace=workspace or Workspace.find, device=device
         )
-        refused: list[ModelError] = []
-        found = _all(opened, frames, request, progress, refused)
-        if len(refused) == count and refusals is None:
-            raise refused[0]
-        _tell(refused, count)
-        if refusals is not None:
-            refusals += refused
+        found = _all(opened, frames, request, progress, refusals)
         table = table_of(
             step,
             {name: np.array([getattr(d, name) for d in found]) for name in COLUMNS},
@@ -98,16 +92,22 @@ def _all(
     frames: Frames,
     request: Request,
     progress: Callable[[str], None] | None,
-    refused: list[ModelError],
+    refusals: list[ModelError] | None,
 ) -> list[Deviation]:
     """Measure all frames, block by block, and take down what was refused."""
     count = frames.nframes
     found: list[Deviation] = []
+    refused: list[ModelError] = []
     for first in range(0, count, BLOCK_FRAMES):
         block = frames.select(range(first, min(first + BLOCK_FRAMES, count)))
         found += _measured(evaluators, block, request, refused)
         if progress is not None:
             progress(f"{len(found)} of {count} frames")
+    if len(refused) == count and refusals is None:
+        raise refused[0]
+    _tell(refused, count)
+    if refusals is not None:
+        refusals += refused
     return found
 
 
