@@ -43,6 +43,9 @@ from dpbench.store.workspace import Workspace
 Index = NDArray[np.int64]
 Progress = Callable[[str], None]
 
+NO_LIMIT = 1e10
+"""An upper trust level that no frame reaches, eV/Å."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Side:
@@ -189,7 +192,7 @@ def _most_different(frames: Frames, count: int) -> Index:
     """Return the frames that differ most from each other, in the order of choice."""
     settings = SelectSettings(
         rule="adaptive",
-        force=(0.0, np.inf),
+        force=(0.0, NO_LIMIT),
         adaptive_force=frames.nframes,
         most=count,
     )
