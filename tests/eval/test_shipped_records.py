@@ -45,3 +45,27 @@ def test_the_page_of_an_empty_workspace_can_show_what_ships(tmp_path, monkeypatc
         build(workspace, tmp_path / "out")
     paths = build(workspace, tmp_path / "out", shipped=True)
     assert synthetic_record(model="one").model.name in paths[0].read_text()
+
+
+def test_what_ships_is_valid_and_names_no_place_of_its_machine():
+    for digest, record in shipped_records().items():
+        payload = record_to_payload(record)
+        # how somebody built a foreign program is a fact of that program
+        payload["foreign"] = {**(payload["foreign"] or {}), "build": None}
+        text = json.dumps(payload)
+        for place in ("/tmp/", "/home/", "/root/", "/work/", "/opt/", "file:"):
+            assert place not in text, (digest[:12], place)
+
+
+def test_the_shipped_throughput_has_every_backend_plain_and_compressed():
+    told = {
+        (record.backend, record.model.kind)
+        for record in shipped_records().values()
+        if "md_throughput" in record.tasks
+    }
+    deepmd = ("dpbench", "deepmd-tf", "deepmd-pt", "deepmd-jax")
+    wanted = {(name, kind) for name in deepmd for kind in ("plain", "compressed")}
+    assert told >= {*wanted, ("emt", "foreign"), ("lammps", "foreign")}
+    for record in shipped_records().values():
+        assert record.mode == "standard"
+        assert record.tasks["md_throughput"].status == "ok"
