@@ -51,6 +51,10 @@ class ModelError(DpbenchError):
     """A model file that is damaged, or a model used outside what it knows."""
 
 
+class NeighbourSlotsError(ModelError):
+    """An atom with more neighbours than the model has slots (``sel``) for."""
+
+
 class TrainingError(DpbenchError):
     """A training run that cannot start or go on."""
 

@@ -135,14 +135,12 @@ class BackendModel:
             versions = self._worker.start(timeout_s=self._start_timeout_s)
             path = "" if self.path is None else str(self.path.resolve())
             what = self.path.name if self.path is not None else "its potential"
-            try:
-                content = self._worker.ask(
-                    {"do": "open", "path": path, "options": self._options},
-                    timeout_s=self._start_timeout_s,
-                    doing=f"opened {what}",
-                )
-            except BackendRefused as error:
-                raise _of_file(error, self.launch.name, what) from error
+            content = self._worker.ask(
+                {"do": "open", "path": path, "options": self._options},
+                timeout_s=self._start_timeout_s,
+                doing=f"opened {what}",
+                about=what,
+            )
             try:
                 self.facts = checked_facts(content.get("facts"), versions)
             except ProtocolError as error:
@@ -279,14 +277,6 @@ class BackendModel:
                 f"{', '.join(self.type_map[:20])}"
                 f"{' ...' if len(self.type_map) > 20 else ''}. Use frames of these."
             )
-
-
-def _of_file(error: BackendRefused, backend: str, what: str) -> BackendRefused:
-    """Name the file that a backend does not open, where its own words do not."""
-    said = str(error)
-    if what in said:
-        return error
-    return BackendRefused(f"{backend}: {what}: {said.removeprefix(f'{backend}: ')}")
 
 
 def open_backend(

@@ -154,6 +154,7 @@ class WorkerProcess:
         *,
         timeout_s: float,
         doing: str,
+        about: str = "",
         say: Say | None = None,
     ) -> dict[str, Any]:
         """Send a request and wait for its answer.
@@ -162,6 +163,7 @@ class WorkerProcess:
             message: The request; its number is added.
             timeout_s: How long the answer may take, s.
             doing: What the worker does meanwhile, for messages, e.g. 'opened m.pth'.
+            about: What a refusal is about, told where its own words do not name it.
             say: Called with each line that the worker prints, in this thread.
 
         Raises:
@@ -184,7 +186,9 @@ class WorkerProcess:
         except ProtocolError as error:
             raise self._liar(str(error)) from error
         if kind == "refused":
-            raise BackendRefused(f"{name}: {printable(content)[:TEXT]}")
+            words = printable(content)[:TEXT]
+            prefix = "" if about in words else f"{about}: "
+            raise BackendRefused(f"{name}: {prefix}{words}")
         if kind == "failed":
             raise BackendError(
                 f"{name}: failed while it {doing}: {printable(content)[:TEXT]}"

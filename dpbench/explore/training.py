@@ -17,7 +17,12 @@ from typing import Any, Final
 import torch
 
 from dpbench.config import canonical_json, from_mapping, to_mapping
-from dpbench.errors import DpbenchError, ModelError, TrainingError
+from dpbench.errors import (
+    DpbenchError,
+    ModelError,
+    NeighbourSlotsError,
+    TrainingError,
+)
 from dpbench.explore.training_settings import (
     EnsembleSettings,
     ensemble_config,
@@ -262,17 +267,13 @@ def _trained(
     init = None if task.init is None else _init(task.init)
     try:
         return train(workspace, config, init=init, **shared), ""
-    except ModelError as error:
+    except NeighbourSlotsError as error:
         # Slots for neighbours are the one thing of a model that new frames outgrow.
-        if init is None or _OUTGROWN not in str(error):
+        if init is None:
             raise
         note = f"starts anew: {error}"
     _write(_note_file(task.folder, identity), note)
     return train(workspace, config, **shared), note
-
-
-_OUTGROWN: Final = "model's sel expects"
-"""What ``models.sel`` says of an atom with more neighbours than slots."""
 
 
 def _note_file(folder: Path, identity: str) -> Path:

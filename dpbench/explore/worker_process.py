@@ -9,7 +9,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, TypeVar, cast, final
 
+from dpbench.child_process import start_child
 from dpbench.cores import THREAD_VARIABLES
 from dpbench.errors import WorkspaceError
 
@@ -140,22 +140,12 @@ class WorkerProcess:
         self._child = self._lifeline = None
 
     def _start(self) -> None:
-        here, there = socket.socketpair()
-        life, held = socket.socketpair()
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-        environment |= dict.fromkeys(THREAD_VARIABLES, str(self._threads))
-        command = [sys.executable, "-m", "dpbench.explore.worker_child"]
-        with there, held:
-            self._child = subprocess.Popen(
-                [*command, str(there.fileno()), str(held.fileno())],
-                env=environment,
-                pass_fds=(there.fileno(), held.fileno()),
-                stdin=subprocess.DEVNULL,
-                stdout=2,  # what a library prints must not mix with results
-                process_group=0,  # Ctrl-C is for this process, which ends that one
-            )
-        self._channel = Connection(here.detach())
-        self._lifeline = life
+        started = start_child(
+            "dpbench.explore.worker_child",
+            environment=dict.fromkeys(THREAD_VARIABLES, str(self._threads)),
+        )
+        self._child, self._channel = started.process, started.channel
+        self._lifeline = started.lifeline
 
     def _ending(self) -> str:
         """Say how the process ended."""

@@ -5,17 +5,16 @@ whoever watches knows which source was being read, reads the others of the bundl
 again, and tries that one once more alone before it is given up.
 """
 
-import os
 import signal
 import socket
 import subprocess
 import sys
 from concurrent.futures import CancelledError
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, final
 
+from dpbench.child_process import start_child
 from dpbench.io.ingest_plan import Bundle, ReaderTable
 from dpbench.io.ingest_task import TaskResult, failure
 from dpbench.io.limits import ReaderLimits
@@ -23,6 +22,8 @@ from dpbench.io.limits import ReaderLimits
 TRIES = 2
 """A process may be killed from outside: the source it read is tried once more."""
 
+ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+"""Variables that keep the libraries of readers to one thread."""
 
 START_SECONDS = 120.0
 """How long a process may take until it begins with the first source."""
@@ -61,23 +62,11 @@ class ReaderProcess:
         """Start the process, which imports what readers need; do not wait for it."""
         if self._child is not None:
             return
-        here, there = socket.socketpair()
-        life, held = socket.socketpair()
-        with there, held:
-            command = [sys.executable, "-m", "dpbench.io.reader_child"]
-            environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-            for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-                environment[name] = "1"
-            self._child = subprocess.Popen(
-                [*command, str(there.fileno()), str(held.fileno())],
-                env=environment,
-                pass_fds=(there.fileno(), held.fileno()),
-                stdin=subprocess.DEVNULL,
-                stdout=2,  # what a library prints must not mix with results
-                process_group=0,  # Ctrl-C is for this process, which ends that one
-            )
-        self._channel = Connection(here.detach())
-        self._lifeline = life
+        started = start_child(
+            "dpbench.io.reader_child", environment=dict.fromkeys(ONE_THREAD, "1")
+        )
+        self._child, self._channel = started.process, started.channel
+        self._lifeline = started.lifeline
         self._channel.send((list(sys.path), self._folder, self._limits))
 
     def run(

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dpbench.errors import ModelError
+from dpbench.errors import NeighbourSlotsError
 from dpbench.kernels.assembly import keep_edges
 from dpbench.kernels.batch import Batch
 from dpbench.kernels.nearest import nearest
@@ -25,6 +25,9 @@ from dpbench.kernels.neighbours import Neighbours
 from dpbench.models.config import ModelConfig
 from dpbench.models.descriptor_config import PlainDescriptor
 from dpbench.shapes import Int64
+
+SEL_EXPECTS = "the model's sel expects at most"
+"""In the words of every ``overflow_error``, for who gets them from another program."""
 
 SelOverflow = Literal["error", "deepmd", "deepmd-tf"]
 """What to do with more neighbours than ``sel``: stop, or drop the farthest as
@@ -65,8 +68,8 @@ def within_sel(
         ``batch`` itself where nothing is too much.
 
     Raises:
-        ModelError: If an atom has more neighbours than slots and ``overflow`` is
-            ``error``; or if the model is a hybrid, which nothing is dropped for.
+        NeighbourSlotsError: If an atom has more neighbours than slots and ``overflow``
+            is ``error``; or if the model is a hybrid, which nothing is dropped for.
     """
     for part in config.descriptor.parts:
         if _fits(batch.most_neighbours, part):
@@ -126,7 +129,7 @@ def nearest_neighbours(
 
 def overflow_error(
     config: ModelConfig, *, frame: str, atom: int, types: tuple[int, int], count: int
-) -> ModelError:
+) -> NeighbourSlotsError:
     """Word the error of an atom with more neighbours than slots.
 
     Args:
@@ -145,9 +148,9 @@ def overflow_error(
     )
     slots = part.sel[kind] if kind >= 0 else sum(part.sel)
     where = f"{frame}, atom" if frame else "atom"
-    return ModelError(
+    return NeighbourSlotsError(
         f"{where} {atom} ({symbols[centre]}): has {count} {of_kind} within "
-        f"{config.descriptor.rcut:g} Å; the model's sel expects at most {slots}. Train "
+        f"{config.descriptor.rcut:g} Å; {SEL_EXPECTS} {slots}. Train "
         "with a larger sel, or reproduce what DeePMD-kit does, which drops the "
         'farthest, with --sel-overflow deepmd, in Python sel_overflow="deepmd".'
     )
@@ -197,7 +200,7 @@ def _error_of(
     excess: Int64[Tensor, "kind row"],
     model: tuple[ModelConfig, PlainDescriptor],
     names: Sequence[str] | None,
-) -> ModelError:
+) -> NeighbourSlotsError:
     """Word the error of the atom that has the most too many."""
     config, part = model
     kind, row = divmod(int(excess.argmax()), excess.shape[1])

@@ -7,7 +7,7 @@ from typing import Any
 from dpbench.eval.dataset_report import findings, sections
 from dpbench.eval.dataset_report.collect import Content
 from dpbench.eval.dataset_report.findings import Judgement
-from dpbench.eval.web.document import LOGO, THEME_BUTTON, document
+from dpbench.eval.web.document import document, masthead
 from dpbench.eval.web.markup import Markup, tag
 
 Facts = Mapping[str, Any]
@@ -56,17 +56,7 @@ def render_report(content: Content) -> str:
 def _header(facts: Facts, cards: Sequence[Facts]) -> Markup:
     titles = [str(card["title"]) for card in cards if card.get("title")]
     words = "; ".join(titles) or facts["note"] or "A dataset of labelled structures"
-    return tag(
-        "header",
-        tag(
-            "div",
-            LOGO,
-            tag("div", tag("h1", facts["label"]), tag("p", words)),
-            class_="brand",
-        ),
-        tag("p", f"made {facts['created_at']}", class_="summary"),
-        THEME_BUTTON,
-    )
+    return masthead(facts["label"], words, summary=f"made {facts['created_at']}")
 
 
 def _tiles(facts: Facts, judgement: Judgement) -> Markup:

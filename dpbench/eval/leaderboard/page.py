@@ -14,7 +14,7 @@ from dpbench.eval.leaderboard.columns import COLUMNS
 from dpbench.eval.leaderboard.leakage_cell import HELP
 from dpbench.eval.leaderboard.packing import inline_json, page_data
 from dpbench.eval.leaderboard.plain_table import plain_tables
-from dpbench.eval.web.document import LOGO, THEME_BUTTON, document
+from dpbench.eval.web.document import document, masthead
 from dpbench.eval.web.markup import Markup, tag
 from dpbench.eval.web.tables import grid
 from dpbench.metrics.definitions import METRICS
@@ -97,24 +97,11 @@ def _header(board: Board) -> Markup:
         (board.nrecords, "result record"),
     )
     summary = " · ".join(f"{n} {word}{'' if n == 1 else 's'}" for n, word in counts)
-    return tag(
-        "header",
-        tag(
-            "div",
-            LOGO,
-            tag(
-                "div",
-                tag("h1", "dpbench leaderboard"),
-                tag(
-                    "p",
-                    "Interatomic potentials measured for accuracy, stability and "
-                    "speed; every number leads back to its source files.",
-                ),
-            ),
-            class_="brand",
-        ),
-        tag("p", summary, class_="summary"),
-        THEME_BUTTON,
+    return masthead(
+        "dpbench leaderboard",
+        "Interatomic potentials measured for accuracy, stability and speed; every "
+        "number leads back to its source files.",
+        summary=summary,
     )
 
 

@@ -6,14 +6,14 @@ from importlib.resources import files
 
 from dpbench.eval.web.markup import Markup, tag
 
-LOGO = Markup(
+_LOGO = Markup(
     '<svg viewBox="0 0 40 40" class="logo" aria-hidden="true">'
     '<circle cx="20" cy="20" r="18.5"/><path d="M9 13c3 20 7 20 11 8s7-9 11-2"/>'
     '<circle cx="14" cy="28" r="3.2" class="atom"/></svg>'
 )
 """The drawing in the corner of every page."""
 
-THEME_BUTTON = tag(
+_THEME_BUTTON = tag(
     "button",
     "Dark",
     id="theme",
@@ -22,6 +22,21 @@ THEME_BUTTON = tag(
     title="Switch between light and dark",
 )
 """Switches between light and dark."""
+
+
+def masthead(title: str, words: str, *, summary: str | None = None) -> Markup:
+    """Write the head of a page: drawing, title, switch of the theme.
+
+    Args:
+        title: What the page is about.
+        words: Below it.
+        summary: Beside it; None: nothing.
+    """
+    brand = tag("div", tag("h1", title), tag("p", words))
+    beside = [] if summary is None else [tag("p", summary, class_="summary")]
+    return tag(
+        "header", tag("div", _LOGO, brand, class_="brand"), *beside, _THEME_BUTTON
+    )
 
 
 def document(
@@ -34,7 +49,7 @@ def document(
 
     Args:
         title: Title of the window.
-        content: What the body holds; ``THEME_BUTTON`` must be in it.
+        content: What the body holds; a ``masthead`` must be in it.
         script: JavaScript of this page, run when all is there.
         style: CSS of this page, beside that of all pages.
         after: Data blocks that the parser reaches after the script has run.

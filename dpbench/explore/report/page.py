@@ -2,7 +2,7 @@
 
 from importlib.resources import files
 
-from dpbench.eval.web.document import LOGO, THEME_BUTTON, document
+from dpbench.eval.web.document import document, masthead
 from dpbench.eval.web.markup import Markup, tag
 from dpbench.explore.progress import STAGE_WORDS, title_of
 from dpbench.explore.report import left_out, provenance, sections
@@ -61,20 +61,10 @@ def render_report(content: Content) -> str:
 
 
 def _header(content: Content) -> Markup:
-    return tag(
-        "header",
-        tag(
-            "div",
-            LOGO,
-            tag(
-                "div",
-                tag("h1", content.name),
-                tag("p", "Exploration: train, explore, select, label, ingest"),
-            ),
-            class_="brand",
-        ),
-        tag("p", f"written {content.written_at}", class_="summary"),
-        THEME_BUTTON,
+    return masthead(
+        content.name,
+        "Exploration: train, explore, select, label, ingest",
+        summary=f"written {content.written_at}",
     )
 
 

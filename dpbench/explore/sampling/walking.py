@@ -8,6 +8,7 @@ from dpbench.explore.sampling.engine_lammps import check_lammps, run_lammps_walk
 from dpbench.explore.sampling.settings import Engine, SamplingSettings
 from dpbench.explore.sampling.walk_task import WalkTask
 from dpbench.explore.sampling.walks import Trail, Walk, read_walk, sifted, write_walk
+from dpbench.models.sel import SEL_EXPECTS
 
 ENGINES: dict[Engine, Callable[[WalkTask], list[Trail]]] = {
     "dpbench": run_replicas,
@@ -54,10 +55,6 @@ def walk(task: WalkTask) -> tuple[Walk, ...]:
     for one in walks:
         write_walk(one, task.folder / one.name, digest=digest)
     return walks
-
-
-SEL_EXPECTS = "the model's sel expects at most"
-"""What ``models.sel`` says of an atom with more neighbours than slots."""
 
 
 def _advised(reason: str) -> str:

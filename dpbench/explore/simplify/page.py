@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 
 from dpbench.eval.web.axes import Scale, frame, left_margin, padded, picture
-from dpbench.eval.web.document import LOGO, THEME_BUTTON, document
+from dpbench.eval.web.document import document, masthead
 from dpbench.eval.web.markup import Markup, tag
 from dpbench.eval.web.numbers import number
 from dpbench.eval.web.tables import grid
@@ -47,19 +47,9 @@ def render(found: Simplified) -> str:
     """Write the page: a pure function of the outcome."""
     return document(
         f"{found.name} · {found.dataset} · dpbench",
-        tag(
-            "header",
-            tag(
-                "div",
-                LOGO,
-                tag(
-                    "div",
-                    tag("h1", f"{len(found.frames)} frames of {found.dataset}"),
-                    tag("p", "A small subset, and what it is worth"),
-                ),
-                class_="brand",
-            ),
-            THEME_BUTTON,
+        masthead(
+            f"{len(found.frames)} frames of {found.dataset}",
+            "A small subset, and what it is worth",
         ),
         tag(
             "main",
