@@ -1,8 +1,8 @@
 """DeePMD-kit's runs: each batch size with a schedule that ends at the budget.
 
 The steps that fit into the budget are measured first, on this machine, from a short run
-of the same input: the difference of two points of its display, so that start-up does
-not count there. Finished runs are left alone, so that the command may be called again.
+of the same input: what it prints as its average, which leaves out the first display.
+Finished runs are left alone, so that the command may be called again.
 
 Example:
     python -m benchmarks.time_to_accuracy.peer --dp .cache/deepmd/bin/dp \
@@ -29,7 +29,7 @@ from benchmarks.time_to_accuracy.protocol import (
 from benchmarks.turns.process import ROOT
 
 SETTINGS = ROOT / "benchmarks" / "water_parity" / "input.json"
-PROBE = 60
+PROBE = 240
 """Steps of the short run, for batch 1; fewer for larger batches."""
 
 
@@ -88,16 +88,11 @@ def measure_step(
     """Return seconds of a step and of the start-up, from a short run."""
     probe = folder / "probe"
     probe.mkdir(exist_ok=True)
-    steps = max(8, PROBE // batch)
-    seconds = []
-    for count in (steps, 2 * steps):
-        write_input(args, probe / "input.json", batch=batch, steps=count, seed=1)
-        done = timed(
-            [*dp, "train", "input.json"], probe, core=args.core, log=f"{count}.log"
-        )
-        seconds.append(done["wall"])
-    step = (seconds[1] - seconds[0]) / steps
-    return step, max(0.0, seconds[0] - steps * step)
+    steps = max(40, PROBE // batch)
+    write_input(args, probe / "input.json", batch=batch, steps=steps, seed=1)
+    done = timed([*dp, "train", "input.json"], probe, core=args.core, log="probe.log")
+    step = figure((probe / "probe.log").read_text(), "average training time")
+    return step, max(0.0, done["wall"] - steps * step)
 
 
 def write_input(
@@ -123,16 +118,17 @@ def write_input(
         "seed": seed,
         "numb_steps": steps,
         "disp_freq": max(1, steps // 20),
-        "save_freq": steps,
+        # Of a multiple of this, 3.2.0 writes no checkpoint at the end.
+        "save_freq": 10 * steps,
     }
     path.write_text(json.dumps(config, indent=1))
 
 
 def figure(text: str, label: str) -> float:
-    """Find the last ``label : value`` in what ``dp test`` printed."""
+    """Find the last ``label : value`` in what ``dp`` printed."""
     values = re.findall(rf"{re.escape(label)}\s*:\s*([0-9.eE+-]+)", text)
     if not values:
-        raise SystemExit(f"dp test printed no '{label}': {text[-2000:]}")
+        raise SystemExit(f"dp printed no '{label}': {text[-2000:]}")
     return float(values[-1])
 
 
