@@ -4,6 +4,9 @@ import threading
 
 import torch
 
+_SET = threading.local()
+"""``count``: what this thread asked numba for last; asking again is not free."""
+
 
 def use_threads() -> int:
     """Let numba's parallel loops use as many threads as torch; return how many.
@@ -17,5 +20,7 @@ def use_threads() -> int:
     most: int = config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
     is_main = threading.current_thread() is threading.main_thread()
     count = min(torch.get_num_threads(), most) if is_main else 1
-    numba.set_num_threads(count)
+    if getattr(_SET, "count", None) != count:
+        numba.set_num_threads(count)
+        _SET.count = count
     return count

@@ -149,7 +149,7 @@ class ExactFeatures:
             outputs, self._leaves.flat, grads, allow_unused=True
         )
         if found is None:  # no edge at all
-            return
+            found = torch.zeros_like(self._leaves.flat, requires_grad=False)
         views = gradient.unflatten(found)
         for net in self._nets:
             for name in net.shapes:

@@ -105,8 +105,9 @@ class FourPass:
     def gradient(self, weights: OutputWeights) -> Float[Tensor, " parameter"]:
         """Run P3 and P4: the gradient of eps.E + v.F + T:Xi by all parameters."""
         model, batch = self._model, self._batch
+        # Not of zeros: each part is written once, by the nets that it belongs to.
         gradient = FlatParameters(
-            torch.zeros_like(model.parameters.flat), model.parameters.shapes
+            torch.empty_like(model.parameters.flat), model.parameters.shapes
         )
         axis, channels = self._axis, self._features.channels
         x = self._x

@@ -39,6 +39,26 @@ def test_gradient_and_loss_equal_those_of_autograd(potential, name, frames):
         )
 
 
+@pytest.fixture
+def unwritten_memory_is_nan():
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+@pytest.mark.usefixtures("unwritten_memory_is_nan")
+@pytest.mark.parametrize("name", LIMITS)
+@pytest.mark.parametrize(
+    "frames",
+    [mixed(), water(8, natoms=1, box=None), water(8, natoms=2, box=None)],
+    ids=["mixed", "one atom", "two atoms"],
+)
+def test_every_part_of_the_gradient_is_written(potential, name, frames):
+    batch = batch_of(frames, potential)
+    gradient = engine(name).losses_and_gradients(potential, batch, WEIGHTS).gradient
+    assert torch.isfinite(gradient).all()
+
+
 @pytest.mark.parametrize("name", LIMITS)
 def test_prediction_equals_that_of_the_model(potential, name):
     batch = batch_of(mixed(), potential)

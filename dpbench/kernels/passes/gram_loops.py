@@ -72,18 +72,43 @@ def gram_adjoint_tangent(grads, moments, eps, base, axis, out):  # type: ignore[
         out: (row, 4, width).
     """
     (grad, grad_dot), (x, y) = grads, moments
-    channels = grad.shape[1] // axis
+    shape = (grad.shape[1] // axis, axis)
     for a in range(len(x)):
+        to_d, dot = grad[a].reshape(shape), grad_dot[a].reshape(shape)
         for i in range(4):
-            z, xi, yi, b = out[a, i], x[a, i], y[a, i], base[a, i]
+            z, b = out[a, i], base[a, i]
             for c in range(len(z)):
                 z[c] = eps[a] * b[c]
-            for c in range(channels):
-                to_d = grad[a, c * axis : (c + 1) * axis]
-                dot = grad_dot[a, c * axis : (c + 1) * axis]
-                total, v, w = z[c], xi[c], yi[c]
-                for k in range(axis):
-                    total += dot[k] * xi[k] + to_d[k] * yi[k]
-                z[c] = total
-                for k in range(axis):
-                    z[k] += dot[k] * v + to_d[k] * w
+            _add_rows(dot, to_d, x[a, i], y[a, i], z)
+            _add_columns(dot, to_d, x[a, i], y[a, i], z)
+
+
+@njit(cache=True, nogil=True, fastmath=_FAST)
+def _add_rows(p, q, v, w, z):  # type: ignore[no-untyped-def]
+    """Add sum_k p[c, k] v[k] + q[c, k] w[k] to z[c]."""
+    for c in range(p.shape[0]):
+        one, two, total = p[c], q[c], z[c]
+        for k in range(p.shape[1]):
+            total += one[k] * v[k] + two[k] * w[k]
+        z[c] = total
+
+
+@njit(cache=True, nogil=True, fastmath=_FAST)
+def _add_columns(p, q, v, w, z):  # type: ignore[no-untyped-def]
+    """Add sum_c p[c, k] v[c] + q[c, k] w[c] to z[k].
+
+    Four rows at a time: each addition to z waits for the one before.
+    """
+    fours = p.shape[0] // 4 * 4
+    for c in range(0, fours, 4):
+        p0, p1, p2, p3 = p[c], p[c + 1], p[c + 2], p[c + 3]
+        q0, q1, q2, q3 = q[c], q[c + 1], q[c + 2], q[c + 3]
+        v0, v1, v2, v3 = v[c], v[c + 1], v[c + 2], v[c + 3]
+        w0, w1, w2, w3 = w[c], w[c + 1], w[c + 2], w[c + 3]
+        for k in range(p.shape[1]):
+            here = p0[k] * v0 + p1[k] * v1 + p2[k] * v2 + p3[k] * v3
+            z[k] += here + q0[k] * w0 + q1[k] * w1 + q2[k] * w2 + q3[k] * w3
+    for c in range(fours, p.shape[0]):
+        one, two, here, there = p[c], q[c], v[c], w[c]
+        for k in range(p.shape[1]):
+            z[k] += one[k] * here + two[k] * there
