@@ -44,7 +44,7 @@ def sort_frame(atype, edges, geometry, order, out):  # type: ignore[no-untyped-d
             out_vec[place, k] = coord[j, k] - coord[i, k] + image
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, forceinline=True)
 def _rank_atoms(atype, ntypes, atom_order):  # type: ignore[no-untyped-def]
     """Write the atoms sorted by type to ``atom_order``; return each atom's row."""
     natoms = len(atype)
@@ -96,13 +96,13 @@ def copy_part(part, place, out):  # type: ignore[no-untyped-def]
                 out_offset[t, here] = row_offset[t, a] - begin + to
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, forceinline=True)
 def _add(source, number, target):  # type: ignore[no-untyped-def]
     for k in range(len(source)):
         target[k] = source[k] + number
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, forceinline=True)
 def _copy(source, target):  # type: ignore[no-untyped-def]
     for k in range(len(source)):
         target[k] = source[k]

@@ -41,7 +41,7 @@ def sort_atoms(bins, atype, first, order):  # type: ignore[no-untyped-def]
         first[t, 0] = first[t - 1, nbins] if t else 0
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, forceinline=True)
 def _runs(bin3, nbins, reach, periodic, runs):  # type: ignore[no-untyped-def]
     """List the slices of bins around a bin: (first flat bin, last, image 3)."""
     found = 0
@@ -70,7 +70,7 @@ def _runs(bin3, nbins, reach, periodic, runs):  # type: ignore[no-untyped-def]
     return found
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, forceinline=True)
 def count_range(search, slots, counts, runs):  # type: ignore[no-untyped-def]
     """Count the neighbours of the atoms in ``slots`` = (first, stop)."""
     place, box, bin3, first, nbins, reach, periodic, radius2, _, _ = search
@@ -96,7 +96,7 @@ def count_range(search, slots, counts, runs):  # type: ignore[no-untyped-def]
         counts[p] = total
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, forceinline=True)
 def fill_range(search, slots, places, out, runs):  # type: ignore[no-untyped-def]
     """Write the neighbours of the atoms in ``slots``, grouped by type.
 

@@ -83,7 +83,7 @@ def gram_adjoint_tangent(grads, moments, eps, base, axis, out):  # type: ignore[
             _add_columns(dot, to_d, x[a, i], y[a, i], z)
 
 
-@njit(cache=True, nogil=True, fastmath=_FAST)
+@njit(cache=True, nogil=True, fastmath=_FAST, forceinline=True)
 def _add_rows(p, q, v, w, z):  # type: ignore[no-untyped-def]
     """Add sum_k p[c, k] v[k] + q[c, k] w[k] to z[c]."""
     for c in range(p.shape[0]):
@@ -93,7 +93,7 @@ def _add_rows(p, q, v, w, z):  # type: ignore[no-untyped-def]
         z[c] = total
 
 
-@njit(cache=True, nogil=True, fastmath=_FAST)
+@njit(cache=True, nogil=True, fastmath=_FAST, forceinline=True)
 def _add_columns(p, q, v, w, z):  # type: ignore[no-untyped-def]
     """Add sum_c p[c, k] v[c] + q[c, k] w[c] to z[k].
 

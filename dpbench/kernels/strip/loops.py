@@ -12,7 +12,7 @@ from dpbench.kernels.tables.lookup import add_powers, value_and_slope
 _FAST = {"reassoc", "contract", "nsz"}
 
 
-@njit(cache=True, nogil=True, fastmath=_FAST)
+@njit(cache=True, nogil=True, fastmath=_FAST, forceinline=True)
 def _share(weight, t, g, dg):  # type: ignore[no-untyped-def]
     """Turn G and G' into G (1 + w T) and G' (1 + w T) + G T dw/ds."""
     one, w, b = g.dtype.type(1), weight[0], weight[1]
@@ -22,7 +22,7 @@ def _share(weight, t, g, dg):  # type: ignore[no-untyped-def]
         g[c] = g[c] * factor
 
 
-@njit(cache=True, nogil=True, fastmath=_FAST)
+@njit(cache=True, nogil=True, fastmath=_FAST, forceinline=True)
 def _pull_share(weight, t, g, dg, grads, total):  # type: ignore[no-untyped-def]
     """Turn ``grads`` into the gradients by the nets' G and G'; add that by T."""
     one, w, b = g.dtype.type(1), weight[0], weight[1]
