@@ -49,6 +49,9 @@ class Frames:
     """(frame), eV, the energy whose derivative the forces are; NaN = no label."""
     virial: NDArray[np.float64]
     """(frame, 3, 3), eV, -dE/dstrain = -V * stress; NaN = no label."""
+    aparam: NDArray[np.float64] | None = None
+    """(atom, number), what a model takes of each atom beside its element and place
+    (DeePMD-kit's aparam); NaN where a frame has fewer than others. None = nowhere."""
 
     def __post_init__(self) -> None:
         """Check every array against the offsets."""
@@ -65,6 +68,11 @@ class Frames:
                     raise ValueError(
                         f"{name}: shape {shape} does not fit; expected {(rows, *row)}"
                     )
+        if self.aparam is not None and self.aparam.shape[:-1] != (offset[-1],):
+            raise ValueError(
+                f"aparam: shape {self.aparam.shape} does not fit; expected "
+                f"({offset[-1]}, numbers of an atom)"
+            )
 
     @property
     def nframes(self) -> int:
@@ -97,6 +105,26 @@ class Frames:
         """(frame), whether the virial is labelled."""
         return np.logical_not(np.isnan(self.virial).any(axis=(1, 2)))
 
+    @property
+    def numb_aparam(self) -> NDArray[np.int64]:
+        """(frame), how many numbers of each atom ``aparam`` has; 0 where it has none.
+
+        Columns that are NaN throughout a frame stand for nothing if none follows.
+        """
+        found = np.zeros(self.nframes, dtype=np.int64)
+        if self.aparam is not None:
+            for column, values in enumerate(self.aparam.T):
+                found[self.any_atom(np.logical_not(np.isnan(values)))] = column + 1
+        return found
+
+    def aparam_of(self, frame_idx: int) -> NDArray[np.float64] | None:
+        """(atom, number), the numbers of one frame's atoms; None if it has none."""
+        if self.aparam is None:
+            return None
+        values = self.aparam[self.atoms_of(frame_idx)]
+        filled = np.flatnonzero(np.logical_not(np.isnan(values).all(axis=0)))
+        return values[:, : int(filled[-1]) + 1] if len(filled) else None
+
     def any_atom(self, flag: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """(frame), whether ``flag`` (atom) is set for any atom of each frame."""
         total = np.concatenate([[0], np.cumsum(flag)])
@@ -119,7 +147,8 @@ class Frames:
         rows = starts + np.arange(offset[-1])
         atom_arrays = {name: getattr(self, name)[rows] for name in ATOM_FIELDS}
         frame_arrays = {name: getattr(self, name)[index] for name in FRAME_FIELDS}
-        return Frames(atom_offset=offset, **atom_arrays, **frame_arrays)
+        aparam = None if self.aparam is None else self.aparam[rows]
+        return Frames(atom_offset=offset, **atom_arrays, **frame_arrays, aparam=aparam)
 
 
 def offsets(counts: NDArray[np.integer] | Sequence[int]) -> NDArray[np.int64]:
@@ -136,10 +165,36 @@ def concatenate(blocks: Sequence[Frames]) -> Frames:
     arrays = {
         field.name: np.concatenate([getattr(block, field.name) for block in blocks])
         for field in fields(Frames)
-        if field.name != "atom_offset"
+        if field.name not in ("atom_offset", "aparam")
     }
     counts = np.concatenate([block.natoms for block in blocks])
-    return Frames(atom_offset=offsets(counts), **arrays)
+    aparam = join_aparam(
+        [block.aparam for block in blocks], [len(block.z) for block in blocks]
+    )
+    return Frames(atom_offset=offsets(counts), **arrays, aparam=aparam)
+
+
+def join_aparam(
+    parts: Sequence[NDArray[np.float64] | None], natoms: Sequence[int]
+) -> NDArray[np.float64] | None:
+    """Put the numbers of atoms behind each other, NaN where a part has fewer.
+
+    Args:
+        parts: (atom, number) of each part; None where it has none.
+        natoms: Atoms of each part.
+
+    Returns:
+        (atom, number); None where no part has any.
+    """
+    width = max((0 if part is None else part.shape[1] for part in parts), default=0)
+    if not width:
+        return None
+    edges = offsets(natoms)
+    out = np.full((int(edges[-1]), width), np.nan)
+    for first, last, part in zip(edges[:-1], edges[1:], parts, strict=True):
+        if part is not None:
+            out[first:last, : part.shape[1]] = part
+    return out
 
 
 def empty() -> Frames:

@@ -25,6 +25,8 @@ def save_frames(path: Path, frames: Frames, **more: Any) -> None:
         WorkspaceError: If it cannot be written.
     """
     arrays = {field.name: getattr(frames, field.name) for field in fields(Frames)}
+    if frames.aparam is None:
+        del arrays["aparam"]
     buffer = BytesIO()
     np.savez(buffer, **arrays, **more)
     with disk_errors(path):
@@ -40,8 +42,9 @@ def load_frames(path: Path) -> tuple[Frames, dict[str, Any]]:
     try:
         with np.load(path, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
-        own = {field.name: arrays.pop(field.name) for field in fields(Frames)}
-        return Frames(**own), arrays
+        names = [field.name for field in fields(Frames) if field.name != "aparam"]
+        own = {name: arrays.pop(name) for name in names}
+        return Frames(**own, aparam=arrays.pop("aparam", None)), arrays
     except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
         raise WorkspaceError(
             f"{path}: cannot be read ({error}); expected the frames of an exploration. "

@@ -75,6 +75,12 @@ def not_a_number(frames: Frames) -> NDArray[np.bool_]:
     gaps = np.isnan(frames.virial)
     bad |= gaps.any(axis=(1, 2)) & np.logical_not(gaps.all(axis=(1, 2)))
     bad |= _is_huge(frames.virial, "virial").any(axis=(1, 2))
+    if frames.aparam is not None:
+        # NaN behind a frame's last number stands for none; before it, for a gap.
+        last = np.repeat(frames.numb_aparam, frames.natoms)[:, np.newaxis]
+        is_given = np.arange(frames.aparam.shape[1]) < last
+        is_sound = (np.isfinite(frames.aparam) | ~is_given).all(axis=1)
+        bad |= frames.any_atom(np.logical_not(is_sound))
     return bad
 
 

@@ -26,7 +26,9 @@ ROLES = ("data", "quarantine")
 BLOCK_ATOMS = 1_000_000
 """Atoms read at once."""
 
-LABELS = ("energy", "force", "virial")
+LABELS = ("energy", "force", "virial", "aparam")
+"""What frames of one structure may have otherwise; the last is no label, but like one
+it belongs to a structure."""
 
 TOLD = ("theory", "quarantine")
 """What a frame's record tells and may differ, too."""
@@ -65,10 +67,11 @@ class Relabelled:
     before: FrameRecord
     after: FrameRecord
     changed: tuple[str, ...]
-    """What differs: energy, force, virial, theory, quarantine, charge, multiplicity."""
+    """What differs: energy, force, virial, aparam, theory, quarantine, charge,
+    multiplicity."""
     largest: Deltas
     """The largest |Δ| of each label that differs: energy in eV/atom, force in eV/Å,
-    virial in eV; None where only one version has the label."""
+    virial in eV; None where only one version has the label, or more numbers."""
     electrons: Electrons
     """Charge (e) and multiplicity before and after, if other; None = unknown."""
 
@@ -340,7 +343,8 @@ def _deltas(lost: _Side, gained: _Side, pairs: Index) -> list[Deltas]:
             for number, i in zip(numbers, range(len(before)), strict=True):
                 old, new = _label(one, name, i), _label(other, name, i)
                 if not np.array_equal(old, new, equal_nan=True):
-                    delta = float(np.abs(new - old).max())
+                    is_alike = old.shape == new.shape
+                    delta = float(np.abs(new - old).max()) if is_alike else np.nan
                     per = int(one.natoms[i]) if name == "energy" else 1
                     found[number][name] = delta / per if np.isfinite(delta) else None
     return found
@@ -367,6 +371,9 @@ def _told(name: str, value: Any) -> float | None:
 
 
 def _label(frames: Frames, name: str, i: int) -> NDArray[Any]:
+    if name == "aparam":
+        numbers = frames.aparam_of(i)
+        return np.zeros((0, 0)) if numbers is None else numbers
     values: Sequence[Any] = getattr(frames, name)
     index = frames.atoms_of(i) if name == "force" else slice(i, i + 1)
     label: NDArray[Any] = np.asarray(values[index], dtype=np.float64)

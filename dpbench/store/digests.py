@@ -4,7 +4,8 @@ A frame digest is sha256 over ``dpb1:``, the fingerprint of its level of theory,
 quarantine state, and natoms, z, coord, box, pbc, energy, force and virial as
 little-endian float64, with one NaN and one zero. Charge and multiplicity follow for a
 frame that is known to be charged or no singlet; all others digest as if they were not
-told, so that a format that cannot hold them loses nothing for a neutral singlet. A
+told, so that a format that cannot hold them loses nothing for a neutral singlet. The
+numbers of atoms that a model takes (aparam) follow for a frame that has some. A
 version digest is sha256 over the
 sorted multiset of its frames' digests. Neither knows of files, chunks or workers.
 """
@@ -66,6 +67,7 @@ def frame_digests(
             group = of_state[natoms[of_state] == count]
             _digest_group(frames, group, prefix=prefix, fields=CONTENT, out=digests)
     _add_electrons(digests, charge, multiplicity)
+    _add_atom_numbers(digests, frames)
     return digests
 
 
@@ -129,6 +131,21 @@ def _add_electrons(
         content = hashlib.sha256(f"{SCHEME}:electrons\0".encode())
         content.update(digests[i].tobytes())
         content.update(np.array([e[i], spin[i]], dtype="<f8").tobytes())
+        digests[i] = np.frombuffer(content.digest(), dtype=np.uint8)
+
+
+def _add_atom_numbers(digests: NDArray[np.uint8], frames: Frames) -> None:
+    """Digest the frames again whose atoms have numbers of their own."""
+    if frames.aparam is None:
+        return
+    counts = frames.numb_aparam
+    for i in np.flatnonzero(counts).tolist():
+        values = frames.aparam[frames.atoms_of(i), : counts[i]].astype("<f8") + 0.0
+        values[np.isnan(values)] = np.nan
+        content = hashlib.sha256(f"{SCHEME}:aparam\0".encode())
+        content.update(digests[i].tobytes())
+        content.update(np.array([counts[i]], dtype="<f8").tobytes())
+        content.update(values.tobytes())
         digests[i] = np.frombuffer(content.digest(), dtype=np.uint8)
 
 

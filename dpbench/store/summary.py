@@ -142,12 +142,14 @@ def describe_quarantine(version: DatasetVersion) -> list[dict[str, Any]]:
 
 
 def label_counts(version: DatasetVersion) -> dict[str, int]:
-    """Count the frames that have each label (and a cell, as ``box``)."""
+    """Count the frames that have each label (a cell, as ``box``; ``aparam`` if any)."""
     bits = version.facts["labels"]
-    return {
+    counts = {
         name: int(np.count_nonzero(bits & bit))
         for name, bit in layout.LABEL_BITS.items()
     }
+    with_numbers = int(np.count_nonzero(bits & layout.APARAM_BIT))
+    return counts | ({"aparam": with_numbers} if with_numbers else {})
 
 
 def _history(version: DatasetVersion) -> list[dict[str, Any]]:

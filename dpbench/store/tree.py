@@ -5,7 +5,7 @@ manifests is read until something is computed; what is computed is read shard by
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -59,6 +59,10 @@ def open_tree(version: "DatasetVersion") -> "xarray.DataTree":
         name: _variable(spec, [_Column(part=part, name=name) for part in parts])
         for name, spec in layout.ATOMS.items()
     }
+    width = max((segment.numb_aparam for segment in version.segments), default=0)
+    if width:
+        columns = [_Column(part=part, name="aparam", width=width) for part in parts]
+        atoms["aparam"] = _variable(replace(layout.APARAM, shape=(width,)), columns)
     sources = [s for segment in version.segments for s in segment.manifest["sources"]]
     told = {
         key: ("source", np.array([str(s[key] or "") for s in sources], dtype=np.str_))
@@ -109,11 +113,13 @@ class _Column:
     """Added to values that count within the segment."""
     table: tuple[int, ...] = ()
     """Values by what stands in the segment."""
+    width: int = 0
+    """Numbers in a row of ``aparam``."""
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Rows, and the shape of a row."""
-        rows = self.part.natoms if self.name in ATOM_FIELDS else self.part.nframes
+        rows = self.part.natoms if self._is_atom else self.part.nframes
         return (rows, *self._spec.shape)
 
     @property
@@ -140,7 +146,13 @@ class _Column:
         ]
 
     @property
+    def _is_atom(self) -> bool:
+        return self.name in ATOM_FIELDS or self.name == "aparam"
+
+    @property
     def _spec(self) -> layout.ArraySpec:
+        if self.name == "aparam":
+            return replace(layout.APARAM, shape=(self.width,))
         if self.name == "atom_end":
             return layout.FRAMES["atom_offset"]
         specs = layout.ATOMS | layout.FRAMES | layout.OPTIONAL_FRAMES
@@ -152,19 +164,25 @@ class _Column:
             natoms = segment.facts["natoms"][_rows(self.part)]
             ends: NDArray[Any] = np.cumsum(natoms, dtype=np.int64)[start:stop]
             return ends
-        if self.name not in ATOM_FIELDS and self.name not in FRAME_FIELDS:
+        if not self._is_atom and self.name not in FRAME_FIELDS:
             facts: NDArray[Any] = segment.facts[self.name][_rows(self.part)][start:stop]
             return facts
         edges = np.array([self.part.starts, self.part.stops])
-        if self.name in ATOM_FIELDS and len(self.part.starts):
+        if self._is_atom and len(self.part.starts):
             edges = segment.atom_offset[edges]
         out = np.empty((max(0, stop - start), *self._spec.shape), dtype=self.dtype)
+        if self.name == "aparam":
+            out[:] = np.nan
+            if not segment.numb_aparam:
+                return out
         before = np.concatenate([[0], np.cumsum(edges[1] - edges[0])])
         for run, first in enumerate(edges[0].tolist()):
             low, high = max(start, before[run]), min(stop, before[run + 1])
             if low < high:
                 at = first + int(low - before[run])
                 target = out[low - start : high - start]
+                if self.name == "aparam":
+                    target = target[:, : segment.numb_aparam]
                 segment.array(self.name).copy(at, at + int(high - low), target)
         return out
 

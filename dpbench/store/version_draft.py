@@ -90,7 +90,7 @@ class Draft:
         known = list(head.theories) if head else []
         mixture = [c.to_json() for c in mixed_theory]
         return {
-            "format": layout.FORMAT,
+            "format": layout.FORMAT_PLAIN,
             "dataset": key,
             "number": number,
             "digest": version_digest(np.concatenate([data["hash"], kept_out["hash"]])),

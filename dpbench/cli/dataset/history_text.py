@@ -8,7 +8,12 @@ from dpbench.cli.dataset.text import table
 if TYPE_CHECKING:
     from dpbench.store.diff import Diff, FrameRecord
 
-FACTORS = {"energy": (1e3, "meV/atom"), "force": (1, "eV/Å"), "virial": (1, "eV")}
+FACTORS = {
+    "energy": (1e3, "meV/atom"),
+    "force": (1, "eV/Å"),
+    "virial": (1, "eV"),
+    "aparam": (1, "(numbers of atoms)"),
+}
 """What a difference is multiplied by, and its unit then."""
 
 FIRST_ROWS = 10

@@ -21,7 +21,13 @@ MOST_FITS = 6
 MOST_ROWS = 200
 """Rows of a table; how many more there are is said below it."""
 
-LABELS = {"energy": "energy", "force": "forces", "virial": "virial", "box": "a cell"}
+LABELS = {
+    "energy": "energy",
+    "force": "forces",
+    "virial": "virial",
+    "box": "a cell",
+    "aparam": "numbers of atoms",
+}
 """What frames may have, in words."""
 
 

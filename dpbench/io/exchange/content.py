@@ -35,6 +35,8 @@ class Survey:
     """(frame), whether all forces are labelled."""
     has_virial: NDArray[np.bool_]
     """(frame), whether the virial is labelled."""
+    numb_aparam: NDArray[np.int64]
+    """(frame), numbers of each atom that models take (aparam); 0 = none."""
     sequence: NDArray[np.int64]
     """(frame), index into ``sequences``."""
     sequences: tuple[bytes, ...]
@@ -129,7 +131,8 @@ class Content:
         """Read all frames once and say what they have."""
         known: dict[bytes, int] = {}
         parts: dict[str, list[NDArray[Any]]] = {
-            name: [] for name in ("pbc", "box", "energy", "force", "virial", "seq")
+            name: []
+            for name in ("pbc", "box", "energy", "force", "virial", "aparam", "seq")
         }
         for _, frames in self.blocks():
             z = frames.z.tobytes()
@@ -140,6 +143,7 @@ class Content:
             parts["energy"].append(frames.has_energy)
             parts["force"].append(frames.has_force)
             parts["virial"].append(frames.has_virial)
+            parts["aparam"].append(frames.numb_aparam)
             parts["seq"].append(np.array(index, dtype=np.int64))
         joined = {name: np.concatenate(found) for name, found in parts.items()}
         return Survey(
@@ -148,6 +152,7 @@ class Content:
             has_energy=joined["energy"],
             has_force=joined["force"],
             has_virial=joined["virial"],
+            numb_aparam=joined["aparam"],
             sequence=joined["seq"],
             sequences=tuple(known),
         )

@@ -23,6 +23,7 @@ from dpbench.io.readers.extxyz.comment import (
 
 _NUMBERS = {symbol: z for z, symbol in enumerate(SYMBOLS) if z}
 _COLUMNS = {"species:S:1:pos:R:3": 4, "species:S:1:pos:R:3:forces:R:3": 7}
+_APARAM = ":aparam:R:"
 _NO_MATRIX = np.full((3, 3), np.nan)
 
 
@@ -95,7 +96,9 @@ class ExtxyzFrames:
 
 
 def _parse(pairs: dict[str, str], rows: list[list[str]]) -> Frames:
-    width = _COLUMNS[pairs["properties"]]
+    properties, _, count = pairs["properties"].partition(_APARAM)
+    first = _COLUMNS[properties]
+    width = first + int(count or 0)
     if any(len(row) != width for row in rows):
         raise ValueError(f"expected {width} columns")
     numbers = np.array([row[1:] for row in rows], dtype=np.float64)
@@ -105,11 +108,12 @@ def _parse(pairs: dict[str, str], rows: list[list[str]]) -> Frames:
         atom_offset=offsets([len(rows)]),
         z=np.array([_NUMBERS[row[0]] for row in rows], dtype=np.uint8),
         coord=coord,
-        force=numbers[:, 3:] if width > 4 else np.full_like(coord, np.nan),
+        force=numbers[:, 3:6] if first > 4 else np.full_like(coord, np.nan),
         box=_matrix(read_lattice(pairs["lattice"]) if "lattice" in pairs else None),
         pbc=np.array([read_flags(pairs["pbc"])], dtype=np.bool_).reshape(1, 3),
         energy=np.array([float(pairs.get("energy", "nan"))]),
         virial=_matrix(read_matrix(pairs["virial"]) if "virial" in pairs else None),
+        aparam=numbers[:, first - 1 :] if count else None,
     )
 
 

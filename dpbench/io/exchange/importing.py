@@ -268,6 +268,7 @@ def _as_exported(frames: Frames, facts: NDArray[Any], sidecar: Sidecar) -> Frame
         pbc=facts["pbc"].astype(np.bool_),
         energy=frames.energy,
         virial=frames.virial,
+        aparam=frames.aparam,
     )
 
 

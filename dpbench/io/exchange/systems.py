@@ -5,6 +5,7 @@ Every declared shape is held against the size of the file before anything is rea
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any, final
 
@@ -75,7 +76,7 @@ class SystemReader:
         which = np.searchsorted(self._edges, indices, side="right") - 1
         arrays: dict[str, NDArray[Any] | None] = {}
         sizes = {"coord": 3 * natoms, "force": 3 * natoms, "real_atom_types": natoms}
-        sizes |= {"box": 9, "virial": 9, "energy": 1}
+        sizes |= {"box": 9, "virial": 9, "energy": 1, "aparam": self._aparam_size}
         for name, size in sizes.items():
             out: NDArray[Any] | None = None
             for number in np.unique(which).tolist():
@@ -105,7 +106,9 @@ class SystemReader:
             raise SourceError(f"{self._where}: coord.npy is missing. Export again.")
         if force is None:
             force = np.full_like(coord, np.nan)
-        box = _double(arrays["box"], (n, 3, 3))
+        box, aparam = _double(arrays["box"], (n, 3, 3)), arrays["aparam"]
+        if aparam is not None:
+            aparam = aparam.reshape(*is_real.shape, -1)[is_real].astype(np.float64)
         return Frames(
             atom_offset=offsets(is_real.sum(axis=1)),
             z=self._numbers[np.where(is_real, types, 0)][is_real].astype(np.uint8),
@@ -115,13 +118,25 @@ class SystemReader:
             pbc=np.repeat(is_given(box)[:, None], 3, axis=1),
             energy=_double(arrays["energy"], (n,)),
             virial=_double(arrays["virial"], (n, 3, 3)),
+            aparam=aparam,
         )
+
+    @cached_property
+    def _aparam_size(self) -> int:
+        """Numbers of the atoms of a frame: as many for each atom, in each set."""
+        natoms = len(self._types)
+        for load in self._sets:
+            shape: tuple[int, ...] = getattr(load("aparam"), "shape", ())
+            if len(shape) == 2 and natoms and shape[1] % natoms == 0:
+                return int(shape[1])
+        return natoms
 
     def _check(self, array: Any, name: str, nframes: int | None) -> None:
         """Refuse an array of another shape or type than the system has."""
         natoms = len(self._types)
         sizes = {"coord": 3 * natoms, "force": 3 * natoms, "real_atom_types": natoms}
-        size = (sizes | {"box": 9, "virial": 9, "energy": 1})[name]
+        sizes |= {"box": 9, "virial": 9, "energy": 1, "aparam": self._aparam_size}
+        size = sizes[name]
         found = None if array is None else tuple(array.shape)
         kind = "i" if name == "real_atom_types" else "f"
         fits = (

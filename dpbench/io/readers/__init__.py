@@ -62,19 +62,19 @@ READERS: dict[str, Reader] = {
     ),
     "cp2k": Reader(format="cp2k", code="cp2k", module="cp2k.reader", reader_version=3),
     "deepmd/npy": Reader(
-        format="deepmd/npy", code="deepmd", module="deepmd.reader", reader_version=1
+        format="deepmd/npy", code="deepmd", module="deepmd.reader", reader_version=2
     ),
     "deepmd/mixed": Reader(
-        format="deepmd/mixed", code="deepmd", module="deepmd.reader", reader_version=1
+        format="deepmd/mixed", code="deepmd", module="deepmd.reader", reader_version=2
     ),
     "deepmd/raw": Reader(
-        format="deepmd/raw", code="deepmd", module="deepmd.reader", reader_version=1
+        format="deepmd/raw", code="deepmd", module="deepmd.reader", reader_version=2
     ),
     "deepmd/hdf5": Reader(
-        format="deepmd/hdf5", code="deepmd", module="deepmd.hdf5", reader_version=1
+        format="deepmd/hdf5", code="deepmd", module="deepmd.hdf5", reader_version=2
     ),
     "deepmd/lmdb": Reader(
-        format="deepmd/lmdb", code="deepmd", module="deepmd.lmdb", reader_version=1
+        format="deepmd/lmdb", code="deepmd", module="deepmd.lmdb", reader_version=2
     ),
     "ase/db": Reader(format="ase/db", code="ase", module="ase_db", reader_version=1),
     "parquet": Reader(

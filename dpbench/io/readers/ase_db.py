@@ -17,7 +17,7 @@ from ase.db import connect
 from numpy.typing import NDArray
 
 from dpbench.errors import SourceError
-from dpbench.frames import Frames, concatenate, offsets
+from dpbench.frames import Frames, concatenate, join_aparam, offsets
 from dpbench.io.gate import judge, volumes
 from dpbench.io.parsed import ParsedSource, SourceFiles
 
@@ -115,6 +115,9 @@ class AseFrames:
             pbc=np.array([row.pbc for row in rows], dtype=np.bool_).reshape(-1, 3),
             energy=np.array([row.energy for row in rows], dtype=np.float64),
             virial=np.array([row.virial for row in rows]).reshape(-1, 3, 3),
+            aparam=join_aparam(
+                [row.aparam for row in rows], [len(row.z) for row in rows]
+            ),
         )
 
 
@@ -135,12 +138,14 @@ class _Row:
         energy = row.get("free_energy")
         energy = row.get("energy") if energy is None else energy
         self.energy = np.nan if energy is None else float(energy)
-        virial = row.data.get("virial") if row.get("data") else None
+        data = row.data if row.get("data") else {}
+        virial, aparam = data.get("virial"), data.get("aparam")
         stress = row.get("stress")
         if virial is None and stress is not None:
             full = np.asarray(stress, dtype=np.float64).reshape(6)[_VOIGT]
             virial = -full * volumes(box[None])[0]
         self.virial = _shaped(virial, (3, 3))
+        self.aparam = None if aparam is None else _shaped(aparam, (len(numbers), -1))
 
 
 def _shaped(value: Any, shape: tuple[int, ...]) -> NDArray[np.float64]:

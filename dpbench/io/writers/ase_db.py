@@ -2,7 +2,8 @@
 
 Energy, forces and stress (eV/Å^3, tension > 0, = -virial/V) are the row's results;
 ``dataset``, ``source``, ``step`` and ``theory`` are key-value pairs; the virial with
-all its digits stands in ``data``, the levels of theory in the metadata of the database.
+all its digits and numbers of atoms (``aparam``) stand in ``data``, the levels of theory
+in the metadata of the database.
 
 Source: ASE documentation, "A database for atoms".
 """
@@ -96,5 +97,7 @@ def _atoms(frames: Frames, i: int) -> tuple[Atoms, dict[str, Any]]:
             stress = -virial / volumes(box[None])[0]
             symmetric = (stress + stress.T) / 2
             results["stress"] = symmetric[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]]
+    aparam = frames.aparam_of(i)
+    data |= {} if aparam is None else {"aparam": aparam}
     atoms.calc = SinglePointCalculator(atoms, **results)
     return atoms, data

@@ -89,6 +89,8 @@ def _record(
         "virials": frames.virial[i],
     }
     arrays |= {name: a for name, a in labels.items() if not np.isnan(a).any()}
+    aparam = frames.aparam_of(i)
+    arrays |= {} if aparam is None else {"aparam": aparam}
     return {name: _encode(array) for name, array in arrays.items()}
 
 

@@ -57,6 +57,8 @@ def frame_text(frames: Frames, i: int, provenance: str) -> str:
     if has_box:
         keys.append(f'Lattice="{_numbers(box.ravel())}"')
     columns = "species:S:1:pos:R:3" + (":forces:R:3" if has_force else "")
+    aparam = frames.aparam_of(i)
+    columns += "" if aparam is None else f":aparam:R:{aparam.shape[1]}"
     keys.append(f"Properties={columns}")
     if not np.isnan(frames.energy[i]):
         keys.append(f"energy={float(frames.energy[i])!r}")
@@ -71,6 +73,7 @@ def frame_text(frames: Frames, i: int, provenance: str) -> str:
     keys += [f'pbc="{flags}"', provenance]
     symbols = symbols_of(frames.z[rows].tolist())
     parts = [frames.coord[rows]] + ([frames.force[rows]] if has_force else [])
+    parts += [] if aparam is None else [aparam]
     numbers = np.concatenate(parts, axis=1).astype(np.float64).tolist()
     lines = [
         f"{symbol} {' '.join(map(repr, row))}"

@@ -42,7 +42,14 @@ def write(folder: Path, content: Content) -> Written:
                     part = np.arange(start, min(start + ROW_GROUP, len(chunk)))
                     table = _table(content, chunk[part], frames.select(part), schema)
                     writer.write_table(table, row_group_size=ROW_GROUP)
-    return Written()
+    count = int((content.survey.numb_aparam > 0).sum())
+    if not count:
+        return Written()
+    note = (
+        f"the numbers of atoms (aparam) of {count} frames: an import gives them "
+        "without, and another digest; take any other format"
+    )
+    return Written(is_lossless=False, notes=(note,))
 
 
 def arrow_schema(dtype: np.dtype[Any]) -> pa.Schema:

@@ -46,6 +46,8 @@ class System:
     """Whether the frames are periodic."""
     labels: tuple[str, ...]
     """Labels that all frames have, of ``energy``, ``force`` and ``virial``."""
+    numb_aparam: int
+    """Numbers of each atom of all frames (``aparam``)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -70,6 +72,7 @@ def find_systems(content: Content, *, mixed: bool) -> list[System]:
             survey.has_energy,
             survey.has_force,
             survey.has_virial,
+            survey.numb_aparam,
         ]
     ).astype(np.int64)
     unique, inverse = np.unique(keys, axis=0, return_inverse=True)
@@ -78,7 +81,7 @@ def find_systems(content: Content, *, mixed: bool) -> list[System]:
     order = np.argsort(inverse.reshape(-1), kind="stable")
     edges = np.searchsorted(inverse.reshape(-1)[order], np.arange(len(unique) + 1))
     systems: list[System] = []
-    for number, (what, cell, *given) in enumerate(unique.tolist()):
+    for number, (what, cell, *given, count) in enumerate(unique.tolist()):
         positions = order[edges[number] : edges[number + 1]]
         sequence = np.frombuffer(survey.sequences[what] if not mixed else b"", np.uint8)
         name = str(what) if mixed else _formula(sequence)
@@ -88,6 +91,7 @@ def find_systems(content: Content, *, mixed: bool) -> list[System]:
         if "virial" not in labels and cell and survey.has_virial.any():
             missing.append("virial")
         missing += [] if cell else ["pbc"]
+        missing += ["aparam"] if not count and survey.numb_aparam.any() else []
         systems.append(
             System(
                 name="-".join([name, *(f"no{x}" for x in missing)]),
@@ -96,6 +100,7 @@ def find_systems(content: Content, *, mixed: bool) -> list[System]:
                 types=np.zeros(what, dtype=np.int64) if mixed else table[sequence],
                 has_cell=bool(cell),
                 labels=labels,
+                numb_aparam=count,
             )
         )
     return _with_distinct_names(systems)
@@ -166,12 +171,16 @@ def columns_of(system: System, content: Content) -> Columns:
         columns["box"] = (double, 9)
     sizes = {"energy": (double, 1), "force": (single, 3 * system.natoms)}
     sizes["virial"] = (double, 9)
+    if system.numb_aparam:
+        columns["aparam"] = (double, system.natoms * system.numb_aparam)
     return columns | {label: sizes[label] for label in system.labels}
 
 
 def rows_of(name: str, frames: Frames) -> NDArray[np.floating]:
-    """Return an array of frames of equal natoms as (frame, numbers)."""
+    """Return an array of frames of a system as (frame, numbers)."""
     array: NDArray[np.floating] = getattr(frames, name)
+    if name == "aparam":
+        array = array[:, : int(frames.numb_aparam[0])]
     return array.reshape(frames.nframes, -1)
 
 

@@ -62,7 +62,42 @@ def read_runs(
         row_end = row + stop - start
         for name, array in per_frame:
             readers[name].copy(row, row_end, array[start:stop])
-    return Frames(atom_offset=offset, **arrays)
+    return Frames(
+        atom_offset=offset, **arrays, aparam=read_aparam(segments, which, rows, offset)
+    )
+
+
+def read_aparam(
+    segments: Sequence[Segment],
+    which: NDArray[np.int64],
+    rows: NDArray[np.int64],
+    offset: NDArray[np.int64],
+) -> NDArray[np.float64] | None:
+    """Copy the numbers of atoms of some frames, always to fresh memory.
+
+    Args:
+        segments: The segments of a version.
+        which: (frame), number of the segment of each frame.
+        rows: (frame), its row there.
+        offset: (frame + 1), first atom of each frame in what is returned.
+
+    Returns:
+        (atom, number), NaN where a segment has fewer; None if none of them has any.
+
+    Raises:
+        DatasetError: If a file is missing or damaged.
+    """
+    widths = {number: segments[number].numb_aparam for number in np.unique(which)}
+    if not any(widths.values()):
+        return None
+    out = np.full((int(offset[-1]), max(widths.values())), np.nan)
+    for i, (number, row) in enumerate(zip(which.tolist(), rows.tolist(), strict=True)):
+        segment, width = segments[number], widths[number]
+        if width:
+            first = int(segment.atom_offset[row])
+            target = out[offset[i] : offset[i + 1], :width]
+            segment.array("aparam").copy(first, first + len(target), target)
+    return out
 
 
 def _allocate(

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from dpbench.frames import Frames
 from dpbench.store.gather.buffer import FrameBuffer
+from dpbench.store.gather.runs import read_aparam
 from dpbench.store.gather.table import GatherTable
 from dpbench.store.segment.read import Segment
 
@@ -44,6 +45,7 @@ class VersionGather:
         self._kernels = gather
         self._segments = tuple(segments)
         self._table = GatherTable(segment, row, atom, natoms)
+        self._has_aparam = any(segment.numb_aparam for segment in segments)
         self._lock = threading.Lock()
 
     def read(self, index: NDArray[np.int64], buffer: FrameBuffer) -> Frames | None:
@@ -54,7 +56,8 @@ class VersionGather:
             buffer: Where they go.
 
         Returns:
-            The frames, views of the buffer; None where an index is out of bounds or a
+            The frames, views of the buffer (not the numbers of atoms, which few data
+            have); None where an index is out of bounds or a
             segment is not mapped: then nothing is read.
 
         Raises:
@@ -82,7 +85,11 @@ class VersionGather:
             buffer.widest,
             buffer.target,
         )
-        return Frames(atom_offset=offset, **arrays)
+        aparam = None
+        if self._has_aparam:
+            which, rows = table.places[index, :2].T
+            aparam = read_aparam(self._segments, which, rows, offset)
+        return Frames(atom_offset=offset, **arrays, aparam=aparam)
 
     def _open(self, number: int) -> bool:
         """Map a segment and enter it, one thread at a time; False if it is not mapped.

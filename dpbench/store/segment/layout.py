@@ -6,9 +6,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-FORMAT = 2
+FORMAT = 3
 """Version of the segment layout; readers accept all older ones. Since 2: charge,
-multiplicity and temperature."""
+multiplicity and temperature. Since 3: numbers of atoms (aparam)."""
+
+FORMAT_PLAIN = 2
+"""What a segment is written as whose atoms have no numbers: as ever, so that its name
+and its files stay what they were."""
 
 CHUNK_ROWS = 65_536
 """Rows of an inner chunk; a shorter array is one chunk."""
@@ -57,6 +61,14 @@ ATOMS: dict[str, ArraySpec] = {
     ),
 }
 """Arrays with one row per atom, in group ``atoms``."""
+
+APARAM = ArraySpec(
+    dtype="float64",
+    dims=("atom", "aparam"),
+    description="numbers of the atom that a model takes; NaN = none",
+)
+"""Array ``aparam`` of group ``atoms``, there if any frame has such numbers. How many
+stand in a row (the frame with most decides) is told by ``aparam`` in the manifest."""
 
 FRAMES: dict[str, ArraySpec] = {
     "atom_offset": ArraySpec(
@@ -170,6 +182,9 @@ UNKNOWN = {"charge": np.nan, "multiplicity": -1, "temperature": np.nan}
 
 LABEL_BITS = {"energy": 1, "force": 2, "virial": 4, "box": 8}
 """Bits of ``labels``."""
+
+APARAM_BIT = 16
+"""Bit of ``labels``: the frame's atoms have numbers (aparam)."""
 
 
 def as_facts(stored: NDArray[Any]) -> NDArray[Any]:

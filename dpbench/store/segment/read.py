@@ -43,6 +43,8 @@ class Segment:
                 f"{self.folder}: has format {self.manifest['format']}; this dpbench "
                 f"reads formats up to {layout.FORMAT}. Update dpbench."
             )
+        self.numb_aparam = int(self.manifest.get("aparam", 0))
+        """Numbers of an atom that its array ``aparam`` holds; 0 = there is none."""
         self._facts: NDArray[Any] | None = None
         self._arrays: dict[str, RowReader] = {}
         self._is_complete = False
@@ -77,8 +79,9 @@ class Segment:
         Raises:
             DatasetError: If a file is missing, cut or damaged.
         """
-        if len(self._arrays) < len(_SHAPES):
-            for name in _SHAPES:
+        names = [*_SHAPES, *(["aparam"] if self.numb_aparam else [])]
+        if len(self._arrays) < len(names):
+            for name in names:
                 self.array(name)
         return self._arrays
 
@@ -89,10 +92,11 @@ class Segment:
             DatasetError: If a file is missing, cut or damaged.
         """
         if name not in self._arrays:
-            is_atom = name in ATOM_FIELDS
+            is_atom = name in ATOM_FIELDS or name == "aparam"
             path = f"{'atoms' if is_atom else 'frames'}/{name}"
             rows = int(self.manifest["n_atoms"]) if is_atom else self.nframes
-            array = self._open(path, rows=rows, shape=_SHAPES[name])
+            shape = (self.numb_aparam,) if name == "aparam" else _SHAPES[name]
+            array = self._open(path, rows=rows, shape=shape)
             self._arrays.setdefault(name, array)  # another thread may have opened it
         return self._arrays[name]
 

@@ -7,7 +7,7 @@ bears a segment's name is whole. Segments are flat CSR, uncompressed and sharded
 import hashlib
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -87,11 +87,14 @@ def write_segment(
         WorkspaceError: If the disk is full or cannot be written; nothing is left.
     """
     content = hashlib.sha256(data.digests.tobytes()).hexdigest()
+    aparam = _atom_numbers(data.frames)
     told: dict[str, Any] = {
-        "format": layout.FORMAT,
+        "format": layout.FORMAT_PLAIN,
         "role": data.role,
         "frames_digest": content,
     }
+    if aparam is not None:
+        told |= {"format": layout.FORMAT, "aparam": aparam.shape[1]}
     if encoding is not None:
         told["packed"] = {**asdict(encoding), "frames": content}
     name = manifest.segment_name({**told, "sources": data.sources})
@@ -105,7 +108,9 @@ def write_segment(
             systems, names = compositions(data.frames)
             reasons = sorted({reason for reason in data.reasons if reason})
             encoded = encoding or Encoding()
-            _write_group(temporary / layout.GROUP, data, systems, encoded)
+            _write_group(
+                temporary / layout.GROUP, data, systems, encoded, aparam=aparam
+            )
             _write_facts(temporary / layout.FACTS, data, systems, reasons=reasons)
             _write_manifest(
                 temporary, name, data, names=names, reasons=reasons, told=told
@@ -157,6 +162,7 @@ def label_bits(frames: Frames) -> NDArray[np.uint8]:
     bits = np.zeros(frames.nframes, dtype=np.uint8)
     for name, flag in present.items():
         bits |= (flag * layout.LABEL_BITS[name]).astype(np.uint8)
+    bits[frames.numb_aparam > 0] |= layout.APARAM_BIT
     return bits
 
 
@@ -167,15 +173,26 @@ def is_known(name: str, values: NDArray[Any]) -> NDArray[np.bool_]:
     return np.asarray(known, dtype=np.bool_)
 
 
+def _atom_numbers(frames: Frames) -> NDArray[np.float64] | None:
+    """(atom, number), columns that no frame fills left out; None if none is left."""
+    width = int(frames.numb_aparam.max(initial=0))
+    return None if frames.aparam is None or not width else frames.aparam[:, :width]
+
+
 def _write_group(
-    path: Path, data: SegmentData, systems: NDArray[np.int32], encoding: Encoding
+    path: Path,
+    data: SegmentData,
+    systems: NDArray[np.int32],
+    encoding: Encoding,
+    *,
+    aparam: NDArray[np.float64] | None,
 ) -> None:
     # Imported here: zarr takes 0.3 s to import, and reading batches does without it.
     import zarr
 
     frames = data.frames
     attributes = {
-        "dpbench_format": layout.FORMAT,
+        "dpbench_format": layout.FORMAT_PLAIN if aparam is None else layout.FORMAT,
         "n_frames": frames.nframes,
         "n_atoms": int(frames.atom_offset[-1]),
         "units": {"length": "angstrom", "energy": "eV"},
@@ -193,6 +210,9 @@ def _write_group(
     atoms, per_frame = group.create_group("atoms"), group.create_group("frames")
     for name, spec in layout.ATOMS.items():
         _write_array(atoms, name, spec, getattr(frames, name), encoding=encoding)
+    if aparam is not None:
+        spec = replace(layout.APARAM, shape=aparam.shape[1:])
+        _write_array(atoms, "aparam", spec, aparam, encoding=encoding)
     for name, spec in layout.FRAMES.items():
         values = columns[name] if name in columns else getattr(frames, name)
         _write_array(per_frame, name, spec, values, encoding=encoding)

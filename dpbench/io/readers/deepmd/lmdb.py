@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from dpbench.elements import atomic_numbers
 from dpbench.errors import SourceError
-from dpbench.frames import Frames, concatenate, offsets
+from dpbench.frames import Frames, concatenate, join_aparam, offsets
 from dpbench.io.gate import judge
 from dpbench.io.parsed import ParsedSource, SourceFiles
 
@@ -32,6 +32,7 @@ _SPELLINGS = {
     "force": ("forces", "force"),
     "virial": ("virials", "virial"),
     "atype": ("atom_types", "atype"),
+    "aparam": ("aparam",),
 }
 
 
@@ -129,6 +130,7 @@ class LmdbFrames:
             pbc=np.array([["box" in r] * 3 for r in records], np.bool_).reshape(n, 3),
             energy=_stack(records, "energy", ()),
             virial=_stack(records, "virial", (3, 3)),
+            aparam=join_aparam([record.get("aparam") for record in records], counts),
         )
 
     def _refuse_cut(self, size: int) -> None:
@@ -205,6 +207,14 @@ class LmdbFrames:
         for name in ("coord", "force"):
             if name in record:
                 record[name] = record[name].reshape(natoms, 3)[is_real]
+        if "aparam" in record:
+            count = record["aparam"].size // max(1, natoms)
+            if not count or record["aparam"].size != natoms * count:
+                raise SourceError(
+                    f"{where}: aparam has {record['aparam'].size} numbers; expected "
+                    f"as many for each of the {natoms} atoms."
+                )
+            record["aparam"] = record["aparam"].reshape(natoms, count)[is_real]
         # the reference converters write a cell of zeros for no cell
         if "box" in record and not record["box"].any():
             del record["box"]

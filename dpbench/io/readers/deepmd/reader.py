@@ -21,6 +21,7 @@ from dpbench.io.gate import judge
 from dpbench.io.grouping import natural_key
 from dpbench.io.parsed import ParsedSource, Quarantine, SourceFiles
 from dpbench.io.readers.deepmd.parts import is_part, range_of
+from dpbench.io.readers.deepmd.shaping import Array, atom_numbers, fit
 
 _DAMAGE = (OSError, ValueError, EOFError, OverflowError, TypeError, TokenError)
 """What numpy raises on a damaged file; the last two come from its header's parser."""
@@ -29,7 +30,6 @@ _HEADERS = {
     (2, 0): np.lib.format.read_array_header_2_0,
 }
 
-Array = NDArray[np.floating]
 Load = Callable[[str], NDArray[np.generic] | None]
 """Gives an array of a set by its name (``coord``), None where there is none."""
 
@@ -252,7 +252,7 @@ def _read_set(
     ending = system.ending
     natoms = len(system.types)
     raw = load("coord")
-    coord = None if raw is None else _fit(raw, None, (natoms, 3))
+    coord = None if raw is None else fit(raw, None, (natoms, 3))
     if coord is None:
         found = "is missing" if raw is None else f"shape {raw.shape}"
         raise SourceError(
@@ -264,15 +264,19 @@ def _read_set(
     labels: dict[str, Array | None] = {}
     for label, row in (("energy", ()), ("force", (natoms, 3)), ("virial", (3, 3))):
         array = load(label)
-        labels[label] = None if array is None else _fit(array, nframes, row)
+        labels[label] = None if array is None else fit(array, nframes, row)
         if array is not None and labels[label] is None:
             notes.append(
                 f"{name}/{label}{ending}: shape {array.shape} does not fit natoms = "
                 f"{natoms} from type.raw; expected {(nframes, *row)}. The system is "
                 "quarantined as bad_shape; re-export it."
             )
-    frames = _frames_of(system, name, load, coord=coord, labels=labels)
-    bad = [Quarantine.BAD_SHAPE if notes else Quarantine.NONE] * nframes
+    aparam, verdict, remark = atom_numbers(
+        load("aparam"), (nframes, natoms), f"{name}/aparam{ending}"
+    )
+    frames = _frames_of(system, name, load, coord=coord, labels=labels, aparam=aparam)
+    bad = [Quarantine.BAD_SHAPE] * nframes if notes else verdict
+    notes += remark
     reasons = judge(
         frames,
         verdict=bad,
@@ -289,6 +293,7 @@ def _frames_of(
     *,
     coord: Array,
     labels: dict[str, Array | None],
+    aparam: Array | None,
 ) -> Frames:
     nframes, natoms = coord.shape[:2]
     z, is_real = _numbers(system, name, load, nframes)
@@ -305,6 +310,7 @@ def _frames_of(
         pbc=np.full((nframes, 3), not system.nopbc),
         energy=_float64(energy, (nframes,)),
         virial=_float64(virial, (nframes, 3, 3)),
+        aparam=None if aparam is None else aparam[is_real].astype(np.float64),
     )
 
 
@@ -334,7 +340,7 @@ def _box(
     if system.nopbc:
         return np.full((nframes, 3, 3), np.nan)
     raw = load("box")
-    box = None if raw is None else _fit(raw, nframes, (3, 3))
+    box = None if raw is None else fit(raw, nframes, (3, 3))
     if box is None:
         found = "is missing" if raw is None else f"shape {raw.shape}"
         raise SourceError(
@@ -342,22 +348,6 @@ def _box(
             "file named nopbc beside type.raw for a system without a cell."
         )
     return box.astype(np.float64)
-
-
-def _fit(
-    array: NDArray[np.generic], nframes: int | None, row: tuple[int, ...]
-) -> Array | None:
-    """Shape an array to (nframes, *row); None if its size does not allow it."""
-    size = int(np.prod(row, dtype=np.int64))
-    if array.ndim == 0 or not np.issubdtype(array.dtype, np.number):
-        return None
-    count = len(array) if nframes is None else nframes
-    flat_row = array.size == count * size and len(array) == count
-    if not flat_row or np.iscomplexobj(array):
-        return None
-    # float32 stays float32: a store is lossless, and no wider than its source.
-    dtype = array.dtype if array.dtype in (np.float32, np.float64) else np.float64
-    return array.astype(dtype, copy=False).reshape(count, *row)
 
 
 def _float64(array: Array | None, shape: tuple[int, ...]) -> NDArray[np.float64]:

@@ -58,6 +58,9 @@ class Columns:
     """First of three columns."""
     forces: tuple[tuple[str, int], ...]
     """Name and first column of everything that may be a force."""
+    aparam: tuple[int, int] = (0, 0)
+    """First column and number of ``aparam``, numbers of each atom that models of
+    DeePMD-kit take; none where the number is 0."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -182,12 +185,14 @@ def read_columns(properties: str) -> Columns | None:
         for name, (place, size, kind) in found.items()
         if size == 3 and kind == "R" and _family(name)[1] in _FORCES
     ]
+    column, count, numeric = found.get("aparam", (0, 0, "R"))
     return Columns(
         width=width,
         species=element,
         is_number=species is None,
         coord=coord,
         forces=tuple(forces),
+        aparam=(column, count) if numeric in "RI" else (0, 0),
     )
 
 

@@ -267,7 +267,8 @@ def _block(
     virial = np.stack([head.virial for head in heads])
     from_stress = _virial_of(np.stack([head.stress for head in heads]), box)
     no_virial = np.isnan(virial).all(axis=(1, 2), keepdims=True)
-    coord = _three_columns(words, columns.coord, columns.width)
+    coord = _columns(words, columns.coord, columns.width)
+    first, count = columns.aparam
     return Frames(
         atom_offset=offsets([len(frame) for frame in rows]),
         z=_elements(words[columns.species :: columns.width], columns, where),
@@ -275,12 +276,13 @@ def _block(
         force=(
             np.full_like(coord, np.nan)
             if force is None
-            else _three_columns(words, force, columns.width)
+            else _columns(words, force, columns.width)
         ),
         box=box,
         pbc=np.array([head.pbc for head in heads], dtype=np.bool_),
         energy=np.array([head.energy for head in heads], dtype=np.float64),
         virial=np.where(no_virial, from_stress, virial),
+        aparam=_columns(words, first, columns.width, count=count) if count else None,
     )
 
 
@@ -303,9 +305,11 @@ def _contradictions(heads: Sequence[_Head], frames: Frames) -> list[int]:
     return np.flatnonzero(gap > _CONTRADICTION * largest).tolist()
 
 
-def _three_columns(words: list[str], first: int, width: int) -> NDArray[np.float64]:
-    out = np.empty((len(words) // width, 3))
-    for axis in range(3):
+def _columns(
+    words: list[str], first: int, width: int, *, count: int = 3
+) -> NDArray[np.float64]:
+    out = np.empty((len(words) // width, count))
+    for axis in range(count):
         out[:, axis] = _column(words[first + axis :: width])
     return out
 
