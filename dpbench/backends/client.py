@@ -238,6 +238,9 @@ class BackendModel:
         }
         if arrays["pbc"].any():
             arrays["box"] = np.asarray(frames.box[index], np.float64)
+        count = int(self.facts.get("dim_aparam") or 0)
+        if count and frames.aparam is not None:
+            arrays["extra.aparam"] = frames.aparam[rows][:, :, :count]
         if fparam is not None:
             arrays["extra.fparam"] = np.asarray(fparam[index], np.float64)
         entries = worker.memory.write(arrays)

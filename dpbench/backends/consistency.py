@@ -198,7 +198,13 @@ def native_answers(
         )
         for i in range(count)
     ]
-    batch = make_batch(frames, found, model.type_map, dtype=model.dtype)
+    batch = make_batch(
+        frames,
+        found,
+        model.type_map,
+        dtype=model.dtype,
+        numb_aparam=model.config.fitting.numb_aparam,
+    )
     answer = model.energy_and_forces(within_sel(batch, model.config, overflow=overflow))
     return Answers(
         energy=answer.energy.detach().numpy(),

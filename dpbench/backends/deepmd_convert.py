@@ -8,7 +8,7 @@ import math
 import shutil
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -245,6 +245,9 @@ def _compare(
     suffix = made.suffix
     with open_backend(launch, made, trust=trusted, options={"suffix": suffix}) as model:
         frames = check_structure(model.type_map, float(model.facts["rcut"] or 6.0))
+        count = int(model.facts.get("dim_aparam") or 0)
+        if count:
+            frames = replace(frames, aparam=np.full((len(frames.z), count), 0.5))
         new = model.evaluate(frames, fparam=_numbers(model.facts, frames)).predictions
         facts = model.facts
     compared, old = _reference(launch, source, frames, trust=trust, facts=facts)

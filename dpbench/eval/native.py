@@ -148,6 +148,7 @@ class NativeEvaluator(AbstractEvaluator):
             self.type_map,
             device=self.device,
             dtype=self.model.dtype,
+            numb_aparam=self.model.config.fitting.numb_aparam,
         )
         return within_sel(batch, self.model.config, overflow=self.overflow)
 
@@ -206,6 +207,7 @@ def _geometry(frame: Frames) -> Geometry:
         coord=np.asarray(frame.coord, dtype=np.float64),
         box=np.asarray(frame.box[0], dtype=np.float64),
         pbc=np.asarray(frame.pbc[0]),
+        aparam=frame.aparam_of(0),
     )
 
 

@@ -18,9 +18,13 @@ from dpbench.models.compressed import CompressedPotential
 from dpbench.models.files import Potential
 from dpbench.models.sel import SelOverflow, trained_overflow
 
+APARAM = "aparam"
+"""Array of ``ase.Atoms`` with the numbers of atoms that a model takes."""
+
 DEFAULT_SKIN = 1.0
 """Å; a list at room temperature lasts for some tens of steps."""
 
+_NONE = np.zeros(0)
 _VOIGT = ([0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1])
 
 
@@ -29,7 +33,8 @@ class DPCalculator(Calculator):
     """Energy (eV), forces (eV/Å) and stress (eV/Å^3) of an ``ase.Atoms``.
 
     ASE's stress is positive under tension: stress = -virial / volume, in the order
-    xx, yy, zz, yz, xz, xy. It is given wherever the cell has a volume.
+    xx, yy, zz, yz, xz, xy. It is given wherever the cell has a volume. A model that
+    takes numbers of each atom reads them from ``atoms.arrays["aparam"]``.
     """
 
     implemented_properties: ClassVar[list[str]] = [  # type: ignore[misc]
@@ -99,6 +104,17 @@ class DPCalculator(Calculator):
             ModelError: If the file is missing, damaged, or no model dpbench evaluates.
         """
         return cls(path, **options)
+
+    def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
+        """List what has changed since the last call, numbers of atoms among it."""
+        changes: list[str] = super().check_state(  # type: ignore[no-untyped-call]
+            atoms, tol
+        )
+        known: Any = self.atoms
+        if not changes:
+            then, now = (one.arrays.get(APARAM, _NONE) for one in (known, atoms))
+            changes = [] if np.array_equal(then, now) else [APARAM]
+        return changes
 
     def calculate(
         self,
@@ -171,11 +187,15 @@ class DPCalculator(Calculator):
 
 
 def _geometry(atoms: Any) -> Geometry:
+    numbers = atoms.arrays.get(APARAM)
     return Geometry(
         z=atoms.numbers,
         coord=atoms.positions,
         box=atoms.cell.array,
         pbc=atoms.pbc,
+        aparam=None
+        if numbers is None
+        else np.asarray(numbers, dtype=np.float64).reshape(len(atoms), -1),
     )
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dpbench.frames import Frames, offsets
+from dpbench.frames import Frames, join_aparam, offsets
 from dpbench.kernels.neighbours import find_neighbours
 from dpbench.md.skin import Geometry
 from dpbench.models.batching import make_batch
@@ -63,6 +63,7 @@ def evaluate_many(
             model.type_map,
             device=model.device,
             dtype=model.dtype,
+            numb_aparam=model.config.fitting.numb_aparam,
         )
         names = tuple(f"structure {index}" for index in rows)
         batch = within_sel(batch, model.config, overflow=sel_overflow, names=names)
@@ -105,6 +106,7 @@ def _frames(structures: Sequence[Geometry]) -> Frames:
         pbc=np.stack([one.pbc for one in structures]),
         energy=np.full(count, np.nan),
         virial=np.full((count, 3, 3), np.nan),
+        aparam=join_aparam([one.aparam for one in structures], counts),
     )
 
 

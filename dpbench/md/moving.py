@@ -1,6 +1,7 @@
 """Energies and forces of one structure that moves, by the fastest way that serves."""
 
 import logging
+from dataclasses import replace
 from typing import final
 
 import numpy as np
@@ -137,6 +138,9 @@ class MovingStructure:
         if model.device.type != "cpu":
             batch = batch.to(model.device, model.dtype)
         batch = within_sel(batch, model.config, overflow=self.overflow)
+        if geometry.aparam is not None:
+            numbers = torch.tensor(geometry.aparam, dtype=torch.float64)
+            batch = replace(batch, aparam=numbers.to(model.device))
         return self._told(model.energy_and_forces(batch))
 
     def _told(self, found: Prediction) -> Prediction:

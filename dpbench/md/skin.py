@@ -25,6 +25,8 @@ class Geometry:
     """(3, 3), Å, rows are cell vectors."""
     pbc: NDArray[np.bool_]
     """(3), periodic along each cell vector."""
+    aparam: NDArray[np.float64] | None = None
+    """(atom, number), what a model with ``numb_aparam`` takes of each atom."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

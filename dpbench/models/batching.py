@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from dpbench.errors import ModelError
 from dpbench.frames import Frames
 from dpbench.kernels.batch import Batch
 from dpbench.kernels.neighbours import Neighbours
@@ -21,6 +22,7 @@ def make_batch(
     *,
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float64,
+    numb_aparam: int = 0,
 ) -> Batch:
     """Put frames behind each other, with their edges sorted for the kernels.
 
@@ -30,9 +32,11 @@ def make_batch(
         type_map: The model's elements.
         device: Where the batch shall lie.
         dtype: Precision of the edge vectors, that of the model.
+        numb_aparam: Numbers of each atom that the model takes.
 
     Raises:
-        ModelError: If an element is not in ``type_map``.
+        ModelError: If an element is not in ``type_map``, or a frame has another number
+            of numbers of each atom.
     """
     atype = atom_types(frames.z, type_map)
     vectors, centres, others = _edges(frames, neighbours)
@@ -43,6 +47,13 @@ def make_batch(
         for name, array in (arrays | _labels(frames)).items()
     }
     frame_idx = np.repeat(np.arange(frames.nframes), frames.natoms)
+    if numb_aparam:
+        numbers = [
+            atom_numbers(frames, index, numb_aparam, name=f"frame {index}")
+            for index in range(frames.nframes)
+        ]
+        none = np.zeros((0, numb_aparam))
+        tensors["aparam"] = torch.from_numpy(np.concatenate([none, *numbers]))
     batch = Batch(
         frame_offset=torch.from_numpy(frames.atom_offset.astype(np.int64)),
         frame_idx=torch.from_numpy(frame_idx.astype(np.int64)),
@@ -110,6 +121,37 @@ def make_frame(
         most_neighbours=tuple(most.tolist()),
         **_labels_of(frames, index),
     )
+
+
+def atom_numbers(
+    frames: Frames, index: int, numb_aparam: int, *, name: str
+) -> NDArray[np.float64]:
+    """Return the numbers of a frame's atoms (aparam), (atom, number).
+
+    Args:
+        frames: Any frames.
+        index: Which of them.
+        numb_aparam: Numbers of each atom that the model takes.
+        name: The frame in messages.
+
+    Raises:
+        ModelError: If the frame has none, more or fewer, or one is not finite.
+    """
+    found = frames.aparam_of(index)
+    count = 0 if found is None else found.shape[1]
+    if found is None or count != numb_aparam:
+        raise ModelError(
+            f"{name}: has {count} numbers of each atom (aparam); the model takes "
+            f"{numb_aparam}. Give them: aparam.npy of deepmd/npy, the column aparam of "
+            "extxyz, atoms.arrays['aparam'] of the ASE calculator."
+        )
+    bad = np.flatnonzero(np.logical_not(np.isfinite(found).all(axis=1)))
+    if len(bad):
+        raise ModelError(
+            f"{name}: aparam of atom {bad[0]} is {found[bad[0]].tolist()}; expected "
+            "finite numbers. Correct the source."
+        )
+    return np.array(found, dtype=np.float64)
 
 
 def sort_edges(

@@ -62,7 +62,9 @@ class FrameParameters:
             if found is None or found.shape[1] != count:
                 raise ModelError(
                     f"the model needs {count} numbers per atom (aparam); the atoms "
-                    f"come with {0 if found is None else found.shape[1]}. Give them."
+                    f"come with {0 if found is None else found.shape[1]}. Datasets and "
+                    "the ASE calculator (atoms.arrays['aparam']) can give them; "
+                    "dynamics, LAMMPS, i-PI and OpenMM cannot."
                 )
             values = (found[batch.atom_order] - self._atom[0]) / self._atom[1]
             columns.append(values.to(self._dtype))

@@ -262,21 +262,44 @@ def energy_normal(frames: Frames, type_map: Sequence[str]) -> EnergyNormal:
     )
 
 
-def number_scale(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return mean and deviation of the numbers of all frames, or of all atoms.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NumberMoments:
+    """Sums over the numbers of frames or atoms that a fitting net takes."""
 
-    Args:
-        values: (item, number).
+    count: int
+    """Frames, or atoms."""
+    total: NDArray[np.float64]
+    """(number), sums."""
+    squares: NDArray[np.float64]
+    """(number), sums of squares."""
 
-    Returns:
-        (2, number); deviations below ``SMALLEST_STD`` are raised to it.
+    def __add__(self, other: "NumberMoments") -> "NumberMoments":
+        """Merge two shards."""
+        return NumberMoments(
+            count=self.count + other.count,
+            total=self.total + other.total,
+            squares=self.squares + other.squares,
+        )
 
-    Source:
-        DeePMD-kit, ``deepmd/dpmodel/fitting/general_fitting.py``.
-    """
-    mean = values.mean(axis=0)
-    variance = np.maximum((values**2).mean(axis=0) - mean**2, 0)
-    return np.stack([mean, np.maximum(np.sqrt(variance), SMALLEST_STD)])
+    def scale(self) -> NDArray[np.float64]:
+        """Return mean and deviation.
+
+        Returns:
+            (2, number); deviations below ``SMALLEST_STD`` are raised to it.
+
+        Source:
+            DeePMD-kit, ``deepmd/dpmodel/fitting/general_fitting.py``.
+        """
+        mean = self.total / self.count
+        variance = np.maximum(self.squares / self.count - mean**2, 0)
+        return np.stack([mean, np.maximum(np.sqrt(variance), SMALLEST_STD)])
+
+
+def number_moments(values: NDArray[np.float64]) -> NumberMoments:
+    """Sum up the numbers of some frames or atoms, (item, number)."""
+    return NumberMoments(
+        count=len(values), total=values.sum(axis=0), squares=(values**2).sum(axis=0)
+    )
 
 
 def pair_mask(config: ModelConfig) -> NDArray[np.float64]:

@@ -118,16 +118,8 @@ def settings_of(config: ModelConfig, path: Path) -> ModelSettings:
         config: Of the model.
         path: Its file, which has the pair table.
 
-    Raises:
-        ModelError: If it takes numbers that no dataset has.
     """
     fitting = config.fitting
-    if fitting.numb_aparam:
-        raise ModelError(
-            f"{path}: takes {fitting.numb_aparam} numbers of each atom (aparam), which "
-            "no dataset has; expected a model without. It can be evaluated, not "
-            "trained."
-        )
     parts = tuple(_part_settings(part) for part in config.descriptor.parts)
     mix = config.pair_table
     names: dict[str, Any] = {

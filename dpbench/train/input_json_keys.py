@@ -188,7 +188,7 @@ FITTING: dict[str, Rule] = {
     "seed": Taken(field="seed"),
     "rcond": Taken(field="rcond"),
     "numb_fparam": Only(values=(0,)),
-    "numb_aparam": Only(values=(0,)),
+    "numb_aparam": Taken(field="numb_aparam", default=0),
     "default_fparam": _ABSENT,
     "dim_case_embd": Only(values=(0,)),
     "atom_ener": _ABSENT,

@@ -14,6 +14,8 @@ from dask.base import compute
 from dask.delayed import delayed
 from numpy.typing import NDArray
 
+from dpbench.frames import Frames
+from dpbench.models.batching import atom_numbers
 from dpbench.models.config import ModelConfig
 from dpbench.models.neighbour_counts import NeighbourCounts, neighbour_counts
 from dpbench.models.sel import SelOverflow
@@ -21,9 +23,11 @@ from dpbench.models.statistics import (
     EnergyNormal,
     EnvironmentMoments,
     ModelStatistics,
+    NumberMoments,
     descriptor_statistics,
     energy_normal,
     environment_moments,
+    number_moments,
 )
 from dpbench.store.dataset import open_dataset
 from dpbench.store.workspace import Workspace
@@ -55,6 +59,8 @@ class Measured:
     """Energies by composition."""
     labelled: NDArray[np.int64]
     """(3), frames with energy, force and virial."""
+    atom_numbers: NumberMoments | None = None
+    """Sums over the numbers of all atoms, where the model takes some."""
 
     def __add__(self, other: "Measured") -> "Measured":
         """Merge two ranges."""
@@ -63,13 +69,17 @@ class Measured:
             moments=self.moments + other.moments,
             energies=self.energies + other.energies,
             labelled=self.labelled + other.labelled,
+            atom_numbers=None
+            if self.atom_numbers is None or other.atom_numbers is None
+            else self.atom_numbers + other.atom_numbers,
         )
 
     def finish(self, config: ModelConfig) -> ModelStatistics:
         """Return what the model keeps."""
         davg, dstd = descriptor_statistics(self.moments, config, counts_atoms=True)
         bias, _, _ = self.energies.solve(rcond=config.fitting.rcond)
-        return ModelStatistics(davg=davg, dstd=dstd, energy_bias=bias)
+        numbers = None if self.atom_numbers is None else self.atom_numbers.scale()
+        return ModelStatistics(davg=davg, dstd=dstd, energy_bias=bias, aparam=numbers)
 
 
 def measure(
@@ -146,7 +156,23 @@ def measure_positions(
         moments=environment_moments(frames, neighbours, config),
         energies=energy_normal(frames, type_map),
         labelled=np.array([int(flag.sum()) for flag in flags], dtype=np.int64),
+        atom_numbers=_atom_moments(
+            cache, frames, positions, settings.fitting.numb_aparam
+        ),
     )
+
+
+def _atom_moments(
+    cache: FrameCache, frames: Frames, positions: NDArray[np.int64], numb_aparam: int
+) -> NumberMoments | None:
+    """Sum up the numbers of the atoms of some frames; None if the model takes none."""
+    if not numb_aparam:
+        return None
+    found = [
+        atom_numbers(frames, row, numb_aparam, name=cache.name_of(position))
+        for row, position in enumerate(positions.tolist())
+    ]
+    return number_moments(np.concatenate([np.zeros((0, numb_aparam)), *found]))
 
 
 def _measure_in_worker(

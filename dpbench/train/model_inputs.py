@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 from dpbench.errors import ModelError
 from dpbench.models.config import EnergyFittingConfig, ModelConfig
 from dpbench.models.pair_table import read_table
-from dpbench.models.statistics import ModelStatistics, number_scale
+from dpbench.models.statistics import ModelStatistics, number_moments
 from dpbench.store.dataset import DatasetVersion
+from dpbench.store.segment import layout
 from dpbench.train.model_settings import FittingSettings, ModelSettings
 
 _UNITS = {"temperature": "K", "charge": "e", "multiplicity": "2S + 1"}
@@ -53,6 +54,41 @@ def frame_numbers(
     return np.stack(columns, axis=1) if columns else None
 
 
+def check_atom_numbers(
+    version: DatasetVersion, indices: NDArray[np.int64], numb_aparam: int
+) -> None:
+    """Look whether frames have the numbers of atoms that the fitting net takes.
+
+    Facts and manifests tell; that each frame has exactly as many is seen where they
+    are read.
+
+    Args:
+        version: The dataset.
+        indices: (frame), which frames.
+        numb_aparam: Numbers of each atom that the model takes; 0 = none.
+
+    Raises:
+        ModelError: If a frame has none, or too few; names the first of them.
+    """
+    if not numb_aparam:
+        return
+    widths = np.array([segment.numb_aparam for segment in version.segments])
+    has_some = version.facts["labels"][indices] & layout.APARAM_BIT > 0
+    counts = np.where(has_some, widths[version.places[0][indices]], 0)
+    lacking = indices[counts < numb_aparam]
+    if len(lacking):
+        first = lacking[0]
+        source = version.sources[version.source_of[first]]
+        raise ModelError(
+            f"{version.label}: {len(lacking)} of {len(indices)} frames lack the "
+            f"{numb_aparam} numbers of each atom (aparam) that numb_aparam of the "
+            f"fitting net asks for; the first is step {version.step[first]} of "
+            f"{source.path}, which has {counts[counts < numb_aparam][0]}. Ingest data "
+            f"with aparam.npy, (nframes, natoms * {numb_aparam}), into a new dataset, "
+            "or take frames that have them."
+        )
+
+
 def with_inputs(
     statistics: ModelStatistics,
     config: ModelConfig,
@@ -72,7 +108,7 @@ def with_inputs(
         ConfigError: If the table cannot be read, or does not fit the model.
     """
     if numbers is not None:
-        statistics = replace(statistics, fparam=number_scale(numbers))
+        statistics = replace(statistics, fparam=number_moments(numbers).scale())
     if settings.pair_table is None:
         return statistics
     table = read_table(

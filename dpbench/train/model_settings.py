@@ -54,6 +54,10 @@ class FittingSettings:
     default_fparam: tuple[float, ...] | None = None
     """Their values where a frame tells none, and in use of the model."""
 
+    numb_aparam: int = 0
+    """Numbers of each atom that enter beside the descriptor, as the data hold them
+    (`aparam`)."""
+
     seed: int | None = None
     """Seed of the fitting net's start values; None takes the run's seed."""
 
@@ -71,6 +75,7 @@ class FittingSettings:
             numb_fparam=len(self.fparam),
             fparam=self.fparam,
             default_fparam=self.default_fparam,
+            numb_aparam=self.numb_aparam,
             seed=self.seed,
         )
 

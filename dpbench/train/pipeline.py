@@ -21,7 +21,7 @@ from dpbench.train.config import TrainConfig, parse_batch_size
 from dpbench.train.history import Errors
 from dpbench.train.loader import FrameCache, prefetch, stays_cached
 from dpbench.train.memory import MemoryBudget, make_budget
-from dpbench.train.model_inputs import frame_numbers
+from dpbench.train.model_inputs import check_atom_numbers, frame_numbers
 from dpbench.train.order import BatchOrder, Shuffle
 from dpbench.train.ranks import Ranks
 from dpbench.train.resident import BatchMaker
@@ -123,6 +123,7 @@ def open_data(
 
     Raises:
         TrainingError: If there is no training frame.
+        ModelError: If frames lack numbers that the model takes.
     """
     for line in mixture_words(version.mixed_theory):
         logger.warning("%s: %s", version.label, line)
@@ -137,6 +138,7 @@ def open_data(
     caches, makers = {}, {}
     for name in ("train", "validation"):
         index = split.parts.get(name, np.zeros(0, dtype=np.int64))
+        check_atom_numbers(version, index, config.model.fitting.numb_aparam)
         cache = FrameCache(
             version,
             index,
@@ -154,6 +156,7 @@ def open_data(
             dtype=DTYPES[settings.precision],
             budget=budget,
             fparam=frame_numbers(version, index, config.model.fitting),
+            numb_aparam=config.model.fitting.numb_aparam,
         )
     return Data(
         version=version,

@@ -18,7 +18,7 @@ from dpbench.frames import Frames
 from dpbench.kernels.assembly import merge
 from dpbench.kernels.batch import Batch
 from dpbench.kernels.neighbours import Neighbours
-from dpbench.models.batching import make_frame
+from dpbench.models.batching import atom_numbers, make_frame
 from dpbench.models.config import ModelConfig
 from dpbench.models.geometry import atom_types, edge_vectors
 from dpbench.models.sel import SelOverflow, nearest_neighbours, within_sel
@@ -43,6 +43,7 @@ class BatchMaker:
         dtype: torch.dtype,
         budget: MemoryBudget | None = None,
         fparam: NDArray[np.float64] | None = None,
+        numb_aparam: int = 0,
     ) -> None:
         """Make batches of ``cache`` on ``device``, edges in ``dtype``.
 
@@ -53,7 +54,9 @@ class BatchMaker:
             dtype: Precision of the model.
             budget: Bytes on the device for frames that stay; None keeps none.
             fparam: (frame, number), what the model takes beside each frame.
+            numb_aparam: Numbers of each atom that the model takes.
         """
+        self._numb_aparam = numb_aparam
         self.fparam = fparam
         self._cache, self._type_map = cache, type_map
         self._device, self._dtype = device, dtype
@@ -137,6 +140,10 @@ class BatchMaker:
         if self.fparam is not None:
             numbers = torch.from_numpy(self.fparam[position : position + 1])
             batch = replace(batch, fparam=numbers)
+        if self._numb_aparam:
+            name = self._cache.name_of(position)
+            found_numbers = atom_numbers(frames, row, self._numb_aparam, name=name)
+            batch = replace(batch, aparam=torch.from_numpy(found_numbers))
         batch = self._limited(position, batch)
         if self._budget.take(_size_of(batch)):
             self._kept[position] = self._moved(batch)

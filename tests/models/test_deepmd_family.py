@@ -19,6 +19,7 @@ from dpbench.models.statistics import (
     descriptor_statistics,
     energy_normal,
     environment_moments,
+    number_moments,
 )
 from dpbench.train.engine import Prefactors, losses_and_gradients
 from dpbench.train.optimisers.adam import Adam
@@ -140,9 +141,13 @@ def test_models_that_deepmd_kit_made_are_read_and_have_our_statistics(
         np.testing.assert_allclose(davg, known.davg, 1e-11, 1e-14, err_msg=kind)
         np.testing.assert_allclose(dstd, known.dstd, 1e-11, 1e-14, err_msg=kind)
         np.testing.assert_allclose(bias, known.energy_bias, 1e-11, err_msg=kind)
+        for name, values in zip(("fparam", "aparam"), numbers(frames), strict=True):
+            if getattr(known, name) is not None:
+                scale = number_moments(values).scale()
+                np.testing.assert_allclose(scale, getattr(known, name), 1e-11)
 
 
-@pytest.mark.parametrize("kind", ["radial", "strip", "strip_rough"])
+@pytest.mark.parametrize("kind", ["radial", "strip", "strip_rough", "atom_numbers"])
 def test_training_follows_deepmd_kit(deepmd_python, shared_data, kind, tmp_path):
     """100 Adam steps on one batch, virial included: the same losses to 1e-8."""
     folder = shared_data / "generated/npy/almg_qe_lda/Al2Mg2_fcc_900K"
@@ -154,11 +159,20 @@ def test_training_follows_deepmd_kit(deepmd_python, shared_data, kind, tmp_path)
     davg, dstd = descriptor_statistics(environment_moments(frames, found, cfg), cfg)
     bias, _, _ = energy_normal(frames, cfg.type_map).solve()
     known = ModelStatistics(davg=davg, dstd=dstd, energy_bias=bias)
+    aparam = np.random.default_rng(4).normal(2, 3, (len(frames.z), 1))
+    if cfg.fitting.numb_aparam:
+        known = replace(known, aparam=number_moments(aparam).scale())
     potential = DeepPotential.initialise(cfg, known, 11)
     steps, prefactors = parity.STEPS, parity.PREFACTORS
     setting = json.dumps(parity.RATE | {"steps": steps, "prefactors": prefactors})
     theirs = parity.ask(
-        deepmd_python, "train", potential, frames, tmp_path, setting=setting
+        deepmd_python,
+        "train",
+        potential,
+        frames,
+        tmp_path,
+        setting=setting,
+        aparam=aparam,
     )
     schedule = Schedule(
         LearningRateConfig(type="exp", smooth=False, **parity.RATE),
@@ -166,7 +180,7 @@ def test_training_follows_deepmd_kit(deepmd_python, shared_data, kind, tmp_path)
         steps=steps,
     )
     adam = Adam(potential.parameters.flat, OptimiserConfig(type="adam"))
-    batch = batch_of(frames, potential)
+    batch = replace(batch_of(frames, potential), aparam=torch.from_numpy(aparam))
     losses = []
     for step in range(steps):
         energy, force, virial = schedule.prefactors(step)

@@ -16,7 +16,7 @@ from dpbench.models.statistics import (
     descriptor_statistics,
     energy_normal,
     environment_moments,
-    number_scale,
+    number_moments,
 )
 from tests.models import family
 from tests.models.structures import (
@@ -223,4 +223,4 @@ def test_slots_can_be_known_later(kind):
 
 def test_numbers_of_frames_have_a_smallest_deviation():
     values = np.array([[300.0, 1.0], [320.0, 1.0]])
-    assert number_scale(values).tolist() == [[310.0, 1.0], [10.0, 0.01]]
+    assert number_moments(values).scale().tolist() == [[310.0, 1.0], [10.0, 0.01]]

@@ -5,8 +5,8 @@
     python deepmd_peer.py train      MODEL.dp FRAMES.npz OUT.npz
 
 FRAMES.npz holds coord (frame, atom * 3), box (frame, 9) or none, atype (atom), labels
-energy, force, virial, and for ``train`` the schedule as JSON. Nothing of dpbench is
-imported: the two sides meet in files.
+energy, force, virial, and for ``train`` the schedule as JSON and perhaps aparam.
+Nothing of dpbench is imported: the two sides meet in files.
 """
 
 import json
@@ -80,6 +80,9 @@ def train(model: str, frames) -> dict[str, np.ndarray]:
     )
     batch = tensors(frames)
     inputs = {name: batch[name] for name in ("coord", "atype", "box")}
+    if learner.get_dim_aparam():
+        shape = (*batch["atype"].shape, -1)
+        inputs["aparam"] = torch.tensor(frames["aparam"]).view(*shape)
     labels = {name: batch[name] for name in ("energy", "force", "virial")}
     labels |= {f"find_{name}": 1.0 for name in ("energy", "force", "virial")}
     adam = torch.optim.Adam(learner.parameters(), lr=setting["start_lr"])
