@@ -217,6 +217,14 @@ def test_a_model_trains_on(trained, workspace, tmp_path):
     again, _ = load_model(report.model_path)
     assert again.config.fitting.numb_aparam == 2
     assert_allclose(again.statistics.aparam, model.statistics.aparam)
+    with pytest.raises(ModelError, match="frames lack the 2 numbers"):
+        train(
+            workspace,
+            small_config(steps=2),
+            dataset="lacking",
+            out=tmp_path,
+            init=init,
+        )
 
 
 @pytest.mark.parametrize(

@@ -211,12 +211,6 @@ def test_numbers_of_a_frame_need_names(workspace, tmp_path):
         session(workspace, plain(), of(tmp_path / "m.pth"))
 
 
-def test_numbers_of_atoms_must_be_in_the_data(workspace, tmp_path):
-    save_model(tmp_path / "m.pth", family.model("atom_numbers"), {})
-    with pytest.raises(ModelError, match=r"frames lack the 1 numbers .*aparam"):
-        session(workspace, plain(), of(tmp_path / "m.pth"))
-
-
 @pytest.mark.parametrize(
     "descriptor",
     [
