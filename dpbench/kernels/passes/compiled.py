@@ -7,12 +7,14 @@ from torch import Tensor
 
 from dpbench.kernels.passes import loops as typed_loops
 from dpbench.kernels.passes import reference
+from dpbench.kernels.passes import runs as typed_runs
 from dpbench.kernels.passes.data import Edges, Layout, Normal
 from dpbench.kernels.passes.trial import largest_error
 from dpbench.kernels.tables import Tables
 from dpbench.kernels.threads import use_threads
 
 loops: Any = typed_loops  # numba tells no signatures
+runs: Any = typed_runs
 
 BLOCK_ROWS = 128
 """Rows whose moments stay in a core's cache while P4 walks over the tables."""
@@ -46,7 +48,8 @@ def prepare(edge_vec: Tensor, layout: Layout, normal: Normal, tables: Tables) ->
         (normal.rcut, normal.rcut_smth, normal.protection),
         _arrays(tables.lower, tables.step, tables.first),
     )
-    return out._replace(extended=int(outside))
+    order = _order(out.interval, layout, tables)
+    return out._replace(extended=int(outside), order=order)
 
 
 def moments(edges: Edges, layout: Layout, tables: Tables) -> Tensor:
@@ -68,7 +71,7 @@ def edge_gradient(
     """P2: return dE/dd of each edge from dE/dX, eV/Å."""
     out = edges.vec.new_empty(len(edges.vec), 3)
     loops.edge_gradient(
-        _arrays(edges.vec, edges.rows, edges.radial, edges.interval, edges.x),
+        _along_runs(edges, layout, tables, edges.vec, edges.rows, edges.radial),
         _host(layout, "rows", ("row_offset", "row_type", "net")),
         *_arrays(normal.inverse_std, _inverse(tables, edges), tables.coefficients),
         *_arrays(grad_x, out),
@@ -152,6 +155,29 @@ def check(dtype: torch.dtype) -> float:
     from dpbench.kernels.passes import compiled
 
     return largest_error(compiled, reference, dtype)
+
+
+def _order(interval: Tensor, layout: Layout, tables: Tables) -> Tensor:
+    """Return the edges of each row and neighbour type sorted by piece."""
+    order = torch.empty_like(interval)
+    runs.sort_rows(
+        *_arrays(interval),
+        *_host(layout, "sort", ("row_offset", "edge_row")),
+        int(tables.first[-1]) + 2 * len(tables.step),
+        *_arrays(order),
+    )
+    return order
+
+
+def _along_runs(
+    edges: Edges, layout: Layout, tables: Tables, *values: Tensor
+) -> tuple[Any, ...]:
+    """Return values by edge, its place in the tables, and the order of the edges."""
+    order = edges.order
+    if order is None:
+        order = _order(edges.interval, layout, tables)
+    found: tuple[Any, ...] = _arrays(*values, edges.interval, edges.x, order)
+    return found
 
 
 def _inverse(tables: Tables, edges: Edges) -> Tensor:

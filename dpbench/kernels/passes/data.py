@@ -66,3 +66,6 @@ class Edges(NamedTuple):
     """Place of s within that row, in steps; in [0, 1] inside a piece."""
     extended: int
     """Edges outside their table."""
+    order: Int32[Tensor, " edge"] | None = None
+    """The edges of each row and neighbour type, sorted by ``interval``; None where
+    it was not asked for."""

@@ -9,7 +9,14 @@ thread takes one run of rows with scratch rows of its own.
 import numpy as np
 from numba import njit, prange
 
-from dpbench.kernels.passes.rows import by_piece, project, pull_edge
+from dpbench.kernels.passes.rows import by_piece, pull_edge
+from dpbench.kernels.passes.runs import (
+    edge_of_run,
+    project_edge,
+    project_run,
+    pull_vector,
+    run_end,
+)
 from dpbench.kernels.tables.lookup import add_powers, value, value_and_slope
 
 _FAST = {"reassoc", "contract", "nsz"}
@@ -108,30 +115,30 @@ def edge_gradient(  # type: ignore[no-untyped-def]
     edges, layout, inverse_std, inverse, coefficients, grad_x, out, workers
 ):
     """P2: write J^T (dX . G + e_0 (R . dX) . G') of each edge to ``out`` (edge, 3)."""
-    vec, rows, radial, interval, place = edges
+    vec, rows, radial, interval, place, order = edges
     row_offset, row_type, nets = layout
-    nrows, width = row_offset.shape[1] - 1, coefficients.shape[2]
+    nrows = row_offset.shape[1] - 1
     for worker in prange(workers):
-        g, dg = np.empty(width, out.dtype), np.empty(width, out.dtype)
+        sums = np.empty((6, 4), out.dtype)
         for a in range(nrows * worker // workers, nrows * (worker + 1) // workers):
-            x0, x1, x2, x3 = grad_x[a, 0], grad_x[a, 1], grad_x[a, 2], grad_x[a, 3]
-            centre = row_type[a]
-            std = inverse_std[centre]
+            x, std = grad_x[a], inverse_std[row_type[a]]
             for t in range(row_offset.shape[0]):
-                per_step = inverse[nets[centre, t]]
-                for e in range(row_offset[t, a], row_offset[t, a + 1]):
-                    value_and_slope(
-                        coefficients[interval[e]], place[e], per_step, g, dg
-                    )
-                    p0, p1, p2, p3 = project(x0, x1, x2, x3, rows[e], g, dg)
-                    p1, p2, p3 = p1 * std[1], p2 * std[2], p3 * std[3]
-                    d0, d1, d2 = vec[e, 0], vec[e, 1], vec[e, 2]
-                    along = p1 * d0 + p2 * d1 + p3 * d2
-                    h = radial[e, 0]
-                    q = p0 * std[0] * radial[e, 1] + along * radial[e, 2]
-                    out[e, 0] = p1 * h + q * d0
-                    out[e, 1] = p2 * h + q * d1
-                    out[e, 2] = p3 * h + q * d2
+                per_step = inverse[nets[row_type[a], t]]
+                slot, stop = row_offset[t, a], row_offset[t, a + 1]
+                while slot < stop:
+                    end = run_end(interval, place, order, slot, stop)
+                    piece = coefficients[interval[order[slot]]]
+                    if end - slot > 1:
+                        project_run(x, piece, sums)
+                        for at in range(slot, end):
+                            e = order[at]
+                            to_row = edge_of_run(sums, rows[e], place[e], per_step)
+                            pull_vector(to_row, std, vec[e], radial[e], out[e])
+                    else:
+                        e = order[slot]
+                        to_row = project_edge(x, rows[e], piece, place[e], per_step)
+                        pull_vector(to_row, std, vec[e], radial[e], out[e])
+                    slot = end
 
 
 @njit(cache=True, nogil=True)
