@@ -99,13 +99,45 @@ def test_adjoint_is_the_gradient_by_the_coefficients(module):
     torch.testing.assert_close(found, expected, rtol=1e-11, atol=1e-11)
 
 
-def test_small_blocks_of_rows_give_the_same_adjoint(monkeypatch):
+def test_rows_divided_among_workers_give_the_same_adjoint(monkeypatch):
     trial = make_trial(torch.float64)
     whole = run_trial(compiled, trial)["adjoint"]
-    monkeypatch.setattr(compiled, "BLOCK_ROWS", 2)
+    monkeypatch.setattr(compiled, "LEAST_ROWS", 2)
+    monkeypatch.setattr(compiled, "use_threads", lambda: 3)
     torch.testing.assert_close(
         run_trial(compiled, trial)["adjoint"], whole, rtol=1e-12, atol=1e-13
     )
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_edges_in_one_piece_are_taken_together(dtype):
+    trial = make_trial(dtype)
+    length = torch.linspace(1.7, 1.8, len(trial.edge_vec), dtype=dtype).flip(0)
+    unit = trial.edge_vec / trial.edge_vec.norm(dim=1, keepdim=True)
+    trial = trial._replace(edge_vec=unit * length.unsqueeze(1))
+    edges = compiled.prepare(trial.edge_vec, trial.layout, trial.normal, trial.tables)
+    row = torch.repeat_interleave(
+        torch.arange(10), trial.layout.row_offset.diff(dim=1).flatten()
+    )
+    _, sizes = torch.unique(row * 20 + edges.interval, return_counts=True)
+    assert sizes.max() > 3
+    found, expected = run_trial(compiled, trial), run_trial(reference, trial)
+    limit = 1e-12 if dtype == torch.float64 else 2e-5
+    for name, value in expected.items():
+        error = (found[name] - value).abs().max() / value.abs().max()
+        assert error < limit, name
+
+
+def test_edges_of_the_reference_serve_the_compiled_passes():
+    trial = make_trial(torch.float64)
+    tables, layout, normal = trial.tables, trial.layout, trial.normal
+    ready = [m.prepare(trial.edge_vec, layout, normal, tables) for m in BOTH]
+    assert ready[1].order is None
+    found = [
+        compiled.edge_gradient(trial.grad_x, edges, layout, normal, tables)
+        for edges in ready
+    ]
+    torch.testing.assert_close(found[0], found[1], rtol=1e-12, atol=1e-12)
 
 
 def test_a_nan_in_an_edge_stays_a_nan():

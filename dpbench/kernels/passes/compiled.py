@@ -16,8 +16,8 @@ from dpbench.kernels.threads import use_threads
 loops: Any = typed_loops  # numba tells no signatures
 runs: Any = typed_runs
 
-BLOCK_ROWS = 128
-"""Rows whose moments stay in a core's cache while P4 walks over the tables."""
+LEAST_ROWS = 128
+"""Rows for which P4 takes a further thread, with a sum over the tables of its own."""
 
 
 def shortest(edge_vec: Tensor, layout: Layout) -> Tensor:
@@ -139,13 +139,12 @@ def adjoint(
     """P4: return the gradient by the tables' coefficients."""
     shape = tables.coefficients.shape
     nrows = len(layout.row_type)
-    workers = min(use_threads(), max(1, -(-nrows // BLOCK_ROWS)))
+    workers = min(use_threads(), max(1, -(-nrows // LEAST_ROWS)))
     out = tables.coefficients.new_zeros(workers, *shape)
     loops.adjoint(
-        _arrays(edges.rows, rows_dot, edges.interval, edges.x),
+        _along_runs(edges, layout, tables, edges.rows, rows_dot),
         _host(layout, "rows", ("row_offset", "row_type", "net")),
         *_arrays(_inverse(tables, edges), *grads, out),
-        BLOCK_ROWS,
     )
     return out[0] if workers == 1 else out.sum(dim=0)
 

@@ -9,13 +9,17 @@ thread takes one run of rows with scratch rows of its own.
 import numpy as np
 from numba import njit, prange
 
-from dpbench.kernels.passes.rows import by_piece, pull_edge
+from dpbench.kernels.passes.rows import pull_edge
 from dpbench.kernels.passes.runs import (
+    FEW,
     edge_of_run,
     project_edge,
     project_run,
+    pull_run,
     pull_vector,
     run_end,
+    weigh,
+    weigh_tangent,
 )
 from dpbench.kernels.tables.lookup import add_powers, value, value_and_slope
 
@@ -214,33 +218,30 @@ def tangent_moments(edges, layout, inverse, coefficients, out, workers):  # type
 
 
 @njit(cache=True, nogil=True, fastmath=_FAST, parallel=True)
-def adjoint(edges, layout, inverse, grad_x, grad_dot, out, block_rows):  # type: ignore[no-untyped-def]
-    """P4: add the gradient by the coefficients to ``out`` (worker, interval, 6, width).
-
-    Within a block of rows, whose moments stay in cache, the edges are taken piece by
-    piece of the tables, so that a piece's gradient is summed in one small scratch.
-    """
-    rows, rows_dot, interval, place = edges
+def adjoint(edges, layout, inverse, grad_x, grad_dot, out):  # type: ignore[no-untyped-def]
+    """P4: add the coefficients' gradient to ``out`` (worker, interval, 6, width)."""
+    rows, rows_dot, interval, place, order = edges
     row_offset, row_type, nets = layout
     nrows, workers = row_offset.shape[1] - 1, out.shape[0]
     width, kind = out.shape[3], out.dtype
     for worker in prange(workers):
-        begin, end = nrows * worker // workers, nrows * (worker + 1) // workers
-        total, pulled = np.empty((6, width), kind), np.empty((2, width), kind)
+        weights, tangents = np.empty((6, 4), kind), np.empty((6, 4), kind)
+        pulled = np.empty((2, width), kind)
         grads = (pulled[0], pulled[1])
-        first = np.empty(out.shape[1] + 1, np.int64)
-        for start in range(begin, end, block_rows):
-            stop = min(start + block_rows, end)
-            order, centre = by_piece(interval, row_offset, start, stop, first)
-            for k in range(out.shape[1]):
-                if first[k + 1] == first[k]:
-                    continue
-                total[:] = 0
-                for slot in range(first[k], first[k + 1]):
-                    e, a, t = order[slot], centre[slot, 0], centre[slot, 1]
-                    pull_edge(rows[e], rows_dot[e], grad_x[a], grad_dot[a], grads)
-                    add_powers(place[e], inverse[nets[row_type[a], t]], grads, total)
-                target = out[worker, k]
-                for n in range(6):
-                    for c in range(target.shape[1]):
-                        target[n, c] += total[n, c]
+        for a in range(nrows * worker // workers, nrows * (worker + 1) // workers):
+            x, y = grad_x[a], grad_dot[a]
+            for t in range(row_offset.shape[0]):
+                per_step = inverse[nets[row_type[a], t]]
+                slot, stop = row_offset[t, a], row_offset[t, a + 1]
+                while slot < stop:
+                    end = run_end(interval, place, order, slot, stop)
+                    total, run = out[worker, interval[order[slot]]], order[slot:end]
+                    if len(run) > FEW:
+                        weigh(run, rows, place, weights)
+                        weigh_tangent(run, rows, rows_dot, place, per_step, tangents)
+                        pull_run(weights, tangents, x, y, total)
+                    else:
+                        for e in run:
+                            pull_edge(rows[e], rows_dot[e], x, y, grads)
+                            add_powers(place[e], per_step, grads, total)
+                    slot = end

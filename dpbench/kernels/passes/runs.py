@@ -2,12 +2,16 @@
 
 G is a polynomial in an edge's place x. What an edge has of dE/dX is a polynomial in x,
 too: its 24 coefficients c[n] . dX[k] are those of the piece and serve all edges of the
-run. Such a run costs little more than one edge. The helpers are inlined: passing arrays
-to them costs as much as what they do.
+run. Such a run costs little more than one edge. In the same way its gradient by c[n] is
+W[n] . dX + W'[n] . dX' with sums of rows times powers of x. Small helpers are inlined:
+passing arrays to them costs as much as what they do.
 """
 
 import numpy as np
 from numba import njit
+
+FEW = 2
+"""Edges in one piece that P4 takes one by one; more are taken together."""
 
 _FAST = {"reassoc", "contract", "nsz"}
 
@@ -139,3 +143,53 @@ def pull_vector(to_row, std, vec, radial, out):  # type: ignore[no-untyped-def]
     out[0] = p1 * h + q * x
     out[1] = p2 * h + q * y
     out[2] = p3 * h + q * z
+
+
+@njit(cache=True, nogil=True, fastmath=_FAST)
+def weigh(edges, rows, place, weights):  # type: ignore[no-untyped-def]
+    """Write sum_e x^n R to ``weights`` (6, 4)."""
+    kind = weights.dtype.type
+    weights[:] = 0
+    for e in edges:
+        r0, r1, r2, r3 = rows[e, 0], rows[e, 1], rows[e, 2], rows[e, 3]
+        power = kind(1)
+        for n in range(6):
+            weights[n, 0] += power * r0
+            weights[n, 1] += power * r1
+            weights[n, 2] += power * r2
+            weights[n, 3] += power * r3
+            power *= place[e]
+
+
+@njit(cache=True, nogil=True, fastmath=_FAST)
+def weigh_tangent(edges, rows, rows_dot, place, inverse, weights):  # type: ignore[no-untyped-def]
+    """Write sum_e x^n R' + n x^(n-1) R s' / step to ``weights`` (6, 4)."""
+    kind = weights.dtype.type
+    weights[:] = 0
+    for e in edges:
+        p0, p1, p2, p3 = rows_dot[e, 0], rows_dot[e, 1], rows_dot[e, 2], rows_dot[e, 3]
+        along = p0 * inverse
+        r0, r1 = rows[e, 0] * along, rows[e, 1] * along
+        r2, r3 = rows[e, 2] * along, rows[e, 3] * along
+        power, slope = kind(1), kind(0)
+        for n in range(6):
+            weights[n, 0] += power * p0 + slope * r0
+            weights[n, 1] += power * p1 + slope * r1
+            weights[n, 2] += power * p2 + slope * r2
+            weights[n, 3] += power * p3 + slope * r3
+            slope = kind(n + 1) * power
+            power *= place[e]
+
+
+@njit(cache=True, nogil=True, fastmath=_FAST)
+def pull_run(weights, tangents, grad_x, grad_dot, out):  # type: ignore[no-untyped-def]
+    """Add W[n] . dX + W'[n] . dX' to ``out`` (6, width)."""
+    x0, x1, x2, x3 = grad_x[0], grad_x[1], grad_x[2], grad_x[3]
+    y0, y1, y2, y3 = grad_dot[0], grad_dot[1], grad_dot[2], grad_dot[3]
+    for n in range(6):
+        total = out[n]
+        w0, w1, w2, w3 = weights[n, 0], weights[n, 1], weights[n, 2], weights[n, 3]
+        v0, v1, v2, v3 = tangents[n, 0], tangents[n, 1], tangents[n, 2], tangents[n, 3]
+        for c in range(len(total)):
+            direct = w0 * x0[c] + w1 * x1[c] + w2 * x2[c] + w3 * x3[c]
+            total[c] += direct + (v0 * y0[c] + v1 * y1[c] + v2 * y2[c] + v3 * y3[c])
