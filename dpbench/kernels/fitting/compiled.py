@@ -158,11 +158,12 @@ def weight_gradients(
         tangent_backward(done, along)
     if out is None:
         out = [_like(layer) for layer in done.layers]
-    column = eps[:, None]
+    eps = eps.contiguous()
     for index, target in enumerate(out[:-1]):
         delta = done.deltas[index]
-        both = torch.addcmul(along.deltas[index], delta, column)
-        torch.sum(both, 0, out=target.b)
+        both = torch.empty_like(delta)
+        ways = delta, along.deltas[index], eps, both, target.b
+        _compiled().weigh(*_numpy(*ways))
         torch.mm(along.inputs[index].T, delta, out=target.w)
         target.w.addmm_(done.inputs[index].T, both)
         if target.idt is not None:
@@ -178,16 +179,17 @@ def _time_step(
     done: Pass, along: Tangent, index: int, eps: Tensor, target: Tensor
 ) -> None:
     """Write the gradient by a layer's time step: sum of h f(a) + g f'(a) a'."""
-    values, grad = done.values[index], done.grads[index]
-    both = torch.addcmul(along.grads[index], grad, eps[:, None])
-    inner = along.arguments[index]
+    values, inner = done.values[index], along.arguments[index]
+    grads = done.grads[index], along.grads[index]
     if done.arguments:
         function = ACTIVATIONS[done.activation]
         slope = function.slope(done.arguments[index], values)
-        torch.sum(both * values + grad * slope * inner, 0, out=target)
+        both = torch.addcmul(grads[1], grads[0], eps[:, None])
+        torch.sum(both * values + grads[0] * slope * inner, 0, out=target)
         return
-    arrays = _numpy(both, values, grad, inner, target)
-    _compiled().time_step(*arrays, arrays[0].dtype.type(1))
+    arrays = _numpy(values, inner, eps, target)
+    one = arrays[0].dtype.type(1)
+    _compiled().time_step(tuple(_numpy(*grads)), *arrays, one)
 
 
 def infer(

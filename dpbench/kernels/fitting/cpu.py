@@ -41,14 +41,31 @@ def tanh_slope(values, idt, x, slope, one):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, fastmath=_FAST)
-def time_step(grad_dot, values, grad, inner, total, one):  # type: ignore[no-untyped-def]
-    """Write the sum over atoms of h f(a) + g f'(a) a', for tanh."""
+def weigh(delta, delta_dot, eps, both, bias):  # type: ignore[no-untyped-def]
+    """Write delta' + eps delta, and its sum over atoms to ``bias``."""
+    for c in range(len(bias)):
+        bias[c] = 0
+    for e in range(delta.shape[0]):
+        d, h, y, weight = delta[e], delta_dot[e], both[e], eps[e]
+        for c in range(len(bias)):
+            y[c] = h[c] + weight * d[c]
+            bias[c] += y[c]
+
+
+@njit(cache=True, nogil=True, fastmath=_FAST)
+def time_step(grads, values, inner, eps, total, one):  # type: ignore[no-untyped-def]
+    """Write the sum over atoms of (g' + eps g) f(a) + g f'(a) a', for tanh.
+
+    ``grads`` are g and g'.
+    """
     for c in range(len(total)):
         total[c] = 0
-    for e in range(grad.shape[0]):
-        g, h, v, a = grad[e], grad_dot[e], values[e], inner[e]
+    for e in range(values.shape[0]):
+        g, h, weight = grads[0][e], grads[1][e], eps[e]
+        v, a = values[e], inner[e]
         for c in range(len(total)):
-            total[c] += h[c] * v[c] + g[c] * (one - v[c] * v[c]) * a[c]
+            h_both = h[c] + weight * g[c]
+            total[c] += h_both * v[c] + g[c] * (one - v[c] * v[c]) * a[c]
 
 
 @njit(cache=True, nogil=True, fastmath=_FAST)
