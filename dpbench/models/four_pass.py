@@ -18,7 +18,7 @@ from torch import Tensor
 
 from dpbench.kernels.batch import Batch
 from dpbench.kernels.choice import choose
-from dpbench.kernels.fitting import Pass
+from dpbench.kernels.fitting.parts import Nets, adjoint, descend, energies, shares_of
 from dpbench.kernels.passes.gram import (
     gram,
     gram_adjoint,
@@ -90,11 +90,11 @@ class FourPass:
             with_virial: Whether the virial is wanted; else it is zero.
         """
         self._model, self._batch, self._features = model, batch, features
-        self._fitting = choose("fitting", model.device, model.dtype)
         self._axis = se_e2_a_options(model.config).axis_neuron
         self._x = features.moments()
         descriptor = gram(self._x, self._x, channels=features.channels, axis=self._axis)
-        self._passes, self._grad_d = self._fit(descriptor)
+        self._nets = self._fitting_nets()
+        self._passes, self._grad_d = descend(self._nets, descriptor)
         self._grad_x = gram_adjoint(self._grad_d, self._x, axis=self._axis)
         force, virial = features.assemble(
             features.edge_gradient(self._grad_x), with_virial=with_virial
@@ -114,44 +114,29 @@ class FourPass:
         x_dot = self._features.tangent(-weights.force, weights.virial)
         descriptor_dot = gram_tangent(x, x_dot, channels=channels, axis=axis)
         eps = weights.energy[batch.frame_idx[batch.atom_order]].to(x.dtype)
-        grad_d_dot = self._fit_adjoint(descriptor_dot, eps, gradient)
+        nets = fitting_nets(model.config)
+        targets = [net.layers(gradient.views) for net in nets]
+        grad_d_dot = adjoint(self._nets, self._passes, descriptor_dot, eps, targets)
         grad_x = gram_adjoint_tangent(
             (self._grad_d, grad_d_dot), (x, x_dot), eps, self._grad_x, axis=axis
         )
         self._features.adjoint(grad_x, self._grad_x, gradient)
         return gradient.flat
 
-    def _fit(self, descriptor: Tensor) -> tuple[list[Pass], Tensor]:
-        """Run the fitting nets forward and back; return dE/dD by row."""
+    def _fitting_nets(self) -> Nets:
+        """Return the fitting nets, and which thread does which rows."""
         model = self._model
-        name = model.config.fitting.activation_function
-        passes, grad = [], torch.empty_like(descriptor)
-        for index, net in enumerate(fitting_nets(model.config)):
-            rows = slice(*self._batch.atom_type_offset[index : index + 2])
-            layers = net.layers(model.parameters.views)
-            done = self._fitting.forward(descriptor[rows], layers, name)
-            self._fitting.backward(done, out=grad[rows])
-            passes.append(done)
-        return passes, grad
-
-    def _fit_adjoint(
-        self, descriptor_dot: Tensor, eps: Tensor, gradient: FlatParameters
-    ) -> Float[Tensor, "row component"]:
-        """Write the fitting nets' gradients; return the change of dE/dD."""
-        change = torch.empty_like(descriptor_dot)
-        nets = fitting_nets(self._model.config)
-        for index, (net, done) in enumerate(zip(nets, self._passes, strict=True)):
-            rows = slice(*self._batch.atom_type_offset[index : index + 2])
-            _, along = self._fitting.tangent(done, descriptor_dot[rows])
-            self._fitting.tangent_backward(done, along, out=change[rows])
-            self._fitting.weight_gradients(
-                done, along, eps[rows], out=net.layers(gradient.views)
-            )
-        return change
+        nets = fitting_nets(model.config)
+        return Nets(
+            family=choose("fitting", model.device, model.dtype),
+            layers=[net.layers(model.parameters.views) for net in nets],
+            activation=model.config.fitting.activation_function,
+            shares=shares_of(self._batch.atom_type_offset, model.device),
+        )
 
     def _predict(self, force: Tensor, virial: Tensor) -> Prediction:
         batch = self._batch
-        by_row = torch.cat([done.energy for done in self._passes]).double()
+        by_row = energies(self._passes).double()
         atom_energy = torch.empty_like(by_row)
         atom_energy[batch.atom_order] = by_row
         atom_energy += constants_of(self._model).bias[batch.atype]

@@ -15,6 +15,7 @@ from torch import Tensor
 from dpbench.errors import ModelError
 from dpbench.kernels.batch import Batch
 from dpbench.kernels.choice import choose
+from dpbench.kernels.fitting.parts import Nets, adjoint, descend, energies, shares_of
 from dpbench.kernels.passes import Edges, Normal
 from dpbench.kernels.passes.gram import gram, gram_adjoint
 from dpbench.kernels.strip import Share
@@ -77,7 +78,6 @@ class StripPass:
         self._plain = choose("passes", device, dtype)
         self._strip = choose("strip", device, dtype)
         self._makers = choose("tables", device, dtype)
-        self._fitting = choose("fitting", device, dtype)
         self._tabulate(intervals)
         self._share_types()
         self._x = self._moments()
@@ -103,11 +103,9 @@ class StripPass:
         extra = self._grad_input.shape[1] - dot.shape[1]
         dot = torch.nn.functional.pad(dot, (0, extra))
         eps = weights.energy[batch.frame_idx[batch.atom_order]].to(x.dtype)
-        _, along = self._fitting.tangent(self._done, dot)
-        change = self._fitting.tangent_backward(self._done, along)
         (net,) = fitting_nets(model.config)
-        layers = net.layers(gradient.views)
-        self._fitting.weight_gradients(self._done, along, eps, out=layers)
+        targets = [net.layers(gradient.views)]
+        change = adjoint(self._nets, self._passes, dot, eps, targets)
         to_input = change + eps[:, None] * self._grad_input
         width = self._channels * self._axis
         grad_x = gram_adjoint(change[:, :width].contiguous(), x, axis=self._axis)
@@ -190,10 +188,13 @@ class StripPass:
             own = self._types.detach()[self._layout.row_type]
             inputs = torch.cat([inputs, own], dim=1)
         (net,) = fitting_nets(model.config)
-        name = model.config.fitting.activation_function
-        layers = net.layers(model.parameters.views)
-        self._done = self._fitting.forward(inputs, layers, name)
-        self._grad_input: Tensor = self._fitting.backward(self._done)
+        self._nets = Nets(
+            family=choose("fitting", model.device, model.dtype),
+            layers=[net.layers(model.parameters.views)],
+            activation=model.config.fitting.activation_function,
+            shares=shares_of((0, len(inputs)), model.device),
+        )
+        self._passes, self._grad_input = descend(self._nets, inputs)
         self._grad_d = self._grad_input[:, :width].contiguous()
         self._grad_x = gram_adjoint(self._grad_d, x, axis=self._axis)
         grad = self._strip.edge_gradient(
@@ -208,7 +209,7 @@ class StripPass:
         atom_energy = torch.empty(
             len(batch.atype), dtype=torch.float64, device=model.device
         )
-        atom_energy[batch.atom_order] = self._done.energy.double()
+        atom_energy[batch.atom_order] = energies(self._passes).double()
         atom_energy += self._constants.bias[batch.atype]
         energy = torch.zeros_like(batch.energy)
         self.prediction = Prediction(
