@@ -9,6 +9,8 @@ import math
 
 from numba import njit, prange
 
+from dpbench.kernels.inference.lanes import add_moments, row_gradients
+
 _FAST = {"reassoc", "contract", "nsz"}
 
 
@@ -96,38 +98,6 @@ def _prepare(edges, span, normal, cut, piece):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, fastmath=_FAST, error_model="numpy")
-def _moments(coefficients, rows, place, span, moment):  # type: ignore[no-untyped-def]
-    """Add sum_e R[e] (x) G(s[e]) to ``moment`` (4, channel); two edges at a time."""
-    width = moment.shape[1]
-    low, high = span
-    for e in range(low, high - 1, 2):
-        c, d = coefficients[place[e]], coefficients[place[e + 1]]
-        r0, r1, r2, r3, x = rows[0, e], rows[1, e], rows[2, e], rows[3, e], rows[4, e]
-        n = e + 1
-        s0, s1, s2, s3, y = rows[0, n], rows[1, n], rows[2, n], rows[3, n], rows[4, n]
-        for k in range(width):
-            g = c[3, k] + x * (c[4, k] + x * c[5, k])
-            g = c[0, k] + x * (c[1, k] + x * (c[2, k] + x * g))
-            h = d[3, k] + y * (d[4, k] + y * d[5, k])
-            h = d[0, k] + y * (d[1, k] + y * (d[2, k] + y * h))
-            moment[0, k] += r0 * g + s0 * h
-            moment[1, k] += r1 * g + s1 * h
-            moment[2, k] += r2 * g + s2 * h
-            moment[3, k] += r3 * g + s3 * h
-    if (high - low) % 2:
-        e = high - 1
-        c = coefficients[place[e]]
-        r0, r1, r2, r3, x = rows[0, e], rows[1, e], rows[2, e], rows[3, e], rows[4, e]
-        for k in range(width):
-            g = c[3, k] + x * (c[4, k] + x * c[5, k])
-            g = c[0, k] + x * (c[1, k] + x * (c[2, k] + x * g))
-            moment[0, k] += r0 * g
-            moment[1, k] += r1 * g
-            moment[2, k] += r2 * g
-            moment[3, k] += r3 * g
-
-
-@njit(cache=True, nogil=True, fastmath=_FAST, error_model="numpy")
 def _contract(moment, channels, axis, out):  # type: ignore[no-untyped-def]
     """Write D_ac = X_a . X_c for a < axis, c >= a, row by row: D is symmetric there."""
     at = 0
@@ -179,7 +149,7 @@ def _forward_atom(b, centre, model, edges, out):  # type: ignore[no-untyped-def]
             p = pieces[t]
             piece = (p[0], p[1], p[2], int(p[3]), int(p[4]))
             counters[0] += _prepare(edges, span, normal, cut, piece)
-            _moments(coefficients, rows, place, span, m)
+            add_moments(coefficients, rows, place, span, m)
         if len(padding) and missing != 0:
             weight = scale.dtype.type(missing)
             empty = padding[t]
@@ -237,37 +207,6 @@ def forward_given(view, slots, model, edges, out):  # type: ignore[no-untyped-de
                 e += 1
         first[b, ntypes] = e
         _forward_atom(b, centre, model, edges, out)
-
-
-@njit(cache=True, nogil=True, fastmath=_FAST, error_model="numpy")
-def _row_gradient(coefficients, rows, place, e, x):  # type: ignore[no-untyped-def]
-    """Overwrite R of an edge by dE/dR, and its place in the table by dE/ds step.
-
-    The second part reaches R_0 too, once it is divided by the step.
-    """
-    width = x.shape[1]
-    c = coefficients[place[e]]
-    r0, r1, r2, r3, y = rows[0, e], rows[1, e], rows[2, e], rows[3, e], rows[4, e]
-    zero = x.dtype.type(0)
-    p0, p1, p2, p3, q = zero, zero, zero, zero, zero
-    for k in range(width):
-        b5 = c[5, k]
-        b4 = c[4, k] + y * b5
-        b3 = c[3, k] + y * b4
-        b2 = c[2, k] + y * b3
-        b1 = c[1, k] + y * b2
-        g = c[0, k] + y * b1
-        dg = b1 + y * (b2 + y * (b3 + y * (b4 + y * b5)))
-        p0 += x[0, k] * g
-        p1 += x[1, k] * g
-        p2 += x[2, k] * g
-        p3 += x[3, k] * g
-        q += dg * (r0 * x[0, k] + r1 * x[1, k] + r2 * x[2, k] + r3 * x[3, k])
-    rows[0, e] = p0
-    rows[1, e] = p1
-    rows[2, e] = p2
-    rows[3, e] = p3
-    rows[4, e] = q
 
 
 @njit(cache=True, nogil=True, fastmath=_FAST, error_model="numpy")
@@ -337,8 +276,7 @@ def backward(slots, model, edges, state, out):  # type: ignore[no-untyped-def]
             if not is_seen[centre, t]:
                 continue
             span = (first[b, t], first[b, t + 1])
-            for e in range(span[0], span[1]):
-                _row_gradient(coefficients, rows, place, e, x)
+            row_gradients(coefficients, rows, place, span, x)
             _edge_forces(edges, span, normal, pieces[t, 1], virial[frame[a]])
             for e in range(span[0], span[1]):
                 gx, gy, gz = vec[3, e], vec[4, e], vec[5, e]
