@@ -68,7 +68,7 @@ def time_step(grads, values, inner, eps, total, one):  # type: ignore[no-untyped
             total[c] += h_both * v[c] + g[c] * (one - v[c] * v[c]) * a[c]
 
 
-@njit(cache=True, nogil=True, fastmath=_FAST)
+@njit(cache=True, nogil=True, fastmath=_FAST, forceinline=True)
 def _add_parts(y, x):  # type: ignore[no-untyped-def]
     n_in = len(x)
     if n_in > 0:

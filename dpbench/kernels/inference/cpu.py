@@ -14,7 +14,7 @@ from dpbench.kernels.inference.lanes import add_moments, row_gradients
 _FAST = {"reassoc", "contract", "nsz"}
 
 
-@njit(cache=True, nogil=True, fastmath=_FAST, error_model="numpy")
+@njit(cache=True, nogil=True, fastmath=_FAST, error_model="numpy", forceinline=True)
 def _near(view, a, bounds, edges, e):  # type: ignore[no-untyped-def]
     """Keep the neighbours of slot a that are within the cutoff; return the next edge.
 
@@ -49,7 +49,7 @@ def _near(view, a, bounds, edges, e):  # type: ignore[no-untyped-def]
     return e
 
 
-@njit(cache=True, nogil=True, fastmath=_FAST, error_model="numpy")
+@njit(cache=True, nogil=True, fastmath=_FAST, error_model="numpy", forceinline=True)
 def _prepare(edges, span, normal, cut, piece):  # type: ignore[no-untyped-def]
     """Form environment rows and table places of the edges in ``span``.
 
@@ -97,7 +97,7 @@ def _prepare(edges, span, normal, cut, piece):  # type: ignore[no-untyped-def]
     return above
 
 
-@njit(cache=True, nogil=True, fastmath=_FAST, error_model="numpy")
+@njit(cache=True, nogil=True, fastmath=_FAST, error_model="numpy", forceinline=True)
 def _contract(moment, channels, axis, out):  # type: ignore[no-untyped-def]
     """Write D_ac = X_a . X_c for a < axis, c >= a, row by row: D is symmetric there."""
     at = 0
@@ -111,7 +111,7 @@ def _contract(moment, channels, axis, out):  # type: ignore[no-untyped-def]
         at += channels - a
 
 
-@njit(cache=True, nogil=True, fastmath=_FAST, error_model="numpy")
+@njit(cache=True, nogil=True, fastmath=_FAST, error_model="numpy", forceinline=True)
 def _contract_adjoint(moment, channels, axis, grad, out):  # type: ignore[no-untyped-def]
     """Write dE/dX to ``out`` from dE/dD, both as ``_contract`` has them."""
     zero = out.dtype.type(0)
@@ -132,7 +132,7 @@ def _contract_adjoint(moment, channels, axis, grad, out):  # type: ignore[no-unt
         at += channels - a
 
 
-@njit(cache=True, nogil=True, fastmath=_FAST, error_model="numpy")
+@njit(cache=True, nogil=True, fastmath=_FAST, error_model="numpy", forceinline=True)
 def _forward_atom(b, centre, model, edges, out):  # type: ignore[no-untyped-def]
     """Turn the kept edges of atom b of a block into its moments and descriptor."""
     coefficients, sel, is_seen, padding, normal, cut, pieces, scale, axis = model
@@ -164,7 +164,7 @@ def _forward_atom(b, centre, model, edges, out):  # type: ignore[no-untyped-def]
     _contract(m, channels, axis, descriptor[b])
 
 
-@njit(cache=True, nogil=True, fastmath=_FAST, error_model="numpy")
+@njit(cache=True, nogil=True, fastmath=_FAST, error_model="numpy", forceinline=True)
 def forward_listed(view, slots, model, edges, out):  # type: ignore[no-untyped-def]
     """Write moments and descriptors of the atoms in ``slots`` from a neighbour list.
 
@@ -209,7 +209,7 @@ def forward_given(view, slots, model, edges, out):  # type: ignore[no-untyped-de
         _forward_atom(b, centre, model, edges, out)
 
 
-@njit(cache=True, nogil=True, fastmath=_FAST, error_model="numpy")
+@njit(cache=True, nogil=True, fastmath=_FAST, error_model="numpy", forceinline=True)
 def _edge_forces(edges, span, normal, inverse_step, virial):  # type: ignore[no-untyped-def]
     """Overwrite h, f'/r, h'/r by dE/dd = J^T dE/dR; subtract d (x) dE/dd."""
     vec, rows, _, _ = edges
@@ -254,7 +254,7 @@ def _edge_forces(edges, span, normal, inverse_step, virial):  # type: ignore[no-
     virial[2, 2] -= vzz
 
 
-@njit(cache=True, nogil=True, fastmath=_FAST, error_model="numpy")
+@njit(cache=True, nogil=True, fastmath=_FAST, error_model="numpy", forceinline=True)
 def backward(slots, model, edges, state, out):  # type: ignore[no-untyped-def]
     """Add forces and virials of the atoms in ``slots`` from dE/dD.
 

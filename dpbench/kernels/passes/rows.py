@@ -10,7 +10,7 @@ from numba import njit
 _FAST = {"reassoc", "contract", "nsz"}
 
 
-@njit(cache=True, nogil=True, fastmath=_FAST)
+@njit(cache=True, nogil=True, fastmath=_FAST, forceinline=True)
 def project(x0, x1, x2, x3, row, g, dg):  # type: ignore[no-untyped-def]
     """Return dE/dR of one edge, that through G included."""
     zero = g.dtype.type(0)
@@ -25,7 +25,7 @@ def project(x0, x1, x2, x3, row, g, dg):  # type: ignore[no-untyped-def]
     return p0, p1, p2, p3
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, forceinline=True)
 def by_piece(interval, row_offset, start, stop, first):  # type: ignore[no-untyped-def]
     """Sort the edges of rows start..stop by piece of the tables (counting sort).
 
@@ -55,7 +55,7 @@ def by_piece(interval, row_offset, start, stop, first):  # type: ignore[no-untyp
     return order, centre
 
 
-@njit(cache=True, nogil=True, fastmath=_FAST)
+@njit(cache=True, nogil=True, fastmath=_FAST, forceinline=True)
 def pull_edge(row, dot, grad_x, grad_dot, outs):  # type: ignore[no-untyped-def]
     """Write the gradients by G and by G' of one edge to ``outs``."""
     to_value, to_slope = outs

@@ -145,7 +145,7 @@ def pull_vector(to_row, std, vec, radial, out):  # type: ignore[no-untyped-def]
     out[2] = p3 * h + q * z
 
 
-@njit(cache=True, nogil=True, fastmath=_FAST)
+@njit(cache=True, nogil=True, fastmath=_FAST, forceinline=True)
 def weigh(edges, rows, place, weights):  # type: ignore[no-untyped-def]
     """Write sum_e x^n R to ``weights`` (6, 4)."""
     kind = weights.dtype.type
@@ -161,7 +161,7 @@ def weigh(edges, rows, place, weights):  # type: ignore[no-untyped-def]
             power *= place[e]
 
 
-@njit(cache=True, nogil=True, fastmath=_FAST)
+@njit(cache=True, nogil=True, fastmath=_FAST, forceinline=True)
 def weigh_tangent(edges, rows, rows_dot, place, inverse, weights):  # type: ignore[no-untyped-def]
     """Write sum_e x^n R' + n x^(n-1) R s' / step to ``weights`` (6, 4)."""
     kind = weights.dtype.type
@@ -181,7 +181,7 @@ def weigh_tangent(edges, rows, rows_dot, place, inverse, weights):  # type: igno
             power *= place[e]
 
 
-@njit(cache=True, nogil=True, fastmath=_FAST)
+@njit(cache=True, nogil=True, fastmath=_FAST, forceinline=True)
 def pull_run(weights, tangents, grad_x, grad_dot, out):  # type: ignore[no-untyped-def]
     """Add W[n] . dX + W'[n] . dX' to ``out`` (6, width)."""
     x0, x1, x2, x3 = grad_x[0], grad_x[1], grad_x[2], grad_x[3]

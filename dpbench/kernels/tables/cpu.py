@@ -146,7 +146,7 @@ def tabulate_adjoint(grad, lines, first, to_values):  # type: ignore[no-untyped-
     to_values[first + npieces] += lines[1, 0]
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, forceinline=True)
 def _factors(points):  # type: ignore[no-untyped-def]
     """Return L's two diagonals and 1 / D of the band matrix, by row.
 
@@ -165,7 +165,7 @@ def _factors(points):  # type: ignore[no-untyped-def]
     return near, far, inverse
 
 
-@njit(cache=True, nogil=True, fastmath=_FAST)
+@njit(cache=True, nogil=True, fastmath=_FAST, forceinline=True)
 def _write_piece(value, differences, piece):  # type: ignore[no-untyped-def]
     """Write c[0..5] from the value at the lower end and five differences of b."""
     width = len(value)
@@ -186,7 +186,7 @@ def _write_piece(value, differences, piece):  # type: ignore[no-untyped-def]
         out[5 * width + c] = d4 + d0 + d2 + d2 + kind(4) * (d2 - d1 - d3)
 
 
-@njit(cache=True, nogil=True, fastmath=_FAST)
+@njit(cache=True, nogil=True, fastmath=_FAST, forceinline=True)
 def _read_piece(piece, to_differences):  # type: ignore[no-untyped-def]
     """Add the gradient by five differences of b of one piece."""
     width = piece.shape[1]

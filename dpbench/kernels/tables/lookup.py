@@ -9,7 +9,7 @@ from numba import njit
 _FAST = {"reassoc", "contract", "nsz"}
 
 
-@njit(cache=True, nogil=True, fastmath=_FAST)
+@njit(cache=True, nogil=True, fastmath=_FAST, forceinline=True)
 def value(piece, x, g):  # type: ignore[no-untyped-def]
     """Write G."""
     c0, c1, c2, c3, c4, c5 = piece[0], piece[1], piece[2], piece[3], piece[4], piece[5]
@@ -17,7 +17,7 @@ def value(piece, x, g):  # type: ignore[no-untyped-def]
         g[c] = c0[c] + x * (c1[c] + x * (c2[c] + x * (c3[c] + x * (c4[c] + x * c5[c]))))
 
 
-@njit(cache=True, nogil=True, fastmath=_FAST)
+@njit(cache=True, nogil=True, fastmath=_FAST, forceinline=True)
 def value_and_slope(piece, x, inverse, g, dg):  # type: ignore[no-untyped-def]
     """Write G and dG/ds; ``inverse`` is one over the width of the piece."""
     c0, c1, c2, c3, c4, c5 = piece[0], piece[1], piece[2], piece[3], piece[4], piece[5]
@@ -36,7 +36,7 @@ def value_and_slope(piece, x, inverse, g, dg):  # type: ignore[no-untyped-def]
         dg[c] = slope * inverse
 
 
-@njit(cache=True, nogil=True, fastmath=_FAST)
+@njit(cache=True, nogil=True, fastmath=_FAST, forceinline=True)
 def add_powers(x, inverse, grads, total):  # type: ignore[no-untyped-def]
     """Add the gradients by G and dG/ds, times x^n and n x^(n-1), to ``total`` (6)."""
     kind = total.dtype.type
