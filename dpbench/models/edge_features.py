@@ -217,9 +217,22 @@ class TableFeatures:
     """The moments of a batch, their tangent and their adjoints, by tables."""
 
     def __init__(
-        self, model: DeepPotential, batch: Batch, *, intervals: int = INTERVALS
+        self,
+        model: DeepPotential,
+        batch: Batch,
+        *,
+        intervals: int = INTERVALS,
+        down_to: Float64[Tensor, "type type"] | None = None,
     ) -> None:
-        """Tabulate the embedding nets and place the batch's edges in the tables."""
+        """Tabulate the embedding nets and place the batch's edges in the tables.
+
+        Args:
+            model: The model.
+            batch: Its edges.
+            intervals: Pieces of each table.
+            down_to: Distances that tables must reach, Å, on the host; by default the
+                shortest of the batch.
+        """
         self._constants = constants_of(model)
         self._layout = layout_of(batch, self._constants.net)
         self._batch = batch
@@ -230,6 +243,8 @@ class TableFeatures:
         self._makers = choose("tables", device, dtype)
         self._layers = [net.layers(model.parameters.views) for net in self._nets]
         shortest = self._passes.shortest(batch.edge_vec, self._layout).cpu()
+        if down_to is not None:
+            shortest = torch.minimum(shortest, down_to)
         reach = reach_of(model, shortest, intervals=intervals)
         self._grid = reach.grid
         self._tables: Tables = self._makers.make_tables(

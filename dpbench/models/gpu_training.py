@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 import torch
+from torch import Tensor
 
 from dpbench.errors import ModelError
 from dpbench.kernels.batch import Batch
@@ -14,6 +15,20 @@ from dpbench.models.config import se_e2_a_options
 from dpbench.models.edge_features import INTERVALS, constants_of, layout_of, reach_of
 from dpbench.models.parameters import FlatParameters, embedding_nets, fitting_nets
 from dpbench.models.potential import DeepPotential
+from dpbench.shapes import Float64
+
+
+def shortest_in(model: DeepPotential, batch: Batch) -> Float64[Tensor, "type type"]:
+    """Return the shortest distance of each pair of types, Å, on the host.
+
+    Args:
+        model: The model.
+        batch: Looked at once, which waits for the device.
+    """
+    passes = choose("passes", model.device, model.dtype)
+    layout = layout_of(batch, constants_of(model).net)
+    found: Tensor = passes.shortest(batch.edge_vec, layout)
+    return found.cpu()
 
 
 def grid_for_batches(
@@ -26,12 +41,10 @@ def grid_for_batches(
         batches: Every batch that will be trained on.
         intervals: Pieces of each table.
     """
-    constants = constants_of(model)
-    passes = choose("passes", model.device, model.dtype)
-    shortest = torch.full(constants.net.shape, torch.inf, dtype=torch.float64)
+    shape = constants_of(model).net.shape
+    shortest = torch.full(shape, torch.inf, dtype=torch.float64)
     for batch in batches:
-        found = passes.shortest(batch.edge_vec, layout_of(batch, constants.net))
-        shortest = torch.minimum(shortest, found.cpu())
+        shortest = torch.minimum(shortest, shortest_in(model, batch))
     return reach_of(model, shortest, intervals=intervals).grid
 
 

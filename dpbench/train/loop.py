@@ -81,6 +81,9 @@ class LoopState:
     run, eV/Å; None where no table was used."""
     table_intervals: int | None = None
     """Pieces of each table by now; None before the first comparison."""
+    table_reach: list[float] = field(default_factory=list)
+    """Distances that the tables of a recorded step reach, Å, which its engine writes
+    here; empty without one."""
 
     def count(self, result: StepResult) -> None:
         """Take note of a step that was made."""

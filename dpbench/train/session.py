@@ -37,6 +37,7 @@ from dpbench.train.provenance import (
     start_provenance,
 )
 from dpbench.train.ranks import Ranks
+from dpbench.train.recorded_engine import record
 from dpbench.train.runs import find_checkpoint, new_run
 from dpbench.train.schedule import Schedule
 from dpbench.train.shared_engine import share
@@ -120,8 +121,13 @@ def begin(
     shuffle = _shared_shuffle(config, data)
     pipeline = make_pipeline(config, data, first.model.config, shuffle)
     model = first.model if given is None else pipeline.shared_refit(first.model)
-    engine = make_engine(config, model.config, ranks=ranks, device=device)
+    state = LoopState()
+    engine = make_engine(
+        config, model.config, ranks=ranks, device=device, reach=state.table_reach
+    )
     length = _choose_length(config, model, pipeline, engine)
+    # How many steps were timed must not decide anything.
+    state.table_reach.clear()
     plan = make_plan(config.training, length)
     run_id, folder = ranks.from_first(lambda: new_run(workspace, data.version.label))
     provenance = start_provenance(
@@ -140,7 +146,7 @@ def begin(
         model=model,
         optimiser=make_optimiser(model.parameters, config.optimiser),
         schedule=Schedule(config.learning_rate, config.loss, steps=plan.steps),
-        state=LoopState(),
+        state=state,
         plan=plan,
         pipeline=pipeline,
         engine=engine,
@@ -200,7 +206,12 @@ def go_on(
     shuffle = Shuffle(**told.get("shuffle", {}))
     plan = {k: v for k, v in told["plan"].items() if k != "reason"}
     engine = make_engine(
-        config, model.config, ranks=ranks, device=device, begun_with=told["engine"]
+        config,
+        model.config,
+        ranks=ranks,
+        device=device,
+        begun_with=told["engine"],
+        reach=found.state.table_reach,
     )
     notes = [
         f"resumed: run {told['run_id']} at step {found.state.step} of "
@@ -258,6 +269,7 @@ def make_engine(
     ranks: Ranks,
     device: torch.device,
     begun_with: str | None = None,
+    reach: list[float] | None = None,
 ) -> Engine:
     """Choose the engine of a run.
 
@@ -267,6 +279,7 @@ def make_engine(
         ranks: Who shares each batch.
         device: Where; on CUDA a batch that does not fit is cut.
         begun_with: The engine in the record of a run that goes on.
+        reach: ``table_reach`` of the run's state.
 
     Raises:
         ConfigError: If the engine that is asked for does not serve the model.
@@ -280,6 +293,8 @@ def make_engine(
     engine = choose_engine(model, asked, intervals=settings.table_intervals)
     if ranks.is_alone and device.type == "cpu":
         return engine
+    if device.type == "cuda":
+        return record(engine, model, ranks=ranks, device=device, reach=reach)
     return share(engine, ranks)
 
 

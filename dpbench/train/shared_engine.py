@@ -3,7 +3,6 @@
 import logging
 from dataclasses import dataclass, field, fields, replace
 from itertools import pairwise
-from typing import final
 
 import torch
 from torch import Tensor
@@ -36,7 +35,6 @@ class Agreement:
     """Batches so far."""
 
 
-@final
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SharedEngine(Engine):
     """The gradient of a batch that ranks share; loss and errors are of the whole.

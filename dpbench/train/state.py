@@ -101,6 +101,7 @@ def save_checkpoint(
         "rng": torch.get_rng_state(),
         "table_error": state.table_error,
         "table_intervals": state.table_intervals,
+        "table_reach": list(state.table_reach),
     }
     content = {"training": training, "training_seal": _seal(training)}
     buffer = io.BytesIO()
@@ -150,6 +151,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
             ],
             table_error=training.get("table_error"),
             table_intervals=training.get("table_intervals"),
+            table_reach=training.get("table_reach", []),
         )
         checkpoint = Checkpoint(
             path=path,

@@ -33,7 +33,7 @@ class Bucket(NamedTuple):
 def bucket_of(batch: Batch) -> Bucket:
     """Return the bucket of a batch: its edges rounded up by at most a quarter."""
     nedges = max(len(batch.edge_i), 1)
-    unit = max(1 << (nedges.bit_length() - 3), 64)
+    unit = max(1 << max(nedges.bit_length() - 3, 0), 64)
     return Bucket(
         atom_type_offset=batch.atom_type_offset,
         nframes=batch.nframes,

@@ -1,8 +1,9 @@
 """A training step on the device: four passes, loss, gradient, Adam; one CUDA graph.
 
-For each bucket of batches one graph is recorded. A step is then one copy of a packed
-batch and one replay: learning rate, prefactors, step count and losses lie on the
-device, and the host looks at the ring of losses when it likes.
+For each bucket of batches that comes often one graph is recorded, with Adam or without.
+A step is then one copy of a packed batch and one replay: learning rate, prefactors,
+step count and losses lie on the device, and the host looks at the ring of losses when
+it likes.
 """
 
 import itertools
@@ -26,7 +27,7 @@ from dpbench.kernels.gpu.frames import (
     runs_of,
 )
 from dpbench.kernels.gpu.gram import gram, gram_adjoint, gram_adjoint_dot
-from dpbench.kernels.gpu.graph import Captured
+from dpbench.kernels.gpu.graph import Captured, Shelf
 from dpbench.kernels.gpu.optimiser import DeviceAdam
 from dpbench.kernels.gpu.packed import Packed
 from dpbench.kernels.gpu.padding import (
@@ -97,7 +98,7 @@ class DeviceStep:
     def __init__(
         self,
         model: StepModel,
-        optimiser: DeviceAdam,
+        optimiser: DeviceAdam | None,
         course: Float64[Tensor, "step 4"],
         *,
         with_virial: bool = False,
@@ -107,14 +108,18 @@ class DeviceStep:
 
         Args:
             model: What is trained; its buffers are changed in place.
-            optimiser: Over ``model.flat``.
-            course: Learning rate and prefactors of energy, force and virial by step.
+            optimiser: Over ``model.flat``; without one a step ends with the gradient,
+                and losses are in the first row of the ring.
+            course: Learning rate and prefactors of energy, force and virial by step;
+                without optimiser one row, which may be written to.
             with_virial: Whether the virial has a prefactor at any step.
             remembered: Steps whose losses are kept.
         """
         self.model, self.optimiser, self.course = model, optimiser, course
         self.with_virial = with_virial
         device = model.flat.device
+        zero = torch.zeros((), dtype=torch.int64, device=device)
+        self._count = zero if optimiser is None else optimiser.count
         self.ring: Float64[Tensor, "step 4"] = torch.zeros(
             remembered, 4, dtype=torch.float64, device=device
         )
@@ -125,7 +130,9 @@ class DeviceStep:
         grid = model.grid
         self._grid = [t.to(device) for t in (grid.lower, grid.step, grid.first)]
         self._padding = Padding.of(model.empty_rows, model.net, grid)
-        self._buckets: dict[Bucket, tuple[Packed, Captured]] = {}
+        self._graphs: Shelf[tuple[Packed, Captured]] = Shelf()
+        is_cuda = device.type == "cuda"
+        self._pool = torch.cuda.graph_pool_handle() if is_cuda else None
 
     def pack(self, batch: Batch) -> tuple[Bucket, Packed]:
         """Prepare a batch, once: keep the result as long as its frames are trained on.
@@ -140,12 +147,16 @@ class DeviceStep:
         return bucket_of(batch), packed
 
     def step(self, bucket: Bucket, packed: Packed) -> None:
-        """Take one step with what ``pack`` returned; nothing waits for the device."""
-        held = self._buckets.get(bucket)
+        """Take one step with what ``pack`` returned; nothing waits for the device.
+
+        Work that is not recorded is the same work, so the numbers are the same.
+        """
+        held = self._graphs.get(bucket, lambda: self._record(bucket, packed))
         if held is None:
-            held = self._buckets[bucket] = self._record(bucket, packed)
-        held[0].copy_from(packed)
-        held[1]()
+            self._work(bucket, packed)
+        else:
+            held[0].copy_from(packed)
+            held[1]()
 
     def evaluate(self, bucket: Bucket, packed: Packed) -> None:
         """Only write ``model.gradient`` and the ring's present row."""
@@ -153,20 +164,25 @@ class DeviceStep:
         weights = self._compare(bucket, packed, found)
         self._backward(bucket, packed, found, weights)
 
+    def _work(self, bucket: Bucket, packed: Packed) -> None:
+        self.evaluate(bucket, packed)
+        if self.optimiser is not None:
+            self.optimiser.step(self.model.gradient, self.course)
+
     def _record(self, bucket: Bucket, packed: Packed) -> tuple[Packed, Captured]:
         static = Packed(packed.fields, self.model.flat.device)
         static.copy_from(packed)
-
-        def work() -> None:
-            self.evaluate(bucket, static)
-            self.optimiser.step(self.model.gradient, self.course)
-
-        optimiser = self.optimiser
-        changed = [
-            *(self.model.flat, optimiser.mean, optimiser.square),
-            *(optimiser.count, self.ring),
-        ]
-        return static, Captured(work, device=self.model.flat.device, changed=changed)
+        optimiser, changed = self.optimiser, [self.ring]
+        if optimiser is not None:
+            changed += [self.model.flat, optimiser.mean, optimiser.square]
+            changed += [optimiser.count]
+        captured = Captured(
+            lambda: self._work(bucket, static),
+            device=self.model.flat.device,
+            changed=changed,
+            pool=self._pool,
+        )
+        return static, captured
 
     def _forward(self, bucket: Bucket, packed: Packed) -> _Forward:
         """Run P1 and both ways through the fitting nets."""
@@ -220,7 +236,7 @@ class DeviceStep:
             *(energy, views["energy"], views["energy_weight"], views["natoms"]),
             *(force, views["force"], views["force_weight"]),
             *(virial, views["virial"], views["virial_weight"]),
-            *(self.course, self.optimiser.count, eps, minus_v, strain, self.ring),
+            *(self.course, self._count, eps, minus_v, strain, self.ring),
             *(bucket.nframes, force.numel(), len(self.course)),
             CAPACITY=len(self.ring),
             COURSE=self.course.shape[1],

@@ -54,7 +54,7 @@ def test_warming_up_and_recording_leave_what_changes_as_it_was(monkeypatch):
     monkeypatch.setattr(torch.cuda, "current_stream", lambda _: Stream())
     monkeypatch.setattr(torch.cuda, "stream", lambda _: contextlib.nullcontext())
     monkeypatch.setattr(torch.cuda, "CUDAGraph", FakeGraph)
-    monkeypatch.setattr(torch.cuda, "graph", lambda _: contextlib.nullcontext())
+    monkeypatch.setattr(torch.cuda, "graph", lambda *_, **__: contextlib.nullcontext())
     captured = Captured(work, device=torch.device("cuda"), changed=[count])
     captured()
     assert count == 1

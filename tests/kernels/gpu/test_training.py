@@ -1,5 +1,7 @@
 """The training step on the device against the engine on the CPU."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -99,6 +101,13 @@ def test_batches_of_one_bucket_share_their_arrays(device):
         b.capacity <= max(1.25 * len(a.edge_i), 64)
         for a, b in zip(batches, buckets, strict=True)
     )
+
+
+def test_a_pair_of_atoms_has_a_bucket():
+    potential = model()
+    pair = batch_of(water(1, natoms=2, box=None), potential)
+    pair = replace(pair, edge_i=pair.edge_i[:1])
+    assert bucket_of(pair).capacity == 64
 
 
 def test_edges_beyond_the_grid_are_refused(device):
