@@ -105,8 +105,6 @@ def no_fast_path(config: ModelConfig) -> str | None:
         return "the fast kernels do not know hybrid descriptors"
     if config.pair_table is not None:
         return "the fast kernels do not know the pair table that is mixed in"
-    if config.fitting.numb_fparam or config.fitting.numb_aparam:
-        return "the fast kernels do not know fparam and aparam"
     return KINDS[config.descriptor.type].no_fast_path
 
 

@@ -94,7 +94,11 @@ class FourPass:
         self._x = features.moments()
         descriptor = gram(self._x, self._x, channels=features.channels, axis=self._axis)
         self._nets = self._fitting_nets()
-        self._passes, self._grad_d = descend(self._nets, descriptor)
+        inputs = model.fitting_inputs(descriptor, batch)
+        # Numbers of frames and atoms: they stay where atoms move.
+        self._extra = inputs.shape[1] - descriptor.shape[1]
+        self._passes, grad = descend(self._nets, inputs)
+        self._grad_d = grad[:, : descriptor.shape[1]]
         self._grad_x = gram_adjoint(self._grad_d, self._x, axis=self._axis)
         force, virial = features.assemble(
             features.edge_gradient(self._grad_x), with_virial=with_virial
@@ -116,9 +120,17 @@ class FourPass:
         eps = weights.energy[batch.frame_idx[batch.atom_order]].to(x.dtype)
         nets = fitting_nets(model.config)
         targets = [net.layers(gradient.views) for net in nets]
-        grad_d_dot = adjoint(self._nets, self._passes, descriptor_dot, eps, targets)
+        width = descriptor_dot.shape[1]
+        if self._extra:
+            pad = (0, self._extra)
+            descriptor_dot = torch.nn.functional.pad(descriptor_dot, pad)
+        change = adjoint(self._nets, self._passes, descriptor_dot, eps, targets)
         grad_x = gram_adjoint_tangent(
-            (self._grad_d, grad_d_dot), (x, x_dot), eps, self._grad_x, axis=axis
+            (self._grad_d, change[:, :width]),
+            (x, x_dot),
+            eps,
+            self._grad_x,
+            axis=axis,
         )
         self._features.adjoint(grad_x, self._grad_x, gradient)
         return gradient.flat

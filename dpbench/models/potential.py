@@ -205,6 +205,16 @@ class DeepPotential:
             atom_energy=atom_energy,
         )
 
+    def fitting_inputs(
+        self, descriptor: Float[Tensor, "atom component"], batch: Batch
+    ) -> Float[Tensor, "atom input"]:
+        """Put the numbers of frames and atoms behind the descriptor, in ``atom_order``.
+
+        Raises:
+            ModelError: If the batch lacks numbers that the model needs.
+        """
+        return self._inputs.append(descriptor, batch)
+
     def _environment(self, batch: Batch) -> Environment:
         return self._parts[0].environment(batch)
 
@@ -216,7 +226,7 @@ class DeepPotential:
         The first columns of the input are the descriptor.
         """
         name = self.config.fitting.activation_function
-        inputs = self._inputs.append(descriptor, batch)
+        inputs = self.fitting_inputs(descriptor, batch)
         nets = fitting_nets(self.config)
         offset = batch.atom_type_offset
         if self.config.descriptor.mixed_types:

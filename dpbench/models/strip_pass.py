@@ -111,7 +111,7 @@ class StripPass:
         grad_x = gram_adjoint(change[:, :width].contiguous(), x, axis=self._axis)
         grad_x += gram_adjoint(self._grad_d, x_dot, axis=self._axis)
         grad_x.addcmul_(self._grad_x, eps[:, None, None])
-        self._adjoint(grad_x, rows_dot, to_input[:, width:], gradient)
+        self._adjoint(grad_x, rows_dot, to_input[:, width : self._own_inputs], gradient)
         return gradient.flat
 
     def _tabulate(self, intervals: int) -> None:
@@ -187,6 +187,8 @@ class StripPass:
         if self._constants.options.concat_output_tebd:
             own = self._types.detach()[self._layout.row_type]
             inputs = torch.cat([inputs, own], dim=1)
+        self._own_inputs = inputs.shape[1]
+        inputs = model.fitting_inputs(inputs, batch)
         (net,) = fitting_nets(model.config)
         self._nets = Nets(
             family=choose("fitting", model.device, model.dtype),

@@ -249,6 +249,8 @@ def why_not_recorded(
     activation = model.descriptor.activation_function
     if not is_served(activation):
         return f"graphs tabulate tanh nets; the embedding is '{activation}'"
+    if model.fitting.numb_fparam or model.fitting.numb_aparam:
+        return "graphs know no numbers of frames and atoms (fparam, aparam)"
     if not ranks.is_alone:
         return "several processes share each batch"
     reason = why_not(device)

@@ -59,14 +59,14 @@ def config(kind: str) -> ModelConfig:
     """Return the configuration of a kind."""
     descriptor = DESCRIPTORS.get(kind, SE_E2_A)
     has_table = kind.startswith("pair_table")
-    if kind == "pair_table_strip":
+    if kind in ("pair_table_strip", "strip_atom_numbers"):
         descriptor = STRIP
     fitting = EnergyFittingConfig(neuron=(10, 10, 20))
     if kind == "radial_pairs":
         descriptor = replace(SE_E2_R, type_one_side=False)
     if kind == "frame_numbers":
         fitting = replace(fitting, numb_fparam=2, default_fparam=(0.3, 310.0))
-    if kind == "atom_numbers":
+    if kind in ("atom_numbers", "strip_atom_numbers"):
         fitting = replace(fitting, numb_aparam=1)
     return ModelConfig(
         type_map=("O", "H"),

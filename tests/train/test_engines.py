@@ -11,6 +11,7 @@ from dpbench.models.edge_features import TableFeatures
 from dpbench.models.four_pass import OutputWeights
 from dpbench.models.potential import DeepPotential
 from dpbench.train.engine import Engine, LabelCounts, Prefactors, choose_engine
+from tests.models import family
 from tests.models.conftest import KINDS
 from tests.models.structures import (
     batch_of,
@@ -48,6 +49,26 @@ def test_gradient_and_loss_equal_those_of_autograd(potential, name, frames):
         torch.testing.assert_close(
             getattr(found, part), value, rtol=1e-8, atol=1e-10, equal_nan=True
         )
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        ("frame_numbers", "table"),
+        ("frame_numbers", "exact"),
+        ("atom_numbers", "table"),
+        ("atom_numbers", "exact"),
+        ("strip_atom_numbers", "table"),
+    ],
+)
+def test_numbers_of_frames_and_atoms_are_served(kind, name):
+    potential = family.model(kind)
+    batch = batch_of(mixed(), potential)
+    expected = engine("autograd").losses_and_gradients(potential, batch, WEIGHTS)
+    found = engine(name).losses_and_gradients(potential, batch, WEIGHTS)
+    scale = expected.gradient.abs().max()
+    assert (found.gradient - expected.gradient).abs().max() < LIMITS[name] * scale
+    torch.testing.assert_close(found.loss, expected.loss, rtol=1e-8, atol=1e-10)
 
 
 @pytest.fixture

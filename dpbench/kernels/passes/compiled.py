@@ -48,7 +48,8 @@ def prepare(edge_vec: Tensor, layout: Layout, normal: Normal, tables: Tables) ->
         (normal.rcut, normal.rcut_smth, normal.protection),
         _arrays(tables.lower, tables.step, tables.first),
     )
-    order = _order(out.interval, layout, tables)
+    # Tables without pieces, as exact features have, give no places to sort by.
+    order = _order(out.interval, layout, tables) if int(tables.first[-1]) else None
     return out._replace(extended=int(outside), order=order)
 
 

@@ -43,7 +43,7 @@ def gram_adjoint(
     Linear in both arguments, so that its change is the sum over a change of either.
     """
     if not _is_compiled(x):
-        to_d = grad.view(len(x), -1, axis)
+        to_d = grad.reshape(len(x), grad.shape[1] // axis, axis)
         channels = to_d.shape[1]
         out = torch.zeros_like(x)
         out[:, :, :channels] = x[:, :, :axis] @ to_d.transpose(1, 2)
