@@ -94,7 +94,7 @@ def trained(workspace, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(front, "draw_curve", lambda *_, **__: None)
         config = configuration(
-            TOML, folder, steps=200, validation_every=50, checkpoint_every=100
+            TOML, folder, steps=400, validation_every=100, checkpoint_every=200
         )
         report = train(workspace, config, dataset="spins", out=folder)
     return report, folder
@@ -103,7 +103,7 @@ def trained(workspace, tmp_path_factory):
 def test_training_learns_what_the_numbers_tell(trained, workspace, tmp_path):
     report, _ = trained
     curve = list(read_curve(report.run_folder / "curve.csv"))
-    plain = replace(small_config(steps=200, validation_every=50))
+    plain = replace(small_config(steps=400, validation_every=100))
     blind = train(workspace, plain, dataset="spins", out=tmp_path)
     without = list(read_curve(blind.run_folder / "curve.csv"))
     assert curve[-1].rmse_e_train < 0.5 * curve[0].rmse_e_train
@@ -112,7 +112,7 @@ def test_training_learns_what_the_numbers_tell(trained, workspace, tmp_path):
 
 def test_it_goes_on_to_the_same_model(trained, workspace, tmp_path):
     report, _ = trained
-    half = report.run_folder / "checkpoint-100.pth"
+    half = report.run_folder / "checkpoint-200.pth"
     again = train(workspace, None, dataset=None, out=tmp_path, resume=half)
     one, other = (load_model(path)[0] for path in (report.model_path, again.model_path))
     assert one.parameters.flat.equal(other.parameters.flat)
