@@ -6,6 +6,7 @@ from dpbench.train.optimisers.config import OptimiserConfig
 from dpbench.train.schedule import LearningRateConfig, LossConfig
 
 DEEPMD_LOSS = LossConfig(
+    course="rate",
     start_pref_e=0.02,
     limit_pref_e=1.0,
     start_pref_f=1000.0,

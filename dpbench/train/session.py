@@ -122,21 +122,16 @@ def begin(
     pipeline = make_pipeline(config, data, first.model.config, shuffle)
     model = first.model if given is None else pipeline.shared_refit(first.model)
     state = LoopState()
-    engine = make_engine(
-        config, model.config, ranks=ranks, device=device, reach=state.table_reach
-    )
+    engine = make_engine(config, model.config, **place, reach=state.table_reach)
     length = _choose_length(config, model, pipeline, engine)
-    # How many steps were timed must not decide anything.
-    state.table_reach.clear()
+    state.table_reach.clear()  # the steps that were timed must not decide anything
     plan = make_plan(config.training, length)
     run_id, folder = ranks.from_first(lambda: new_run(workspace, data.version.label))
     provenance = start_provenance(
         config, data.version, data.split, run_id=run_id, device=device, command=command
     )
     provenance |= kernel_provenance(engine, data) | plan_provenance(plan, length)
-    provenance |= {"shuffle": to_mapping(shuffle), "optimiser": config.optimiser.type}
-    provenance["leakage"] = _leakage(data.version, data.split, ranks)
-    provenance |= told_of_start(first, model, given)
+    provenance |= _settled(config, data, shuffle) | told_of_start(first, model, given)
     notes = first_notes(data, model, provenance, first.remarks, given=given)
     return Session(
         run_id=run_id,
@@ -205,13 +200,10 @@ def go_on(
     # As recorded: the data may have come nearer since, and the order must not change.
     shuffle = Shuffle(**told.get("shuffle", {}))
     plan = {k: v for k, v in told["plan"].items() if k != "reason"}
+    place: dict[str, Any] = {"device": device, "ranks": ranks}
+    reach, begun_with = found.state.table_reach, told["engine"]
     engine = make_engine(
-        config,
-        model.config,
-        ranks=ranks,
-        device=device,
-        begun_with=told["engine"],
-        reach=found.state.table_reach,
+        config, model.config, **place, begun_with=begun_with, reach=reach
     )
     notes = [
         f"resumed: run {told['run_id']} at step {found.state.step} of "
@@ -219,11 +211,6 @@ def go_on(
         describe_model(model),
         *describe_engine(engine, ranks),
     ]
-    if (told["threads"], told["device"]) != (torch.get_num_threads(), device.type):
-        notes.append(
-            f"note: the run began on {told['device']} with {told['threads']} threads; "
-            "here it goes on, but not bit for bit"
-        )
     return Session(
         run_id=told["run_id"],
         folder=path.absolute().parent,
@@ -238,8 +225,27 @@ def go_on(
         engine=engine,
         ranks=ranks,
         provenance=told,
-        notes=tuple(notes),
+        notes=(*notes, *_notes_of_place(told, device)),
     )
+
+
+def _notes_of_place(told: Mapping[str, Any], device: torch.device) -> list[str]:
+    """Say that a run goes on elsewhere than it began, where it does."""
+    if (told["threads"], told["device"]) == (torch.get_num_threads(), device.type):
+        return []
+    return [
+        f"note: the run began on {told['device']} with {told['threads']} threads; "
+        "here it goes on, but not bit for bit"
+    ]
+
+
+def _settled(config: TrainConfig, data: Data, shuffle: Shuffle) -> dict[str, Any]:
+    """Tell of the order of frames, the optimiser, and what parts have in common."""
+    return {
+        "shuffle": to_mapping(shuffle),
+        "optimiser": config.optimiser.type,
+        "leakage": _leakage(data.version, data.split, data.ranks),
+    }
 
 
 def _shared_split(version: DatasetVersion, config: TrainConfig, ranks: Ranks) -> Split:
