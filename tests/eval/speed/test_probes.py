@@ -176,7 +176,14 @@ def test_a_process_beyond_its_memory_is_a_row(model):
 
 @pytest.mark.slow
 def test_the_same_against_itself_is_called_level_on_a_real_clock():
-    """T4, A/A: of forty comparisons of one thing with itself two at most are called."""
+    """T4, A/A: of forty comparisons of one thing with itself two at most are called.
+
+    Other work on the machine may spoil one series: a bias would spoil two.
+    """
+    assert min(called_of_forty() for _ in range(2)) <= 2
+
+
+def called_of_forty() -> int:
     numbers = np.linspace(0.1, 1.0, 2000)
 
     def step() -> float:
@@ -188,4 +195,4 @@ def test_the_same_against_itself_is_called_level_on_a_real_clock():
         a, b = measure(cases, window_s=0.003, repeats=12, clock=time.process_time)
         assert all(math.isfinite(value) for value in a.samples)
         called += compare_timings(a.samples, b.samples).outcome != "level"
-    assert called <= 2
+    return called
