@@ -15,15 +15,13 @@ from pathlib import Path
 from typing import Any, final
 
 from dpbench.child_process import start_child
+from dpbench.cores import THREAD_VARIABLES
 from dpbench.io.ingest_plan import Bundle, ReaderTable
 from dpbench.io.ingest_task import TaskResult, failure
 from dpbench.io.limits import ReaderLimits
 
 TRIES = 2
 """A process may be killed from outside: the source it read is tried once more."""
-
-ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-"""Variables that keep the libraries of readers to one thread."""
 
 START_SECONDS = 120.0
 """How long a process may take until it begins with the first source."""
@@ -63,7 +61,7 @@ class ReaderProcess:
         if self._child is not None:
             return
         started = start_child(
-            "dpbench.io.reader_child", environment=dict.fromkeys(ONE_THREAD, "1")
+            "dpbench.io.reader_child", environment=dict.fromkeys(THREAD_VARIABLES, "1")
         )
         self._child, self._channel = started.process, started.channel
         self._lifeline = started.lifeline
