@@ -48,12 +48,9 @@ def make_batch(
     }
     frame_idx = np.repeat(np.arange(frames.nframes), frames.natoms)
     if numb_aparam:
-        numbers = [
-            atom_numbers(frames, index, numb_aparam, name=f"frame {index}")
-            for index in range(frames.nframes)
-        ]
-        none = np.zeros((0, numb_aparam))
-        tensors["aparam"] = torch.from_numpy(np.concatenate([none, *numbers]))
+        names = [f"frame {index}" for index in range(frames.nframes)]
+        numbers = all_atom_numbers(frames, numb_aparam, names=names)
+        tensors["aparam"] = torch.from_numpy(numbers)
     batch = Batch(
         frame_offset=torch.from_numpy(frames.atom_offset.astype(np.int64)),
         frame_idx=torch.from_numpy(frame_idx.astype(np.int64)),
@@ -152,6 +149,17 @@ def atom_numbers(
             "finite numbers. Correct the source."
         )
     return np.array(found, dtype=np.float64)
+
+
+def all_atom_numbers(
+    frames: Frames, numb_aparam: int, *, names: Sequence[str]
+) -> NDArray[np.float64]:
+    """Return ``atom_numbers`` of all frames behind each other, (atom, number)."""
+    found = [
+        atom_numbers(frames, index, numb_aparam, name=name)
+        for index, name in enumerate(names)
+    ]
+    return np.concatenate([np.zeros((0, numb_aparam)), *found])
 
 
 def sort_edges(

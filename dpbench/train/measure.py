@@ -15,7 +15,7 @@ from dask.delayed import delayed
 from numpy.typing import NDArray
 
 from dpbench.frames import Frames
-from dpbench.models.batching import atom_numbers
+from dpbench.models.batching import all_atom_numbers
 from dpbench.models.config import ModelConfig
 from dpbench.models.neighbour_counts import NeighbourCounts, neighbour_counts
 from dpbench.models.sel import SelOverflow
@@ -168,11 +168,8 @@ def _atom_moments(
     """Sum up the numbers of the atoms of some frames; None if the model takes none."""
     if not numb_aparam:
         return None
-    found = [
-        atom_numbers(frames, row, numb_aparam, name=cache.name_of(position))
-        for row, position in enumerate(positions.tolist())
-    ]
-    return number_moments(np.concatenate([np.zeros((0, numb_aparam)), *found]))
+    names = [cache.name_of(position) for position in positions.tolist()]
+    return number_moments(all_atom_numbers(frames, numb_aparam, names=names))
 
 
 def _measure_in_worker(

@@ -131,7 +131,7 @@ def begin(
         config, data.version, data.split, run_id=run_id, device=device, command=command
     )
     provenance |= kernel_provenance(engine, data) | plan_provenance(plan, length)
-    provenance |= _settled(config, data, shuffle) | told_of_start(first, model, given)
+    provenance |= _of_data(config, data, shuffle) | told_of_start(first, model, given)
     notes = first_notes(data, model, provenance, first.remarks, given=given)
     return Session(
         run_id=run_id,
@@ -239,7 +239,7 @@ def _notes_of_place(told: Mapping[str, Any], device: torch.device) -> list[str]:
     ]
 
 
-def _settled(config: TrainConfig, data: Data, shuffle: Shuffle) -> dict[str, Any]:
+def _of_data(config: TrainConfig, data: Data, shuffle: Shuffle) -> dict[str, Any]:
     """Tell of the order of frames, the optimiser, and what parts have in common."""
     return {
         "shuffle": to_mapping(shuffle),
