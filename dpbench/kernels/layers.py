@@ -36,6 +36,11 @@ class Layer(NamedTuple):
         n_in, n_out = self.w.shape
         return n_out // n_in if n_out in (n_in, 2 * n_in) else 0
 
+    def empty_like(self) -> "Layer":
+        """Return a layer of the same shapes to be written to."""
+        idt = None if self.idt is None else torch.empty_like(self.idt)
+        return Layer(torch.empty_like(self.w), torch.empty_like(self.b), idt)
+
 
 def embed_reference(
     s: Float[Tensor, " edge"], layers: Sequence[Layer], activation: str

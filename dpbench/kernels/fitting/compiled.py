@@ -157,7 +157,7 @@ def weight_gradients(
     if len(along.deltas) != len(along.arguments):
         tangent_backward(done, along)
     if out is None:
-        out = [_like(layer) for layer in done.layers]
+        out = [layer.empty_like() for layer in done.layers]
     eps = eps.contiguous()
     for index, target in enumerate(out[:-1]):
         delta = done.deltas[index]
@@ -283,11 +283,6 @@ def _source(x: Tensor, layer: Layer) -> Tensor:
 
 def _idt(layer: Layer) -> Tensor:
     return torch.ones_like(layer.b) if layer.idt is None else layer.idt
-
-
-def _like(layer: Layer) -> Layer:
-    idt = None if layer.idt is None else torch.empty_like(layer.idt)
-    return Layer(torch.empty_like(layer.w), torch.empty_like(layer.b), idt)
 
 
 def _numpy(*tensors: Tensor) -> list[Any]:

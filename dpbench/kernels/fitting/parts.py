@@ -127,7 +127,7 @@ def adjoint(
         for part, done in zip(share, share_passes, strict=True):
             target = out[part.net]
             if part.net in written:
-                target = [_like(layer) for layer in target]
+                target = [layer.empty_like() for layer in target]
                 sums.append((out[part.net], target))
             written.add(part.net)
             todo.append((part, done, target))
@@ -143,8 +143,3 @@ def _add(total: Sequence[Layer], more: Sequence[Layer]) -> None:
         for place, value in zip(target, layer, strict=True):
             if place is not None and value is not None:
                 place.add_(value)
-
-
-def _like(layer: Layer) -> Layer:
-    idt = None if layer.idt is None else torch.empty_like(layer.idt)
-    return Layer(torch.empty_like(layer.w), torch.empty_like(layer.b), idt)
