@@ -3,7 +3,8 @@
 numba compiles a function that another one calls on its own, too. In the process that
 does so the caller may take that code; a process that finds the caller in the cache
 takes the copy inside it, which was optimised for the call and rounds otherwise. Where
-callees are inlined by force there is no second copy.
+callees are inlined by force there is no second copy. The body of a parallel loop is
+such a callee, and takes the mark from the function that it stands in.
 """
 
 import ast
@@ -22,6 +23,9 @@ ROOT = Path(dpbench.__file__).parent
 SCRIPT = """
 import hashlib
 import numpy as np
+import torch
+from dpbench.kernels.passes import compiled
+from dpbench.kernels.passes.trial import make_trial, run_trial
 from dpbench.kernels.tables import cpu
 
 values = np.cumsum(np.cumsum(np.random.default_rng(0).normal(size=(60, 16)), 0), 0)
@@ -29,12 +33,15 @@ pieces, lines = np.zeros((19, 6, 16)), np.zeros((2, 6, 16))
 cpu.tabulate(values, 20, pieces, lines)
 to_values = np.empty_like(values)
 cpu.tabulate_adjoint(pieces, lines, 20, to_values)
-print(hashlib.sha256(pieces.tobytes() + to_values.tobytes()).hexdigest())
+digest = hashlib.sha256(pieces.tobytes() + to_values.tobytes())
+for result in run_trial(compiled, make_trial(torch.float32)).values():
+    digest.update(result.numpy().tobytes())
+print(digest.hexdigest())
 """
 
 
-def compiled_functions() -> dict[tuple[str, str], tuple[ast.FunctionDef, bool]]:
-    """Return all functions of numba's, and whether they are inlined by force."""
+def compiled_functions() -> dict[tuple[str, str], tuple[ast.FunctionDef, set[str]]]:
+    """Return all functions of numba's, and the names of the options of each."""
     found = {}
     for path in sorted(ROOT.rglob("*.py")):
         for node in ast.parse(path.read_text()).body:
@@ -44,8 +51,8 @@ def compiled_functions() -> dict[tuple[str, str], tuple[ast.FunctionDef, bool]]:
                 name = mark.func if isinstance(mark, ast.Call) else mark
                 if isinstance(name, ast.Name) and name.id == "njit":
                     words = mark.keywords if isinstance(mark, ast.Call) else []
-                    forced = any(word.arg == "forceinline" for word in words)
-                    found[module_name(path), node.name] = (node, forced)
+                    options = {word.arg or "" for word in words}
+                    found[module_name(path), node.name] = (node, options)
     return found
 
 
@@ -74,8 +81,16 @@ def test_what_compiled_code_calls_is_inlined_by_force():
             if isinstance(call, ast.Call) and isinstance(call.func, ast.Name):
                 own = (module, call.func.id)
                 callee = own if own in functions else names.get(call.func.id)
-                if callee in functions and not functions[callee][1]:
+                if callee in functions and "forceinline" not in functions[callee][1]:
                     missing.add(callee)
+    assert not missing, "give @njit of these forceinline=True"
+
+
+def test_bodies_of_parallel_loops_are_inlined_by_force():
+    functions = compiled_functions()
+    parallel = {key for key, (_, options) in functions.items() if "parallel" in options}
+    assert len(parallel) > 5
+    missing = {key for key in parallel if "forceinline" not in functions[key][1]}
     assert not missing, "give @njit of these forceinline=True"
 
 

@@ -292,7 +292,7 @@ def backward(slots, model, edges, state, out):  # type: ignore[no-untyped-def]
         force[a, 2] += fz
 
 
-@njit(cache=True, parallel=True)
+@njit(cache=True, parallel=True, forceinline=True)
 def forward_parallel(view, slots, model, edges, out):  # type: ignore[no-untyped-def]
     """Share the atoms of a block among workers: ``forward_listed`` of each share."""
     block, low, high, centre = slots
@@ -305,7 +305,7 @@ def forward_parallel(view, slots, model, edges, out):  # type: ignore[no-untyped
         forward_listed(view, (block, begin, end, centre), model, edges, share)
 
 
-@njit(cache=True, parallel=True)
+@njit(cache=True, parallel=True, forceinline=True)
 def backward_parallel(slots, model, edges, state, out):  # type: ignore[no-untyped-def]
     """Share the atoms of a block among workers, each with buffers of its own."""
     block, low, high, centre = slots

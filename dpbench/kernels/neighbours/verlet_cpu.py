@@ -138,7 +138,7 @@ def fill_range(search, slots, places, out, runs):  # type: ignore[no-untyped-def
                 image[before:edge] = code
 
 
-@njit(cache=True, parallel=True)
+@njit(cache=True, parallel=True, forceinline=True)
 def count_all(search, counts, runs):  # type: ignore[no-untyped-def]
     """Count the neighbours of all atoms, in parallel tasks."""
     natoms = len(counts)
@@ -148,7 +148,7 @@ def count_all(search, counts, runs):  # type: ignore[no-untyped-def]
         count_range(search, slots, counts, runs.copy())
 
 
-@njit(cache=True, parallel=True)
+@njit(cache=True, parallel=True, forceinline=True)
 def fill_all(search, places, out, runs):  # type: ignore[no-untyped-def]
     """Write the neighbours of all atoms, in parallel tasks."""
     natoms = len(places[0])

@@ -9,12 +9,12 @@ thread takes one run of rows with scratch rows of its own.
 import numpy as np
 from numba import njit, prange
 
-from dpbench.kernels.passes.rows import pull_edge
 from dpbench.kernels.passes.runs import (
     FEW,
     edge_of_run,
     project_edge,
     project_run,
+    pull_edge,
     pull_run,
     pull_vector,
     run_end,
@@ -91,7 +91,7 @@ def shortest(vec, row_offset, row_type, out):  # type: ignore[no-untyped-def]
             out[row_type[a], t] = least
 
 
-@njit(cache=True, nogil=True, fastmath=_FAST, parallel=True)
+@njit(cache=True, nogil=True, fastmath=_FAST, parallel=True, forceinline=True)
 def moments(rows, interval, place, row_offset, coefficients, out, workers):  # type: ignore[no-untyped-def]
     """P1: write sum_e R (x) G of each row to ``out`` (row, 4, width)."""
     nrows, width = row_offset.shape[1] - 1, coefficients.shape[2]
@@ -114,7 +114,7 @@ def moments(rows, interval, place, row_offset, coefficients, out, workers):  # t
                         x3[c] += r3 * g[c]
 
 
-@njit(cache=True, nogil=True, fastmath=_FAST, parallel=True)
+@njit(cache=True, nogil=True, fastmath=_FAST, parallel=True, forceinline=True)
 def edge_gradient(  # type: ignore[no-untyped-def]
     edges, layout, inverse_std, inverse, coefficients, grad_x, out, workers
 ):
@@ -186,7 +186,7 @@ def tangent_rows(edges, index, atoms, inverse_std, atom_dot, strain, out):  # ty
         out[e, 3] = (h * dz + bend * z) * std[3]
 
 
-@njit(cache=True, nogil=True, fastmath=_FAST, parallel=True)
+@njit(cache=True, nogil=True, fastmath=_FAST, parallel=True, forceinline=True)
 def tangent_moments(edges, layout, inverse, coefficients, out, workers):  # type: ignore[no-untyped-def]
     """P3: write sum_e R' (x) G + R (x) G' s' of each row to ``out`` (row, 4, width)."""
     rows, rows_dot, interval, place = edges
@@ -217,7 +217,7 @@ def tangent_moments(edges, layout, inverse, coefficients, out, workers):  # type
                         x3[c] += p3 * g[c] + r3 * dg[c]
 
 
-@njit(cache=True, nogil=True, fastmath=_FAST, parallel=True)
+@njit(cache=True, nogil=True, fastmath=_FAST, parallel=True, forceinline=True)
 def adjoint(edges, layout, inverse, grad_x, grad_dot, out):  # type: ignore[no-untyped-def]
     """P4: add the coefficients' gradient to ``out`` (worker, interval, 6, width)."""
     rows, rows_dot, interval, place, order = edges

@@ -10,6 +10,8 @@ passing arrays to them costs as much as what they do.
 import numpy as np
 from numba import njit
 
+from dpbench.kernels.tables.lookup import polynomial
+
 FEW = 2
 """Edges in one piece that P4 takes one by one; more are taken together."""
 
@@ -113,17 +115,7 @@ def project_edge(grad_x, row, piece, x, inverse):  # type: ignore[no-untyped-def
     zero = piece.dtype.type(0)
     p0, p1, p2, p3 = zero, zero, zero, zero
     for c in range(len(x0)):
-        now = c5[c]
-        slope = now
-        now = now * x + c4[c]
-        slope = slope * x + now
-        now = now * x + c3[c]
-        slope = slope * x + now
-        now = now * x + c2[c]
-        slope = slope * x + now
-        now = now * x + c1[c]
-        slope = slope * x + now
-        now = now * x + c0[c]
+        now, slope = polynomial(c0[c], c1[c], c2[c], c3[c], c4[c], c5[c], x)
         along = r0 * x0[c] + r1 * x1[c] + r2 * x2[c] + r3 * x3[c]
         p0 += x0[c] * now + along * slope
         p1 += x1[c] * now
@@ -193,3 +185,19 @@ def pull_run(weights, tangents, grad_x, grad_dot, out):  # type: ignore[no-untyp
         for c in range(len(total)):
             direct = w0 * x0[c] + w1 * x1[c] + w2 * x2[c] + w3 * x3[c]
             total[c] += direct + (v0 * y0[c] + v1 * y1[c] + v2 * y2[c] + v3 * y3[c])
+
+
+@njit(cache=True, nogil=True, fastmath=_FAST, forceinline=True)
+def pull_edge(row, dot, grad_x, grad_dot, outs):  # type: ignore[no-untyped-def]
+    """Write the gradients by G and by G' of one edge to ``outs``."""
+    to_value, to_slope = outs
+    x0, x1, x2, x3 = grad_x[0], grad_x[1], grad_x[2], grad_x[3]
+    y0, y1, y2, y3 = grad_dot[0], grad_dot[1], grad_dot[2], grad_dot[3]
+    r0, r1, r2, r3 = row[0], row[1], row[2], row[3]
+    p0, p1, p2, p3 = dot[0], dot[1], dot[2], dot[3]
+    for c in range(len(to_value)):
+        along = r0 * y0[c] + r1 * y1[c] + r2 * y2[c] + r3 * y3[c]
+        direct = r0 * x0[c] + r1 * x1[c] + r2 * x2[c] + r3 * x3[c]
+        direct += p0 * y0[c] + p1 * y1[c] + p2 * y2[c] + p3 * y3[c]
+        to_value[c] = direct
+        to_slope[c] = along * p0

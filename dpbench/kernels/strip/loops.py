@@ -6,7 +6,7 @@ Each edge's features are weighted in place; what follows is that of ``passes.loo
 import numpy as np
 from numba import njit, prange
 
-from dpbench.kernels.passes.rows import by_piece, project, pull_edge
+from dpbench.kernels.passes.runs import pull_edge
 from dpbench.kernels.tables.lookup import add_powers, value_and_slope
 
 _FAST = {"reassoc", "contract", "nsz"}
@@ -35,7 +35,52 @@ def _pull_share(weight, t, g, dg, grads, total):  # type: ignore[no-untyped-def]
         to_slope[c] = v * factor
 
 
-@njit(cache=True, nogil=True, fastmath=_FAST, parallel=True)
+@njit(cache=True, nogil=True, fastmath=_FAST, forceinline=True)
+def _project(x0, x1, x2, x3, row, g, dg):  # type: ignore[no-untyped-def]
+    """Return dE/dR of one edge, that through G included."""
+    zero = g.dtype.type(0)
+    r0, r1, r2, r3 = row[0], row[1], row[2], row[3]
+    p0, p1, p2, p3 = zero, zero, zero, zero
+    for c in range(len(g)):
+        along = r0 * x0[c] + r1 * x1[c] + r2 * x2[c] + r3 * x3[c]
+        p0 += x0[c] * g[c] + along * dg[c]
+        p1 += x1[c] * g[c]
+        p2 += x2[c] * g[c]
+        p3 += x3[c] * g[c]
+    return p0, p1, p2, p3
+
+
+@njit(cache=True, nogil=True, forceinline=True)
+def _by_piece(interval, row_offset, start, stop, first):  # type: ignore[no-untyped-def]
+    """Sort the edges of rows start..stop by piece of the tables (counting sort).
+
+    Fills ``first`` (piece + 1); returns the edges in order, and row and neighbour type
+    of each.
+    """
+    first[:] = 0
+    for t in range(row_offset.shape[0]):
+        for e in range(row_offset[t, start], row_offset[t, stop]):
+            first[interval[e] + 1] += 1
+    for k in range(len(first) - 1):
+        first[k + 1] += first[k]
+    count = first[len(first) - 1]
+    order, centre = np.empty(count, np.int64), np.empty((count, 2), np.int64)
+    for t in range(row_offset.shape[0]):
+        for a in range(start, stop):
+            for e in range(row_offset[t, a], row_offset[t, a + 1]):
+                slot = first[interval[e]]
+                order[slot] = e
+                centre[slot, 0] = a
+                centre[slot, 1] = t
+                first[interval[e]] = slot + 1
+    # Each entry now says where its piece ends, which is where the next one begins.
+    for k in range(len(first) - 1, 0, -1):
+        first[k] = first[k - 1]
+    first[0] = 0
+    return order, centre
+
+
+@njit(cache=True, nogil=True, fastmath=_FAST, parallel=True, forceinline=True)
 def moments(edges, layout, share, inverse, coefficients, out, workers):  # type: ignore[no-untyped-def]
     """P1: write X of each row to ``out`` (row, 4, width)."""
     rows, interval, place, weight = edges
@@ -64,7 +109,7 @@ def moments(edges, layout, share, inverse, coefficients, out, workers):  # type:
                         x3[c] += r3 * g[c]
 
 
-@njit(cache=True, nogil=True, fastmath=_FAST, parallel=True)
+@njit(cache=True, nogil=True, fastmath=_FAST, parallel=True, forceinline=True)
 def edge_gradient(  # type: ignore[no-untyped-def]
     edges, layout, share, scales, coefficients, grad_x, out, workers
 ):
@@ -85,7 +130,7 @@ def edge_gradient(  # type: ignore[no-untyped-def]
                         coefficients[interval[e]], place[e], inverse[0], g, dg
                     )
                     _share(weight[e], own, g, dg)
-                    p0, p1, p2, p3 = project(x0, x1, x2, x3, rows[e], g, dg)
+                    p0, p1, p2, p3 = _project(x0, x1, x2, x3, rows[e], g, dg)
                     p1, p2, p3 = p1 * std[1], p2 * std[2], p3 * std[3]
                     d0, d1, d2 = vec[e, 0], vec[e, 1], vec[e, 2]
                     along = p1 * d0 + p2 * d1 + p3 * d2
@@ -96,7 +141,7 @@ def edge_gradient(  # type: ignore[no-untyped-def]
                     out[e, 2] = p3 * h + q * d2
 
 
-@njit(cache=True, nogil=True, fastmath=_FAST, parallel=True)
+@njit(cache=True, nogil=True, fastmath=_FAST, parallel=True, forceinline=True)
 def tangent_moments(edges, layout, share, inverse, coefficients, out, workers):  # type: ignore[no-untyped-def]
     """P3: write X' of each row to ``out`` (row, 4, width)."""
     rows, rows_dot, interval, place, weight = edges
@@ -128,7 +173,7 @@ def tangent_moments(edges, layout, share, inverse, coefficients, out, workers): 
                         x3[c] += p3 * g[c] + r3 * dg[c]
 
 
-@njit(cache=True, nogil=True, fastmath=_FAST, parallel=True)
+@njit(cache=True, nogil=True, fastmath=_FAST, parallel=True, forceinline=True)
 def adjoint(edges, layout, share, tables, grads, out, block_rows):  # type: ignore[no-untyped-def]
     """P4: add the gradients by coefficients and by T to ``out``, per worker.
 
@@ -149,7 +194,7 @@ def adjoint(edges, layout, share, tables, grads, out, block_rows):  # type: igno
         first = np.empty(by_table.shape[1] + 1, np.int64)
         for start in range(begin, end, block_rows):
             stop = min(start + block_rows, end)
-            order, centre = by_piece(interval, row_offset, start, stop, first)
+            order, centre = _by_piece(interval, row_offset, start, stop, first)
             for k in range(by_table.shape[1]):
                 if first[k + 1] == first[k]:
                     continue

@@ -18,21 +18,28 @@ def value(piece, x, g):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, fastmath=_FAST, forceinline=True)
+def polynomial(c0, c1, c2, c3, c4, c5, x):  # type: ignore[no-untyped-def]
+    """Return a polynomial of numbers and its slope by x."""
+    now = c5
+    slope = now
+    now = now * x + c4
+    slope = slope * x + now
+    now = now * x + c3
+    slope = slope * x + now
+    now = now * x + c2
+    slope = slope * x + now
+    now = now * x + c1
+    slope = slope * x + now
+    return now * x + c0, slope
+
+
+@njit(cache=True, nogil=True, fastmath=_FAST, forceinline=True)
 def value_and_slope(piece, x, inverse, g, dg):  # type: ignore[no-untyped-def]
     """Write G and dG/ds; ``inverse`` is one over the width of the piece."""
     c0, c1, c2, c3, c4, c5 = piece[0], piece[1], piece[2], piece[3], piece[4], piece[5]
     for c in range(len(g)):
-        now = c5[c]
-        slope = now
-        now = now * x + c4[c]
-        slope = slope * x + now
-        now = now * x + c3[c]
-        slope = slope * x + now
-        now = now * x + c2[c]
-        slope = slope * x + now
-        now = now * x + c1[c]
-        slope = slope * x + now
-        g[c] = now * x + c0[c]
+        now, slope = polynomial(c0[c], c1[c], c2[c], c3[c], c4[c], c5[c], x)
+        g[c] = now
         dg[c] = slope * inverse
 
 
