@@ -24,7 +24,9 @@ PEER = LearningRateConfig(type="exp", start_lr=1e-3, stop_lr=1e-5, smooth=False)
 class Candidate:
     """One way to train; the net, the data and the start weights are the task's."""
 
-    optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
+    optimiser: OptimiserConfig = field(
+        default_factory=lambda: OptimiserConfig(type="adam")
+    )
     """Method and constants."""
     learning_rate: LearningRateConfig = PEER
     """Schedule over the steps that fit into the budget."""
@@ -59,7 +61,14 @@ FORCE_LOSS = LossConfig(
 )
 """Forces weigh the same throughout, and energies come late."""
 
+DEFAULT_LOSS = LossConfig()
+"""What training takes where nothing is stated."""
+
 CANDIDATES = {
+    "soap-default": Candidate(
+        optimiser=with_("soap"), learning_rate=cosine(1e-2), loss=DEFAULT_LOSS
+    ),
+    "adam-4e-3-default-loss": Candidate(learning_rate=cosine(4e-3), loss=DEFAULT_LOSS),
     "adam-exp": Candidate(),
     "adam-exp-average": Candidate(optimiser=with_("adam", average=0.999)),
     "adam-cosine-1e-3": Candidate(learning_rate=cosine(1e-3)),
