@@ -7,9 +7,11 @@ import pytest
 import torch
 
 from dpbench.errors import ConfigError
+from dpbench.frames import concatenate, uniform
 from dpbench.models.edge_features import TableFeatures
 from dpbench.models.four_pass import OutputWeights
 from dpbench.models.potential import DeepPotential
+from dpbench.models.statistics import ModelStatistics
 from dpbench.train.engine import Engine, LabelCounts, Prefactors, choose_engine
 from tests.models import family
 from tests.models.conftest import KINDS
@@ -170,6 +172,22 @@ def test_the_reference_kernels_give_the_same_gradient(monkeypatch):
 def test_no_edge_of_a_batch_lies_outside_its_tables(potential):
     features = TableFeatures(potential, batch_of(mixed(), potential))
     assert features._edges.extended == 0
+
+
+@pytest.mark.parametrize("kernels", ["auto", "reference"])
+def test_an_edge_at_the_cutoff_lies_in_its_table_in_float32(monkeypatch, kernels):
+    monkeypatch.setenv("DPBENCH_KERNELS", kernels)
+    ends = 4.0 - np.array([1e-6, 1e-4, 1e-3, 1e-2, 2.0])
+    dimers = concatenate(
+        [uniform(z=[8, 1], coord=np.array([[[0, 0, 0], [r, 0, 0]]])) for r in ends]
+    )
+    rng = np.random.default_rng(0)
+    for _ in range(8):
+        davg, dstd = rng.uniform(0.05, 0.2, (2, 2, 4))
+        known = ModelStatistics(davg=davg, dstd=dstd, energy_bias=np.zeros(2))
+        potential = DeepPotential.initialise(config(precision="float32"), known, 1)
+        batch = batch_of(dimers, potential)
+        assert TableFeatures(potential, batch, intervals=1024).extended == 0
 
 
 def test_tables_depend_on_the_batch_alone_so_that_runs_can_be_repeated():

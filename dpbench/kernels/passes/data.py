@@ -68,4 +68,4 @@ class Edges(NamedTuple):
     """Edges outside their table."""
     order: Int32[Tensor, " edge"] | None = None
     """The edges of each row and neighbour type, sorted by ``interval``; None where
-    it was not asked for."""
+    tables have no pieces, and on GPUs."""

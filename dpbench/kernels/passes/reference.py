@@ -48,7 +48,9 @@ def prepare(
     row = torch.where(below, first[-1] + 2 * net, first[net] + piece)
     row = torch.where(above, first[-1] + 2 * net + 1, row)
     begin = torch.where(above, count, torch.where(below, 0, piece))
-    outside = torch.logical_or(place < -1e-6, place > count + 1e-6)
+    # What rounding may do to a place; the last piece goes on smoothly so far.
+    slack = 1e-6 if rows.dtype == torch.float64 else 1e-3
+    outside = torch.logical_or(place < -slack, place > count + slack)
     return Edges(
         vec=edge_vec,
         rows=rows,
