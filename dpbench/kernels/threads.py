@@ -48,7 +48,7 @@ def spread(jobs: Sequence[Callable[[], T]]) -> list[T]:
         return [job() for job in jobs]
     threads = torch.get_num_threads()
     mode = torch.is_inference_mode_enabled(), torch.is_grad_enabled()
-    pool = _pool(os.getpid(), len(jobs) - 1)
+    pool = _pool(os.getpid())
     others = [pool.submit(partial(_alone, job, *mode)) for job in jobs[1:]]
     try:
         first = _alone(jobs[0], *mode)
@@ -66,6 +66,10 @@ def _alone(job: Callable[[], T], is_inference: bool, has_grad: bool) -> T:
 
 
 @lru_cache(maxsize=1)
-def _pool(process: int, count: int) -> ThreadPoolExecutor:
-    """Return this process's helpers; one that was forked has none of its parent's."""
-    return ThreadPoolExecutor(count, thread_name_prefix=f"spread-{process}")
+def _pool(process: int) -> ThreadPoolExecutor:
+    """Return this process's helpers; one that was forked has none of its parent's.
+
+    They start as they are needed, and stay.
+    """
+    most = os.cpu_count() or 1
+    return ThreadPoolExecutor(most, thread_name_prefix=f"spread-{process}")
