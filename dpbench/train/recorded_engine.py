@@ -15,6 +15,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor
 
+from dpbench.errors import DpbenchError
 from dpbench.kernels.batch import Batch
 from dpbench.kernels.choice import choose, kernels_in_use
 from dpbench.kernels.families import IN_USE
@@ -93,8 +94,8 @@ class Recorder:
                 self._packs[batch] = packed
         numbers = [0.0, prefactors.energy, prefactors.force, prefactors.virial]
         step.course.copy_(_on_host(numbers, model.device), non_blocking=True)
-        step.step(*packed)
-        IN_USE["step"] = "graph"
+        if step.step(*packed):
+            IN_USE["step"] = "graph"
         # Copies: the next step writes to the same places.
         loss, energy, force, virial = step.ring[0].clone().unbind()
         return StepResult(
@@ -112,13 +113,14 @@ class Recorder:
         ntypes = model.config.ntypes
         return torch.tensor(self.reach, dtype=torch.float64).view(ntypes, ntypes)
 
-    def give_up(self, error: RuntimeError) -> None:
+    def give_up(self, error: Exception) -> None:
         """Free everything; kernels are launched one by one from now on."""
         self.is_off = True
         self._setting, self._step = None, None
         self._packs.clear()
         torch.cuda.empty_cache()
         reason = " ".join(str(error).split())
+        IN_USE.pop("step", None)
         IN_USE["step rejected"] = f"graph: {reason}"
         logger.warning(
             "steps are not recorded as graphs any more (%s); kernels are launched one "
@@ -187,9 +189,12 @@ class RecordedEngine(SharedEngine):
                     )
                 if found is not None:
                     return found
-            except RuntimeError as error:
-                # Too little memory, or a driver that records no such work: whatever it
-                # is, single kernels serve, and raise what is wrong with the device.
+            except DpbenchError:
+                raise
+            except Exception as error:
+                # Too little memory, a program that Triton cannot build for this card,
+                # or a driver that records no such work: whatever it is, single kernels
+                # serve, and raise what is wrong with the device.
                 self.recorder.give_up(error)
         return SharedEngine.losses_and_gradients(
             self, model, batch, prefactors, counts=counts

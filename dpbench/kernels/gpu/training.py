@@ -146,10 +146,13 @@ class DeviceStep:
         )
         return bucket_of(batch), packed
 
-    def step(self, bucket: Bucket, packed: Packed) -> None:
+    def step(self, bucket: Bucket, packed: Packed) -> bool:
         """Take one step with what ``pack`` returned; nothing waits for the device.
 
         Work that is not recorded is the same work, so the numbers are the same.
+
+        Returns:
+            Whether a graph was replayed.
         """
         held = self._graphs.get(bucket, lambda: self._record(bucket, packed))
         if held is None:
@@ -157,6 +160,7 @@ class DeviceStep:
         else:
             held[0].copy_from(packed)
             held[1]()
+        return held is not None
 
     def evaluate(self, bucket: Bucket, packed: Packed) -> None:
         """Only write ``model.gradient`` and the ring's present row."""
