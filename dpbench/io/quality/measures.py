@@ -1,6 +1,7 @@
 """What is measured on every frame, block by block."""
 
-from dataclasses import dataclass
+import hashlib
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,13 +68,35 @@ def measure(frames: Frames, elements: tuple[str, ...]) -> Measured:
         volume / natoms,
         trace / (3 * volume) / GPA,
     )
+    prints = fingerprints_of(frames, around.features)
     return Measured(
         values=dict(zip(MEASURES, values, strict=True)),
-        fingerprints=fingerprints_of(frames, around.features),
-        digests=structure_digests(frames),
+        fingerprints=replace(prints, keys=np.char.add(prints.keys, _marks(frames))),
+        digests=_input_digests(frames),
         counts=count_elements(frames, elements),
         energy=frames.energy,
     )
+
+
+def _marks(frames: Frames) -> NDArray[np.str_]:
+    """Name the numbers of the atoms (aparam) of each frame, in no order of theirs."""
+    marks = [""] * frames.nframes
+    for index in np.flatnonzero(frames.numb_aparam).tolist():
+        z = frames.z[frames.atoms_of(index)].astype(np.float64)
+        rows = np.column_stack([z, np.asarray(frames.aparam_of(index))])
+        ordered = np.ascontiguousarray(rows[np.lexsort(rows.T)])
+        marks[index] = f" {hashlib.sha256(ordered.tobytes()).hexdigest()[:16]}"
+    return np.array(marks, dtype=np.str_)
+
+
+def _input_digests(frames: Frames) -> NDArray[np.uint8]:
+    """Digest what a model takes: structures, and numbers of atoms where they are."""
+    digests = structure_digests(frames)
+    for index in np.flatnonzero(frames.numb_aparam).tolist():
+        whole = hashlib.sha256(digests[index].tobytes())
+        whole.update(np.ascontiguousarray(frames.aparam_of(index)).tobytes())
+        digests[index] = np.frombuffer(whole.digest(), np.uint8)
+    return digests
 
 
 def _sums(values: NDArray[np.float64], frames: Frames) -> NDArray[np.float64]:

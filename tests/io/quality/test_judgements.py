@@ -320,6 +320,30 @@ def test_a_charged_structure_is_no_duplicate_of_the_neutral_one(tmp_path):
     assert quality.n_flagged == 0
 
 
+def test_a_structure_with_other_numbers_of_atoms_is_no_duplicate(tmp_path):
+    run = breathing_run()
+    cold, hot = (
+        replace(run, aparam=np.full((len(run.z), 1), number)) for number in (0.1, 0.5)
+    )
+    turned = twins_of(hot.select(np.arange(5)), np.random.default_rng(0))
+    turned = replace(turned, aparam=np.full((len(turned.z), 1), 0.7))
+    again = replace(turned, aparam=np.full((len(turned.z), 1), 0.5))
+    workspace = new_workspace(tmp_path)
+    parts = {"cold": cold, "hot": hot, "turned": turned, "again": again}
+    commit(
+        workspace,
+        "copper",
+        *(
+            segment_data(part, [source_entry(name, n_read=part.nframes)])
+            for name, part in parts.items()
+        ),
+    )
+    quality = judge(open_dataset(workspace, "copper"))
+    assert quality.counts["duplicate_exact"] == 0
+    assert quality.of("duplicate_invariant").tolist() == list(range(85, 90))
+    assert quality.values["duplicate_of"][85:].tolist() == list(range(40, 45))
+
+
 def test_a_block_of_frames_is_read_at_a_time(faulty, monkeypatch):
     version, quality = faulty
     read, sizes = type(version).read, []
