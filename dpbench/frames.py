@@ -219,6 +219,7 @@ def uniform(
     energy: NDArray[np.floating] | None = None,
     force: NDArray[np.floating] | None = None,
     virial: NDArray[np.floating] | None = None,
+    aparam: NDArray[np.floating] | None = None,
 ) -> Frames:
     """Build frames that share one composition.
 
@@ -229,6 +230,7 @@ def uniform(
         energy: eV, (frame); None for no label.
         force: eV/Å, (frame, atom, 3); None for no label.
         virial: eV, (frame, 3, 3); None for no label.
+        aparam: Numbers of each atom, (frame, atom, number); None for none.
 
     Returns:
         The frames; periodic along all cell vectors if ``box`` is given.
@@ -244,6 +246,9 @@ def uniform(
         pbc=np.full((nframes, 3), box is not None),
         energy=_or_nan(energy, (nframes,)).astype(np.float64),
         virial=_or_nan(virial, (nframes, 3, 3)).astype(np.float64),
+        aparam=None
+        if aparam is None
+        else aparam.reshape(nframes * natoms, -1).astype(np.float64),
     )
 
 

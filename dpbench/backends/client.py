@@ -238,9 +238,8 @@ class BackendModel:
         }
         if arrays["pbc"].any():
             arrays["box"] = np.asarray(frames.box[index], np.float64)
-        count = int(self.facts.get("dim_aparam") or 0)
-        if count and frames.aparam is not None:
-            arrays["extra.aparam"] = frames.aparam[rows][:, :, :count]
+        if count := int(self.facts.get("dim_aparam") or 0):
+            arrays["extra.aparam"] = _atom_numbers(frames, index, rows, count)
         if fparam is not None:
             arrays["extra.fparam"] = np.asarray(fparam[index], np.float64)
         entries = worker.memory.write(arrays)
@@ -280,6 +279,30 @@ class BackendModel:
                 f"{', '.join(self.type_map[:20])}"
                 f"{' ...' if len(self.type_map) > 20 else ''}. Use frames of these."
             )
+
+
+def _atom_numbers(
+    frames: Frames, index: NDArray[np.int64], rows: NDArray[np.int64], count: int
+) -> NDArray[np.float64]:
+    """Return the ``count`` numbers of some frames' atoms, (frame, atom, number)."""
+    has = frames.numb_aparam[index]
+    wrong = np.flatnonzero(has != count)
+    if len(wrong):
+        raise BackendRefused(
+            f"frame {index[wrong[0]]}: has {has[wrong[0]]} numbers of each atom "
+            f"(aparam); the model takes {count}. Give them: aparam.npy of deepmd/npy, "
+            "the column aparam of extxyz."
+        )
+    numbers: NDArray[np.float64] = np.asarray(frames.aparam)[rows][..., :count]
+    bad = np.argwhere(np.logical_not(np.isfinite(numbers)))
+    if len(bad):
+        frame, atom = bad[0][:2]
+        raise BackendRefused(
+            f"frame {index[frame]}: aparam of atom {atom} is "
+            f"{numbers[frame, atom].tolist()}; expected finite numbers. Correct the "
+            "source."
+        )
+    return numbers
 
 
 def open_backend(

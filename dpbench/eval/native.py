@@ -1,7 +1,7 @@
 """dpbench's own backend: a Deep Potential in this process."""
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -67,7 +67,8 @@ class NativeEvaluator(AbstractEvaluator):
         parts = []
         for rows in _batches(frames):
             own = None if fparam is None else fparam[rows.start : rows.stop]
-            parts.append(self._predict(frames.select(rows), own))
+            names = [f"frame {index}" for index in rows]
+            parts.append(self._predict(frames.select(rows), own, names))
         return _joined(parts)
 
     def prepare(self, frame: Frames) -> Callable[[], object]:
@@ -132,7 +133,7 @@ class NativeEvaluator(AbstractEvaluator):
         self._beyond.frames += 1
         self._beyond.edges += edges
 
-    def _batch(self, frames: Frames) -> Any:
+    def _batch(self, frames: Frames, names: Sequence[str]) -> Any:
         neighbours = [
             find_neighbours(
                 frames.coord[frames.atoms_of(i)],
@@ -149,13 +150,17 @@ class NativeEvaluator(AbstractEvaluator):
             device=self.device,
             dtype=self.model.dtype,
             numb_aparam=self.model.config.fitting.numb_aparam,
+            names=names,
         )
-        return within_sel(batch, self.model.config, overflow=self.overflow)
+        return within_sel(batch, self.model.config, overflow=self.overflow, names=names)
 
     def _predict(
-        self, frames: Frames, fparam: NDArray[np.float64] | None
+        self,
+        frames: Frames,
+        fparam: NDArray[np.float64] | None,
+        names: Sequence[str],
     ) -> Predictions:
-        batch = self._batch(frames)
+        batch = self._batch(frames, names)
         if fparam is not None:
             batch = replace(batch, fparam=torch.from_numpy(fparam).to(self.device))
         answer = self.model.energy_and_forces(batch)
@@ -163,7 +168,9 @@ class NativeEvaluator(AbstractEvaluator):
             # Which of them it is; the others stay with the tables.
             return _joined(
                 self._predict(
-                    frames.select([i]), None if fparam is None else fparam[i : i + 1]
+                    frames.select([i]),
+                    None if fparam is None else fparam[i : i + 1],
+                    names[i : i + 1],
                 )
                 for i in range(frames.nframes)
             )

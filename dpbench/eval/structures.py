@@ -32,7 +32,7 @@ def replicas_to_reach(frame: Frames, natoms: int) -> tuple[int, int, int]:
 
 
 def supercell(frame: Frames, replicas: tuple[int, int, int]) -> Frames:
-    """Repeat one frame along its cell vectors; labels are left out.
+    """Repeat one frame along its cell vectors; labels are left out, aparam is not.
 
     Args:
         frame: One frame; with a cell unless ``replicas`` is (1, 1, 1).
@@ -42,14 +42,15 @@ def supercell(frame: Frames, replicas: tuple[int, int, int]) -> Frames:
         One frame of natoms * prod(replicas) atoms, copy behind copy.
     """
     if replicas == (1, 1, 1):
-        box = frame.box if frame.pbc.all() else None
-        return uniform(z=frame.z, coord=frame.coord[None], box=box)
+        return _moved(frame, frame.coord)
     shifts = np.array(list(np.ndindex(*replicas)), np.float64) @ frame.box[0]
     coord = (shifts[:, None, :] + frame.coord[None, :, :]).reshape(1, -1, 3)
+    numbers = frame.aparam
     return uniform(
         z=np.tile(frame.z, len(shifts)),
         coord=coord,
         box=frame.box * np.array(replicas)[None, :, None],
+        aparam=None if numbers is None else np.tile(numbers, (len(shifts), 1)),
     )
 
 
@@ -63,25 +64,38 @@ def displaced(frame: Frames, *, amplitude: float, seed: int) -> Frames:
     """
     rng = np.random.default_rng(seed)
     noise: NDArray[np.float64] = rng.normal(scale=amplitude, size=frame.coord.shape)
+    return _moved(frame, frame.coord + noise)
+
+
+def _moved(frame: Frames, coord: NDArray[np.floating]) -> Frames:
+    """Return the structure of one frame with its atoms at ``coord``, Å (atom, 3)."""
     box = frame.box if frame.pbc.all() else None
-    return uniform(z=frame.z, coord=(frame.coord + noise)[None], box=box)
+    return uniform(z=frame.z, coord=coord[None], box=box, aparam=frame.aparam)
 
 
 def to_atoms(frame: Frames) -> Atoms:
-    """Turn one frame into ASE's form."""
+    """Turn one frame into ASE's form, with its aparam as the array of that name."""
     periodic = bool(frame.pbc.all())
-    return Atoms(
+    atoms = Atoms(
         numbers=frame.z.astype(int),
         positions=frame.coord.astype(np.float64),
         cell=frame.box[0] if periodic else None,
         pbc=periodic,
     )
+    numbers = frame.aparam_of(0)
+    if numbers is not None:
+        atoms.set_array("aparam", numbers)
+    return atoms
 
 
 def from_atoms(atoms: Atoms) -> Frames:
     """Turn ASE's atoms into one frame without labels."""
-    box = np.asarray(atoms.cell)[None] if atoms.pbc.all() else None
-    return uniform(z=atoms.numbers, coord=atoms.positions[None], box=box)
+    return uniform(
+        z=atoms.numbers,
+        coord=atoms.positions[None],
+        box=np.asarray(atoms.cell)[None] if atoms.pbc.all() else None,
+        aparam=atoms.arrays.get("aparam"),
+    )
 
 
 def set_temperature(atoms: Atoms, temperature: float, *, seed: int) -> None:

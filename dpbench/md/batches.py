@@ -57,6 +57,7 @@ def evaluate_many(
     is_warned = False
     for rows in _runs([len(one.z) for one in structures], atoms_per_batch):
         chosen = [structures[index] for index in rows]
+        names = tuple(f"structure {index}" for index in rows)
         batch = make_batch(
             _frames(chosen),
             [find_neighbours(s.coord, s.box, s.pbc, model.rcut) for s in chosen],
@@ -64,8 +65,8 @@ def evaluate_many(
             device=model.device,
             dtype=model.dtype,
             numb_aparam=model.config.fitting.numb_aparam,
+            names=names,
         )
-        names = tuple(f"structure {index}" for index in rows)
         batch = within_sel(batch, model.config, overflow=sel_overflow, names=names)
         found = model.energy_and_forces(batch)
         if found.extended and not is_warned:

@@ -11,6 +11,7 @@ from torch import Tensor
 from dpbench.kernels.choice import choose, kernels_in_use
 from dpbench.kernels.inference import AbstractEvaluator, make_evaluator
 from dpbench.md.skin import Geometry, SkinList
+from dpbench.models.batching import check_finite_numbers
 from dpbench.models.compressed import CompressedPotential, compress, untabulable
 from dpbench.models.files import Potential
 from dpbench.models.geometry import atom_types
@@ -139,6 +140,7 @@ class MovingStructure:
             batch = batch.to(model.device, model.dtype)
         batch = within_sel(batch, model.config, overflow=self.overflow)
         if geometry.aparam is not None:
+            check_finite_numbers(geometry.aparam, name="the structure")
             numbers = torch.tensor(geometry.aparam, dtype=torch.float64)
             batch = replace(batch, aparam=numbers.to(model.device))
         return self._told(model.energy_and_forces(batch))

@@ -23,6 +23,7 @@ def make_batch(
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float64,
     numb_aparam: int = 0,
+    names: Sequence[str] | None = None,
 ) -> Batch:
     """Put frames behind each other, with their edges sorted for the kernels.
 
@@ -33,6 +34,7 @@ def make_batch(
         device: Where the batch shall lie.
         dtype: Precision of the edge vectors, that of the model.
         numb_aparam: Numbers of each atom that the model takes.
+        names: Of the frames in messages; None counts them.
 
     Raises:
         ModelError: If an element is not in ``type_map``, or a frame has another number
@@ -48,7 +50,7 @@ def make_batch(
     }
     frame_idx = np.repeat(np.arange(frames.nframes), frames.natoms)
     if numb_aparam:
-        names = [f"frame {index}" for index in range(frames.nframes)]
+        names = names or [f"frame {index}" for index in range(frames.nframes)]
         numbers = all_atom_numbers(frames, numb_aparam, names=names)
         tensors["aparam"] = torch.from_numpy(numbers)
     batch = Batch(
@@ -142,13 +144,18 @@ def atom_numbers(
             f"{numb_aparam}. Give them: aparam.npy of deepmd/npy, the column aparam of "
             "extxyz, atoms.arrays['aparam'] of the ASE calculator."
         )
-    bad = np.flatnonzero(np.logical_not(np.isfinite(found).all(axis=1)))
+    check_finite_numbers(found, name=name)
+    return np.array(found, dtype=np.float64)
+
+
+def check_finite_numbers(numbers: NDArray[np.float64], *, name: str) -> None:
+    """Raise ModelError if a number of an atom (atom, number) is not finite."""
+    bad = np.flatnonzero(np.logical_not(np.isfinite(numbers).all(axis=1)))
     if len(bad):
         raise ModelError(
-            f"{name}: aparam of atom {bad[0]} is {found[bad[0]].tolist()}; expected "
+            f"{name}: aparam of atom {bad[0]} is {numbers[bad[0]].tolist()}; expected "
             "finite numbers. Correct the source."
         )
-    return np.array(found, dtype=np.float64)
 
 
 def all_atom_numbers(

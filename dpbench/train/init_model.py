@@ -117,7 +117,6 @@ def settings_of(config: ModelConfig, path: Path) -> ModelSettings:
     Args:
         config: Of the model.
         path: Its file, which has the pair table.
-
     """
     fitting = config.fitting
     parts = tuple(_part_settings(part) for part in config.descriptor.parts)

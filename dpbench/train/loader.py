@@ -75,6 +75,7 @@ class FrameCache:
         *,
         natoms: NDArray[np.int64],
         rcut: float,
+        numb_aparam: int = 0,
         memory_budget: int = MEMORY_BUDGET,
         block_frames: int = BLOCK_FRAMES,
     ) -> None:
@@ -85,6 +86,7 @@ class FrameCache:
             indices: (frame), frames of the part.
             natoms: (frame), their numbers of atoms.
             rcut: Cutoff radius, Å.
+            numb_aparam: Numbers of each atom that are read with it, at most.
             memory_budget: Bytes; frames that take no more than half of it are kept
                 as they were read, too.
             block_frames: Frames of a block that ``hold`` reads.
@@ -92,8 +94,9 @@ class FrameCache:
         self._reader, self._indices, self._rcut = reader, indices, rcut
         self.natoms = natoms
         self._frames: Frames | None = None
+        atom_bytes = _BYTES_PER_ATOM + 8 * numb_aparam
         self.frame_bytes = (
-            int(natoms.sum()) * _BYTES_PER_ATOM + len(indices) * _BYTES_PER_FRAME
+            int(natoms.sum()) * atom_bytes + len(indices) * _BYTES_PER_FRAME
         )
         """Bytes of all frames as they are read."""
         self.keeps_frames = self.frame_bytes <= memory_budget // 2

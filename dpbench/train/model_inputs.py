@@ -14,6 +14,9 @@ from dpbench.store.dataset import DatasetVersion
 from dpbench.store.segment import layout
 from dpbench.train.model_settings import FittingSettings, ModelSettings
 
+_AT_ONCE = 4096
+"""Frames that are looked into at once."""
+
 _UNITS = {"temperature": "K", "charge": "e", "multiplicity": "2S + 1"}
 
 
@@ -59,8 +62,8 @@ def check_atom_numbers(
 ) -> None:
     """Look whether frames have the numbers of atoms that the fitting net takes.
 
-    Facts and manifests tell; that each frame has exactly as many is seen where they
-    are read.
+    Facts and manifests tell; that a frame has fewer than others of its segment is seen
+    where it is read.
 
     Args:
         version: The dataset.
@@ -68,22 +71,27 @@ def check_atom_numbers(
         numb_aparam: Numbers of each atom that the model takes; 0 = none.
 
     Raises:
-        ModelError: If a frame has none, or too few; names the first of them.
+        ModelError: If a frame has none, fewer or more; names the first of them.
     """
     if not numb_aparam:
         return
-    widths = np.array([segment.numb_aparam for segment in version.segments])
     has_some = version.facts["labels"][indices] & layout.APARAM_BIT > 0
+    widths = np.array([segment.numb_aparam for segment in version.segments])
     counts = np.where(has_some, widths[version.places[0][indices]], 0)
-    lacking = indices[counts < numb_aparam]
-    if len(lacking):
-        first = lacking[0]
+    # A segment is as wide as its widest frame: of too wide ones only frames tell.
+    places = np.flatnonzero(counts > numb_aparam)
+    for start in range(0, len(places), _AT_ONCE):
+        block = places[start : start + _AT_ONCE]
+        counts[block] = version.read(indices[block]).numb_aparam
+    wrong = counts != numb_aparam
+    if wrong.any():
+        first = indices[wrong][0]
         source = version.sources[version.source_of[first]]
         raise ModelError(
-            f"{version.label}: {len(lacking)} of {len(indices)} frames lack the "
+            f"{version.label}: {wrong.sum()} of {len(indices)} frames have not the "
             f"{numb_aparam} numbers of each atom (aparam) that numb_aparam of the "
             f"fitting net asks for; the first is step {version.step[first]} of "
-            f"{source.path}, which has {counts[counts < numb_aparam][0]}. Ingest data "
+            f"{source.path}, which has {counts[wrong][0]}. Ingest data "
             f"with aparam.npy, (nframes, natoms * {numb_aparam}), into a new dataset, "
             "or take frames that have them."
         )

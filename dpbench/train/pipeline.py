@@ -144,6 +144,7 @@ def open_data(
             index,
             natoms=natoms[index],
             rcut=config.model.descriptor.rcut,
+            numb_aparam=max((s.numb_aparam for s in version.segments), default=0),
             memory_budget=on_host.total - on_host.taken,
         )
         if cache.keeps_frames:

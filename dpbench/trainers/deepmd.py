@@ -181,8 +181,8 @@ def _refuse_what_no_split_has(edited: Edited) -> None:
         edited.refuse(
             f"model.{net}",
             unless=(0,),
-            why="asks for parameters of frames or atoms, which are not exported for "
-            "foreign trainers.",
+            why="asks for parameters of frames or atoms, which dpbench gives no "
+            "foreign trainer.",
         )
     fitting = edited.get("model.fitting_net.type", "ener")
     if fitting != "ener":

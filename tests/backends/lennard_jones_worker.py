@@ -72,6 +72,8 @@ class Model:
         found = self.pairs(coord, box, pbc)
         if "fparam" in extra:
             found["energy"] = found["energy"] + extra["fparam"].sum(axis=1)
+        if "aparam" in extra:
+            found["energy"] = found["energy"] + extra["aparam"].sum(axis=(1, 2))
         fault = self.faults.get(self.calls)
         self.calls += 1
         return found if fault is None else FAULTS[fault](found)

@@ -8,6 +8,7 @@ import struct
 import threading
 import time
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -101,6 +102,29 @@ class TestFrames:
         plain = model.evaluate(frames).predictions.energy
         found = model.evaluate(frames, fparam).predictions.energy
         np.testing.assert_allclose(found - plain, fparam.sum(axis=1), atol=1e-12)
+
+    def test_numbers_of_atoms_reach_their_frames_or_are_missed(self, tmp_path):
+        frames = mixed()
+        numbers = np.arange(2.0 * len(frames.z)).reshape(-1, 2)
+        given = replace(frames, aparam=numbers)
+        options = {"facts": {"dim_aparam": 2}}
+        with opened(tmp_path, options=options, atoms_per_call=20) as model:
+            found = model.evaluate(given).predictions.energy
+            sums = np.add.reduceat(numbers.sum(axis=1), frames.atom_offset[:-1])
+            plain = [expected_energy(frames, i) for i in range(6)]
+            np.testing.assert_allclose(found - np.ravel(plain), sums, atol=1e-9)
+            with pytest.raises(
+                BackendRefused, match=r"frame 0: has 0 numbers .* takes 2"
+            ):
+                model.evaluate(frames)
+            wide = replace(frames, aparam=np.tile(numbers, 2))
+            with pytest.raises(
+                BackendRefused, match=r"frame 0: has 4 numbers .* takes 2"
+            ):
+                model.evaluate(wide)
+            numbers[frames.atoms_of(3).start + 1, 0] = np.inf
+            with pytest.raises(BackendRefused, match=r"frame 3: aparam of atom 1 is"):
+                model.evaluate(given)
 
     def test_memory_grows_with_the_frames(self, tmp_path):
         frames = argon(60, side=4)

@@ -5,6 +5,8 @@ import subprocess
 from dataclasses import replace
 from pathlib import Path
 
+import ase.build
+import ase.db
 import h5py
 import numpy as np
 import pytest
@@ -135,8 +137,10 @@ def test_columns_of_extxyz_are_read(tmp_path):
 def test_padding_atoms_of_mixed_type_have_none(tmp_path):
     arrays = made_up(2) | {"aparam": numbers(2, 2)}
     arrays["real_atom_types"] = np.array([[0, 1, 1], [0, 1, -1]])
-    frames = read(write_system(tmp_path / "s", arrays), "deepmd/mixed").frames
-    assert_array_equal(frames.aparam, arrays["aparam"].reshape(-1, 2)[:5])
+    arrays["aparam"][1, -2:] = np.nan
+    parsed = read(write_system(tmp_path / "s", arrays), "deepmd/mixed")
+    assert_array_equal(parsed.frames.aparam, arrays["aparam"].reshape(-1, 2)[:5])
+    assert set(parsed.quarantine) == {Quarantine.NONE}
 
 
 def test_a_shape_that_does_not_fit_is_quarantined_and_named(tmp_path):
@@ -156,6 +160,14 @@ def test_what_is_no_number_is_quarantined_and_placed(tmp_path, value):
     good, bad = Quarantine.NONE, Quarantine.NOT_A_NUMBER
     assert parsed.quarantine == (good, good, bad, good)
     assert "the first is atom 1 of frame 2" in parsed.notes[0]
+
+
+def test_a_database_whose_aparam_is_something_else_says_so(tmp_path):
+    path = tmp_path / "lattices.db"
+    with ase.db.connect(path) as database:
+        database.write(ase.build.bulk("Cu", cubic=True), data={"aparam": 3.6})
+    with pytest.raises(SourceError, match=r"aparam'\] has 1 numbers; .* 4 atoms"):
+        read(path, "ase/db")
 
 
 def test_the_gate_tells_gaps_from_frames_with_fewer_numbers(home):

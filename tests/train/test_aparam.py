@@ -11,7 +11,9 @@ from numpy.testing import assert_allclose
 
 from dpbench.config import from_mapping, read_toml
 from dpbench.errors import ModelError
+from dpbench.eval import native
 from dpbench.eval.native import NativeEvaluator
+from dpbench.eval.structures import displaced, from_atoms, supercell, to_atoms
 from dpbench.io.ingest import IngestOptions, ingest
 from dpbench.md.ase_calculator import DPCalculator
 from dpbench.models.checkpoint import load_model
@@ -164,8 +166,11 @@ def test_the_calculator_sees_that_numbers_changed_and_says_what_it_lacks(
     atoms.arrays["aparam"][0, 0] += 1
     assert abs(atoms.get_potential_energy() - before) > 0.1
     bare = Atoms(frames.z, frames.coord, cell=frames.box[0], pbc=True)
-    with pytest.raises(ModelError, match="frame 0: has 0 numbers"):
-        atoms.calc.evaluate_many([bare])
+    with pytest.raises(ModelError, match="structure 1: has 0 numbers"):
+        atoms.calc.evaluate_many([atoms, bare])
+    atoms.arrays["aparam"][2, 1] = np.nan
+    with pytest.raises(ModelError, match=r"aparam of atom 2 is \[.*nan\]; expected"):
+        atoms.get_potential_energy()
 
 
 def test_the_engine_of_a_run_gives_the_gradient_of_autograd(workspace, tmp_path):
@@ -217,7 +222,7 @@ def test_a_model_trains_on(trained, workspace, tmp_path):
     again, _ = load_model(report.model_path)
     assert again.config.fitting.numb_aparam == 2
     assert_allclose(again.statistics.aparam, model.statistics.aparam)
-    with pytest.raises(ModelError, match="frames lack the 2 numbers"):
+    with pytest.raises(ModelError, match="frames have not the 2 numbers"):
         train(
             workspace,
             small_config(steps=2),
@@ -232,10 +237,10 @@ def test_a_model_trains_on(trained, workspace, tmp_path):
     [
         (
             "lacking",
-            r"12 of 24 frames lack the 2 .* step 0 of .*b, which has 0",
+            r"12 of 24 frames have not the 2 .* step 0 of .*b, which has 0",
         ),
-        ("fewer", r"12 of 24 frames lack the 2 .* step 0 of .*b, which has 1"),
-        ("pairs", r"24 of 24 frames lack"),
+        ("fewer", r"12 of 24 frames have not the 2 .* step 0 of .*b, which has 1"),
+        ("pairs", r"24 of 24 frames have not"),
     ],
 )
 def test_frames_without_them_are_named(workspace, tmp_path, dataset, words):
@@ -248,12 +253,28 @@ def test_frames_without_them_are_named(workspace, tmp_path, dataset, words):
 
 def test_more_numbers_than_the_model_takes_are_refused(workspace, tmp_path):
     text = TOML.replace("numb_aparam = 2", "numb_aparam = 1")
-    with pytest.raises(ModelError, match=r"frame \d+ of the dataset: has 2 numbers"):
+    with pytest.raises(ModelError, match=r"24 of 24 frames .* which has 2"):
         train(workspace, configuration(text, tmp_path), dataset="spins", out=tmp_path)
 
 
-def test_an_evaluation_names_the_frame_that_lacks_them(trained, workspace):
+def test_an_evaluation_names_the_frame_that_lacks_them(trained, workspace, monkeypatch):
+    monkeypatch.setattr(native, "ATOMS_PER_BATCH", 20)
     model, _ = load_model(trained[0].model_path)
     frames = open_dataset(workspace, "lacking").read(np.arange(36))
-    with pytest.raises(ModelError, match=r"has 0 numbers of each atom \(aparam\)"):
+    with pytest.raises(ModelError, match=r"frame 12: has 0 numbers of each atom"):
         NativeEvaluator(model).predict(frames)
+
+
+def test_start_structures_of_dynamic_tasks_keep_the_numbers(trained, version):
+    model, _ = load_model(trained[0].model_path)
+    frame = version.read([0])
+    evaluator = NativeEvaluator(model)
+    (energy,) = evaluator.predict(frame).energy
+    big = supercell(frame, (1, 1, 2))
+    assert evaluator.predict(big).energy == pytest.approx(2 * energy, abs=1e-9)
+    atoms = to_atoms(displaced(big, amplitude=0.0, seed=0))
+    atoms.calc = evaluator.calculator()
+    assert atoms.get_potential_energy() == pytest.approx(2 * energy, abs=1e-9)
+    back = evaluator.predict(from_atoms(atoms)).energy
+    assert back == pytest.approx(2 * energy, abs=1e-9)
+    evaluator.forward(big)

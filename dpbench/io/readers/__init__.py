@@ -76,12 +76,12 @@ READERS: dict[str, Reader] = {
     "deepmd/lmdb": Reader(
         format="deepmd/lmdb", code="deepmd", module="deepmd.lmdb", reader_version=2
     ),
-    "ase/db": Reader(format="ase/db", code="ase", module="ase_db", reader_version=1),
+    "ase/db": Reader(format="ase/db", code="ase", module="ase_db", reader_version=2),
     "parquet": Reader(
         format="parquet", code="parquet", module="parquet", reader_version=1
     ),
     "extxyz": Reader(
-        format="extxyz", code="extxyz", module="extxyz.reader", reader_version=1
+        format="extxyz", code="extxyz", module="extxyz.reader", reader_version=2
     ),
     "mlearn": Reader(format="mlearn", code="mlearn", module="mlearn", reader_version=1),
     "dpdata": Reader(

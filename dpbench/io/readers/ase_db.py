@@ -145,7 +145,17 @@ class _Row:
             full = np.asarray(stress, dtype=np.float64).reshape(6)[_VOIGT]
             virial = -full * volumes(box[None])[0]
         self.virial = _shaped(virial, (3, 3))
-        self.aparam = None if aparam is None else _shaped(aparam, (len(numbers), -1))
+        self.aparam = None if aparam is None else _atom_numbers(aparam, len(numbers))
+
+
+def _atom_numbers(value: Any, natoms: int) -> NDArray[np.float64]:
+    found = np.asarray(value, dtype=np.float64)
+    if not natoms or not found.size or found.size % natoms:
+        raise ValueError(
+            f"data['aparam'] has {found.size} numbers; expected as many for each of "
+            f"{natoms} atoms. Take it out, or give it another name"
+        )
+    return found.reshape(natoms, -1)
 
 
 def _shaped(value: Any, shape: tuple[int, ...]) -> NDArray[np.float64]:

@@ -212,7 +212,7 @@ class LmdbFrames:
             if not count or record["aparam"].size != natoms * count:
                 raise SourceError(
                     f"{where}: aparam has {record['aparam'].size} numbers; expected "
-                    f"as many for each of the {natoms} atoms."
+                    f"as many for each of the {natoms} atoms. Correct the record."
                 )
             record["aparam"] = record["aparam"].reshape(natoms, count)[is_real]
         # the reference converters write a cell of zeros for no cell

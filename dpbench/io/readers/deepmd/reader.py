@@ -271,10 +271,12 @@ def _read_set(
                 f"{natoms} from type.raw; expected {(nframes, *row)}. The system is "
                 "quarantined as bad_shape; re-export it."
             )
+    atoms = _numbers(system, name, load, nframes)
     aparam, verdict, remark = atom_numbers(
-        load("aparam"), (nframes, natoms), f"{name}/aparam{ending}"
+        load("aparam"), atoms[1], f"{name}/aparam{ending}"
     )
-    frames = _frames_of(system, name, load, coord=coord, labels=labels, aparam=aparam)
+    box = _box(system, name, load, nframes)
+    frames = _frames_of(system, atoms, box, coord=coord, labels=labels, aparam=aparam)
     bad = [Quarantine.BAD_SHAPE] * nframes if notes else verdict
     notes += remark
     reasons = judge(
@@ -288,19 +290,18 @@ def _read_set(
 
 def _frames_of(
     system: SystemParts,
-    name: str,
-    load: Load,
+    atoms: tuple[NDArray[np.int64], NDArray[np.bool_]],
+    box: NDArray[np.float64],
     *,
     coord: Array,
     labels: dict[str, Array | None],
     aparam: Array | None,
 ) -> Frames:
     nframes, natoms = coord.shape[:2]
-    z, is_real = _numbers(system, name, load, nframes)
+    z, is_real = atoms
     energy, force, virial = labels["energy"], labels["force"], labels["virial"]
     if force is None:
         force = np.full((nframes, natoms, 3), np.nan, dtype=coord.dtype)
-    box = _box(system, name, load, nframes)
     return Frames(
         atom_offset=offsets(is_real.sum(axis=1)),
         z=z[is_real].astype(np.uint8),

@@ -28,18 +28,19 @@ def fit(
 
 
 def atom_numbers(
-    array: NDArray[np.generic] | None, shape: tuple[int, int], where: str
+    array: NDArray[np.generic] | None, is_real: NDArray[np.bool_], where: str
 ) -> tuple[Array | None, list[Quarantine], list[str]]:
     """Shape ``aparam`` to (frame, atom, number); judge the frames by it.
 
     Args:
         array: As it lies on disk; None where there is none.
-        shape: Frames and atoms of the set.
+        is_real: (frame, atom), which atoms are no padding.
         where: Its file, for notes.
 
     Returns:
         The numbers, a verdict for each frame, and notes.
     """
+    shape = is_real.shape
     good = [Quarantine.NONE] * shape[0]
     if array is None:
         return None, good, []
@@ -52,7 +53,7 @@ def atom_numbers(
             "is quarantined as bad_shape; write it again."
         )
         return None, [Quarantine.BAD_SHAPE] * shape[0], [note]
-    bad = np.logical_not(np.isfinite(numbers).all(axis=2))
+    bad = is_real & np.logical_not(np.isfinite(numbers).all(axis=2))
     for index in np.flatnonzero(bad.any(axis=1)).tolist():
         good[index] = Quarantine.NOT_A_NUMBER
     if not bad.any():
