@@ -63,10 +63,10 @@ def main() -> None:
         with tempfile.TemporaryDirectory(prefix="md-step-") as folder:
             case = compare(args, Path(folder), repeat)
         record["cases"].append(case)
+        record["load_average_after"] = os.getloadavg()[0]
         print(words(case), flush=True)
-    record["load_average_after"] = os.getloadavg()[0]
-    if args.out:
-        args.out.write_text(json.dumps(record, indent=1) + "\n")
+        if args.out:  # also what there is of a run that is stopped
+            args.out.write_text(json.dumps(record, indent=1) + "\n")
 
 
 def arguments() -> argparse.Namespace:
