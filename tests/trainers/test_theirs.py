@@ -76,7 +76,7 @@ def test_a_longer_type_map_of_theirs_stays():
         ("model.type_map", ["Al"], "expected a list with all elements"),
         ("model.type_map", "AlMg", "expected a list with all elements"),
         ("model.model_dict", {"a": {}}, "several tasks"),
-        ("model.fitting_net.numb_fparam", 2, "not exported"),
+        ("model.fitting_net.numb_fparam", 2, "gives no foreign"),
         ("model.fitting_net.type", "dipole", "expected 'ener'"),
         ("training.systems", ["a"], "version 1"),
         ("training.training_data.batch_size", [1, 2], "expected one for all"),
