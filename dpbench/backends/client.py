@@ -32,9 +32,10 @@ from dpbench.backends.sandbox import companions, is_confined, sandbox_kind
 from dpbench.backends.tasks import START_SECONDS, run_task
 from dpbench.backends.trust import Trust, data_of, suffix_option
 from dpbench.backends.worker_process import WorkerProcess
-from dpbench.errors import BackendError, BackendRefused
+from dpbench.errors import BackendError, BackendRefused, ModelError
 from dpbench.frames import Frames
 from dpbench.metrics.frame_errors import Predictions
+from dpbench.models.atom_numbers import atom_numbers
 
 ANSWER_SECONDS = 600.0
 """How long one call may take, unless the caller says otherwise."""
@@ -239,7 +240,7 @@ class BackendModel:
         if arrays["pbc"].any():
             arrays["box"] = np.asarray(frames.box[index], np.float64)
         if count := int(self.facts.get("dim_aparam") or 0):
-            arrays["extra.aparam"] = _atom_numbers(frames, index, rows, count)
+            arrays["extra.aparam"] = _atom_numbers(frames, index, count)
         if fparam is not None:
             arrays["extra.fparam"] = np.asarray(fparam[index], np.float64)
         entries = worker.memory.write(arrays)
@@ -282,27 +283,14 @@ class BackendModel:
 
 
 def _atom_numbers(
-    frames: Frames, index: NDArray[np.int64], rows: NDArray[np.int64], count: int
+    frames: Frames, index: NDArray[np.int64], count: int
 ) -> NDArray[np.float64]:
     """Return the ``count`` numbers of some frames' atoms, (frame, atom, number)."""
-    has = frames.numb_aparam[index]
-    wrong = np.flatnonzero(has != count)
-    if len(wrong):
-        raise BackendRefused(
-            f"frame {index[wrong[0]]}: has {has[wrong[0]]} numbers of each atom "
-            f"(aparam); the model takes {count}. Give them: aparam.npy of deepmd/npy, "
-            "the column aparam of extxyz."
-        )
-    numbers: NDArray[np.float64] = np.asarray(frames.aparam)[rows][..., :count]
-    bad = np.argwhere(np.logical_not(np.isfinite(numbers)))
-    if len(bad):
-        frame, atom = bad[0][:2]
-        raise BackendRefused(
-            f"frame {index[frame]}: aparam of atom {atom} is "
-            f"{numbers[frame, atom].tolist()}; expected finite numbers. Correct the "
-            "source."
-        )
-    return numbers
+    try:
+        found = [atom_numbers(frames, i, count, name=f"frame {i}") for i in index]
+    except ModelError as error:
+        raise BackendRefused(str(error)) from error
+    return np.stack(found)
 
 
 def open_backend(

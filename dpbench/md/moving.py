@@ -11,7 +11,7 @@ from torch import Tensor
 from dpbench.kernels.choice import choose, kernels_in_use
 from dpbench.kernels.inference import AbstractEvaluator, make_evaluator
 from dpbench.md.skin import Geometry, SkinList
-from dpbench.models.batching import check_finite_numbers
+from dpbench.models.atom_numbers import check_finite_numbers
 from dpbench.models.compressed import CompressedPotential, compress, untabulable
 from dpbench.models.files import Potential
 from dpbench.models.geometry import atom_types

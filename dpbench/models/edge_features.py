@@ -154,14 +154,15 @@ def _make_grid(
     """Span each table from the cutoff down to the distance ``r`` of its pairs."""
     config = se_e2_a_options(model.config)
     # As the kernels have them: rounded otherwise, an end would not hold its own edges.
-    normal = constants_of(model).normal
+    constants = constants_of(model)
+    normal = constants.normal
     mean, inverse = (t[:, :1].double().cpu() for t in (normal.davg, normal.inverse_std))
     w = switch_weight(r, rcut_smth=config.rcut_smth, rcut=config.rcut)
     nearest = (w / (r + config.env_protection) - mean) * inverse
     farthest = (-mean * inverse).expand_as(nearest)
     # A masked pair has s = 0 whatever its distance.
     ends = torch.stack([nearest, farthest, torch.zeros_like(nearest)]).flatten(1)
-    net = constants_of(model).net.cpu().flatten()
+    net = constants.net.cpu().flatten()
     low = ends.new_full((int(net.max()) + 1,), math.inf)
     low.scatter_reduce_(0, net, ends.amin(dim=0), "amin")
     high = torch.full_like(low, -math.inf)

@@ -15,7 +15,7 @@ from dask.delayed import delayed
 from numpy.typing import NDArray
 
 from dpbench.frames import Frames
-from dpbench.models.batching import all_atom_numbers
+from dpbench.models.atom_numbers import all_atom_numbers
 from dpbench.models.config import ModelConfig
 from dpbench.models.neighbour_counts import NeighbourCounts, neighbour_counts
 from dpbench.models.sel import SelOverflow

@@ -18,7 +18,8 @@ from dpbench.frames import Frames
 from dpbench.kernels.assembly import merge
 from dpbench.kernels.batch import Batch
 from dpbench.kernels.neighbours import Neighbours
-from dpbench.models.batching import atom_numbers, make_frame
+from dpbench.models.atom_numbers import atom_numbers
+from dpbench.models.batching import make_frame
 from dpbench.models.config import ModelConfig
 from dpbench.models.geometry import atom_types, edge_vectors
 from dpbench.models.sel import SelOverflow, nearest_neighbours, within_sel

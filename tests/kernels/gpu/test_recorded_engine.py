@@ -95,10 +95,10 @@ def test_shapes_take_turns_and_what_was_returned_stays(device):
     assert not torch.equal(rounds[0][0].gradient, rounds[0][1].gradient)
 
 
-def test_kernels_in_use_tell_of_graphs_once_one_was_replayed(monkeypatch):
+def test_kernels_in_use_tell_of_graphs_once_one_was_replayed(device, monkeypatch):
     monkeypatch.delitem(IN_USE, "step", raising=False)
-    potential = model()
-    batch = batch_of(water(1, natoms=2), potential)
+    potential = model().to(device)
+    batch = batch_of(water(1, natoms=2), potential).to(device, potential.dtype)
     engine = recorded()
     for _ in range(graph.SIGHTS - 1):
         engine.losses_and_gradients(potential, batch, NO_VIRIAL)
