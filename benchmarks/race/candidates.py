@@ -69,6 +69,9 @@ CANDIDATES = {
         optimiser=with_("soap"), learning_rate=cosine(1e-2), loss=DEFAULT_LOSS
     ),
     "adam-4e-3-default-loss": Candidate(learning_rate=cosine(4e-3), loss=DEFAULT_LOSS),
+    "muon-2e-3-default-loss": Candidate(
+        optimiser=with_("muon"), learning_rate=cosine(2e-3), loss=DEFAULT_LOSS
+    ),
     "adam-exp": Candidate(),
     "adam-exp-average": Candidate(optimiser=with_("adam", average=0.999)),
     "adam-cosine-1e-3": Candidate(learning_rate=cosine(1e-3)),

@@ -50,8 +50,8 @@ from dpbench.store.files import remove_tree
 
 INPUT, OUTPUT = "pw.in", "pw.out"
 
-PACKAGE = "Debian: apt-get install quantum-espresso"
-"""How pw.x is installed."""
+PACKAGE = "Debian: apt-get install quantum-espresso quantum-espresso-data"
+"""How pw.x and pseudopotentials are installed."""
 
 ALONE = {
     "OMPI_MCA_ess_singleton_isolated": "1",

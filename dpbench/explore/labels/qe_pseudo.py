@@ -13,7 +13,7 @@ SYSTEM_FOLDERS = (
     "/usr/local/share/espresso/pseudo",
     "/opt/espresso/pseudo",
 )
-"""Where packages put UPF files."""
+"""Where packages put UPF files; the first is Debian's."""
 
 VARIABLE = "ESPRESSO_PSEUDO"
 """Environment variable that pw.x itself reads."""
@@ -61,10 +61,13 @@ def find_potentials(files: Mapping[str, str], places: Iterable[Path]) -> Path:
         if not any((place / name).is_file() for place in places)
     ]
     what = ", ".join(missing) if missing else "all of them together"
+    debian = Path(SYSTEM_FOLDERS[0])
+    hint = " Debian's: apt-get install quantum-espresso-data."
     raise ConfigError(
         f"label.qe: pseudopotentials: no {what} in {', '.join(map(str, places))}; "
         "expected every UPF file in one folder. Copy them together and name the folder "
         "as label.qe.pseudo_dir."
+        + (hint if debian in places and not debian.is_dir() else "")
     )
 
 

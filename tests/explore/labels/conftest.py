@@ -99,8 +99,10 @@ def pw_x() -> Path:
     """The program pw.x, with the pseudopotentials of Al and Mg."""
     found = shutil.which("pw.x")
     folder = Path("/usr/share/espresso/pseudo")
-    if found is None or not (folder / "Mg.pz-n-vbc.UPF").is_file():
+    if found is None:
         absent("external", "pw.x is not installed: apt-get install quantum-espresso")
+    if not (folder / "Mg.pz-n-vbc.UPF").is_file():
+        absent("external", f"{folder} is empty: apt-get install quantum-espresso-data")
     return Path(str(found))
 
 

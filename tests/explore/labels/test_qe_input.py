@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from dpbench.errors import ConfigError
+from dpbench.explore.labels import qe_pseudo
 from dpbench.explore.labels.qe import build, template_of, version_of
 from dpbench.explore.labels.qe_input import (
     fortran,
@@ -183,6 +184,19 @@ def test_pseudopotential_of_another_element_is_refused(upf):
 def test_missing_pseudopotential_is_named_with_the_folders(upf):
     with pytest.raises(ConfigError, match=r"no Si.UPF \(Si\) in .*upf"):
         build(settings(upf, pseudopotentials={"Si": "Si.UPF"}))
+
+
+@pytest.mark.parametrize("is_there", [False, True])
+def test_missing_folder_of_debian_is_answered_with_its_package(
+    is_there, tmp_path, monkeypatch
+):
+    if is_there:
+        (tmp_path / "pseudo").mkdir()
+    monkeypatch.setattr(qe_pseudo, "SYSTEM_FOLDERS", (str(tmp_path / "pseudo"),))
+    with pytest.raises(ConfigError, match=r"no Al.UPF \(Al\), Mg.UPF") as refused:
+        build(LabelSettings(qe=QEOptions(**KEYS)))  # type: ignore[arg-type]
+    hint = "apt-get install quantum-espresso-data"
+    assert (hint in str(refused.value)) is not is_there
 
 
 def test_content_of_a_pseudopotential_decides_the_label_not_its_folder(upf, tmp_path):
