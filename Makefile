@@ -25,7 +25,7 @@ SHAPED := $(SHAPED),dpbench.kernels.neighbours.reference
 
 help:
 	@echo 'make demo       run the whole way on real data that ships with dpbench'
-	@echo 'make test       run the tests (two at a time, about five minutes)'
+	@echo 'make test       run the tests (two at a time, about ten minutes)'
 	@echo 'make test-full  run every test whose needs are met here, with more kills and fuzz'
 	@echo 'make shapes     run the numerical tests with every array annotation checked'
 	@echo 'make lint       style, types, import contracts, spelling, fresh references'

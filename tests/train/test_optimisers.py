@@ -1,12 +1,15 @@
 """Each optimiser against what defines it, and all against the same contract."""
 
+from math import inf
+
 import pytest
 import torch
 
 from dpbench.errors import ConfigError, TrainingError
 from dpbench.models.parameters import FlatParameters
 from dpbench.train.optimisers import make_optimiser
-from dpbench.train.optimisers.adam import Adam
+from dpbench.train.optimisers import soap as soap_module
+from dpbench.train.optimisers.adam import Adam, longest_step
 from dpbench.train.optimisers.average import Averaged
 from dpbench.train.optimisers.config import OptimiserConfig
 from dpbench.train.optimisers.kalman import KalmanFilter
@@ -156,6 +159,51 @@ def test_soap_with_fixed_bases_is_adam_in_turned_coordinates():
     torch.testing.assert_close(
         at.views["fitting.0.1.w"], expected, rtol=1e-10, atol=1e-10
     )
+
+
+@pytest.mark.parametrize("betas", [(0.95, 0.95), (0.9, 0.999), (0.5, 0.3)])
+def test_longest_step_is_reached_by_the_worst_gradients_and_never_passed(betas):
+    """By Cauchy and Schwarz the worst grow by b2 / b1 from step to step."""
+    silent, steps, rate = 8000, 300, 0.01
+    worst = (betas[1] / betas[0]) ** torch.arange(steps, dtype=torch.float64)
+    noise = torch.stack(gradients(steps)).abs()
+    course = torch.cat([worst[:, None], noise], dim=1)
+    course = torch.cat([torch.zeros(silent, course.shape[1]).double(), course])
+    at = torch.zeros(course.shape[1], dtype=torch.float64)
+    adam = Adam(at, OptimiserConfig(beta1=betas[0], beta2=betas[1], epsilon=1e-300))
+    longest = 0.0
+    for gradient in course:
+        before = at.clone()
+        adam.step(gradient, learning_rate=rate)
+        longest = max(longest, float((at - before).abs().max()) / rate)
+    assert longest == pytest.approx(longest_step(betas), rel=1e-3)
+    assert longest <= longest_step(betas) * (1 + SAME)
+
+
+def test_decays_that_bound_nothing_cut_nothing():
+    assert longest_step((0.99, 0.9)) == inf
+
+
+@pytest.mark.parametrize("is_cut", [True, False])
+def test_soap_moves_no_further_than_adam_when_bases_turn(is_cut, monkeypatch):
+    """Gradients over nine decades: in float32 the smallest bases turn by rounding."""
+    if not is_cut:
+        monkeypatch.setattr(soap_module, "longest_step", lambda _: inf)
+    at = parameters(torch.float32)
+    soap = Soap(at, OptimiserConfig(type="soap", soap_refresh=5, soap_accumulate=1))
+    scales = torch.logspace(0, -9, 4, dtype=torch.float64).view(4, 1)
+    course, longest = gradients(300, seed=5), 0.0
+    for step, gradient in enumerate(course):
+        weight = at.unflatten(gradient)["fitting.0.1.w"]
+        turn = torch.linalg.qr(at.unflatten(course[step // 8])["fitting.0.1.w"]).Q
+        weight.copy_(turn @ (scales * weight))
+        state = soap.state()
+        at.flat.zero_()
+        soap.step(gradient.float(), learning_rate=1.0)
+        left, right = (state[f"fitting.0.1.w.{s}.basis"] for s in ("left", "right"))
+        moved = left.T @ at.views["fitting.0.1.w"] @ right
+        longest = max(longest, float(moved.abs().max()))
+    assert (longest < 1.001) is is_cut
 
 
 def test_soap_bases_become_the_eigenvectors_of_the_gradients():

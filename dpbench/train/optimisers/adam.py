@@ -1,5 +1,6 @@
 """Adam on one flat parameter buffer."""
 
+from math import inf, sqrt
 from typing import final
 
 import torch
@@ -72,6 +73,23 @@ class Adam:
         own = {"mean": self._mean, "square": self._square}
         take_over(own, state, name=self.name)
         self._count = count
+
+
+def longest_step(betas: tuple[float, float]) -> float:
+    """Return the most that Adam moves a parameter in a step, in learning rates.
+
+    By Cauchy and Schwarz m^2 <= v (1 - b1)^2 / ((1 - b2) (1 - b1^2 / b2)), whatever the
+    gradients were; 1 for equal decays, infinite where b1^2 >= b2. The first steps,
+    whose means are corrected, stay below the larger of that and 1.
+
+    Args:
+        betas: Decays of the means of gradients and of their squares.
+    """
+    first, second = betas
+    if first**2 >= second:
+        return inf
+    spread = (1 - second) * (1 - first**2 / second)
+    return max(1.0, (1 - first) / sqrt(spread))
 
 
 def fused_adam(

@@ -1,6 +1,7 @@
 """SOAP: Adam in the eigenbasis of Shampoo's preconditioner."""
 
 from dataclasses import dataclass
+from math import inf
 from typing import final
 
 import torch
@@ -8,7 +9,7 @@ from torch import Tensor
 
 from dpbench.models.parameters import FlatParameters
 from dpbench.shapes import Float
-from dpbench.train.optimisers.adam import fused_adam
+from dpbench.train.optimisers.adam import fused_adam, longest_step
 from dpbench.train.optimisers.config import OptimiserConfig
 from dpbench.train.optimisers.protocol import (
     OptimiserState,
@@ -43,8 +44,14 @@ class Soap:
     mean of gradients is kept rotated, and turned when the bases turn. The first step
     makes the bases and moves nothing.
 
+    When bases turn, the mean of gradients turns with them, but the mean of squares
+    stays as it is: where a small square meets a mean that came from a larger one, the
+    step is longer than any of Adam's. N' is cut there, element by element, to what
+    Adam's means allow in one basis (``longest_step``; the rate itself for equal
+    decays). Without that, runs with a large range of gradients diverge.
+
     Source:
-        Vyas et al., arXiv:2409.11321, algorithms 3 and 4.
+        Vyas et al., arXiv:2409.11321, algorithms 3 and 4; the cut is our own.
     """
 
     name = "soap"
@@ -65,6 +72,7 @@ class Soap:
             if len(shape) == 2 and any(map(self._has_basis, shape))
         }
         self._plain = [name for name in parameters.shapes if name not in self._sides]
+        self._longest = longest_step(config.betas(self.name))
         self._count = 0
 
     @torch.no_grad()
@@ -93,6 +101,9 @@ class Soap:
             betas=config.betas(self.name),
             epsilon=config.epsilon,
         )
+        if self._longest < inf:
+            longest = self._longest * learning_rate
+            self._direction.clamp_(-longest, longest)
         directions = self._flat.unflatten(self._direction)
         for name in self._plain:
             self._flat.views[name].add_(directions[name])
