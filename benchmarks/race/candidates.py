@@ -29,7 +29,8 @@ class Candidate:
     )
     """Method and constants."""
     learning_rate: LearningRateConfig = PEER
-    """Schedule over the steps that fit into the budget."""
+    """Schedule over the steps that fit into the budget; what is left open follows
+    method and steps as in training."""
     loss: LossConfig = DEEPMD_LOSS
     """Prefactors."""
     batch: float = 1
@@ -66,7 +67,16 @@ DEFAULT_LOSS = LossConfig()
 
 CANDIDATES = {
     "soap-default": Candidate(
+        optimiser=with_("soap"), learning_rate=LearningRateConfig(), loss=DEFAULT_LOSS
+    ),
+    "soap-1e-2-default-loss": Candidate(
         optimiser=with_("soap"), learning_rate=cosine(1e-2), loss=DEFAULT_LOSS
+    ),
+    "soap-3e-3-default-loss": Candidate(
+        optimiser=with_("soap"), learning_rate=cosine(3e-3), loss=DEFAULT_LOSS
+    ),
+    "soap-5e-3-default-loss": Candidate(
+        optimiser=with_("soap"), learning_rate=cosine(5e-3), loss=DEFAULT_LOSS
     ),
     "adam-4e-3-default-loss": Candidate(learning_rate=cosine(4e-3), loss=DEFAULT_LOSS),
     "muon-2e-3-default-loss": Candidate(

@@ -85,7 +85,8 @@ def race(task: Task, candidate: Candidate, args: argparse.Namespace) -> dict[str
         costs["engine_ms"] = args.engine_ms * candidate.batch
     costs["optimiser_ms"] = args.optimiser_ms or costs["optimiser_ms"]
     steps = int(1e3 * args.seconds / (costs["engine_ms"] + costs["optimiser_ms"]))
-    schedule = Schedule(candidate.learning_rate, loss, steps=steps)
+    rates = candidate.learning_rate.suited(candidate.optimiser.type, steps=steps)
+    schedule = Schedule(rates, loss, steps=steps)
     optimiser = make_optimiser(model.parameters, candidate.optimiser)
     take_step = stepper(optimiser, engine, model)
     began, trained = time.process_time(), np.zeros(0)
@@ -121,7 +122,7 @@ def race(task: Task, candidate: Candidate, args: argparse.Namespace) -> dict[str
         "cpu_s": round(used, 1),
         **score(model, task.test),
         "train_curve": curve,
-        "settings": asdict(candidate),
+        "settings": asdict(replace(candidate, learning_rate=rates)),
     }
 
 

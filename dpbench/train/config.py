@@ -199,18 +199,21 @@ def resolved(config: TrainConfig, **changes: Any) -> TrainConfig:
     return replace(config, training=replace(config.training, **given))
 
 
-def settled(config: TrainConfig, *, is_fine_tuning: bool = False) -> TrainConfig:
+def settled(
+    config: TrainConfig, *, is_fine_tuning: bool = False, steps: int | None = None
+) -> TrainConfig:
     """Return ``config`` with what suits its optimiser, all explicit.
 
     Args:
         config: The configuration.
         is_fine_tuning: Whether the run starts from a model that is trained already.
+        steps: Length of the run, where it is known already.
 
     Raises:
         ConfigError: If the prefactors cannot take the course that suits it.
     """
     rate = config.learning_rate.suited(
-        config.optimiser.type, is_fine_tuning=is_fine_tuning
+        config.optimiser.type, is_fine_tuning=is_fine_tuning, steps=steps
     )
     return replace(config, learning_rate=rate, loss=config.loss.suited(rate))
 

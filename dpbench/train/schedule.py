@@ -1,7 +1,7 @@
 """Learning rate and loss prefactors as functions of the step; no state, no torch."""
 
 from dataclasses import dataclass, replace
-from math import cos, floor, isfinite, pi
+from math import cos, floor, isfinite, pi, sqrt
 from typing import Any, Literal
 
 from dpbench.errors import ConfigError
@@ -17,7 +17,8 @@ class LearningRateConfig:
     optimiser, with a warm-up over 2 % of the steps where it is not ``adam``."""
 
     start_lr: float | None = None
-    """Learning rate after the warm-up; by default what suits the optimiser."""
+    """Learning rate after the warm-up; by default what suits the optimiser, and for
+    ``soap`` the length of the run."""
 
     stop_lr: float | None = None
     """Learning rate at the last step; this or ``stop_lr_ratio``."""
@@ -90,19 +91,20 @@ class LearningRateConfig:
         return self.first_lr * (_SUITS["adam"].ratio if ratio is None else ratio)
 
     def suited(
-        self, optimiser: str, *, is_fine_tuning: bool = False
+        self, optimiser: str, *, is_fine_tuning: bool = False, steps: int | None = None
     ) -> "LearningRateConfig":
         """Return a schedule with nothing left open; what is stated stays.
 
         Args:
             optimiser: Name of the optimiser, ``optimiser.type``.
             is_fine_tuning: Whether the run starts from a model that is trained already.
+            steps: Length of the run; None while it is not known, a short run's rate.
         """
         suits = _SUITS[optimiser]
         changes: dict[str, Any] = {}
         if self.start_lr is None:
             factor = FINE_TUNING if is_fine_tuning else 1.0
-            changes["start_lr"] = factor * suits.start_lr
+            changes["start_lr"] = factor * suits.rate(steps)
         if self.stop_lr is None and self.stop_lr_ratio is None:
             changes["stop_lr_ratio"] = suits.ratio
         if self.type == "auto":
@@ -122,13 +124,22 @@ class _Suits:
 
     type: Literal["exp", "cosine"] = "cosine"
     start_lr: float
+    """Of runs of at most ``steps``."""
     ratio: float = 1e-3
     warmup: float = 0.02
+    steps: int | None = None
+    """Longer runs start lower, by the root of how much longer; None = as the others."""
+
+    def rate(self, steps: int | None) -> float:
+        """Learning rate after the warm-up of a run of ``steps``."""
+        if steps is None or self.steps is None:
+            return self.start_lr
+        return self.start_lr * min(1.0, sqrt(self.steps / steps))
 
 
 _SUITS = {
     "adam": _Suits(type="exp", start_lr=2e-3, ratio=5e-3, warmup=0.0),
-    "soap": _Suits(start_lr=1e-2),
+    "soap": _Suits(start_lr=1e-2, steps=2500),
     "muon": _Suits(start_lr=2e-3),
     "schedule-free": _Suits(start_lr=2e-3, ratio=1.0),
     "kalman": _Suits(start_lr=1.0, ratio=1.0),  # has no rate: prefactors may follow it

@@ -111,8 +111,7 @@ def begin(
         init: A model to start from; None draws one.
 
     Raises:
-        DpbenchError: If there is no such dataset, split or model, the configuration
-            does not fit them, or there is nothing to train on.
+        DpbenchError: If dataset, split or model is missing, empty or unfit for it.
     """
     ranks = ranks or Ranks()
     place: dict[str, Any] = {"device": device, "ranks": ranks}
@@ -126,6 +125,7 @@ def begin(
     length = _choose_length(config, model, pipeline, engine)
     state.table_reach.clear()  # the steps that were timed must not decide anything
     plan = make_plan(config.training, length)
+    config = settled(config, is_fine_tuning=init is not None, steps=plan.steps)
     run_id, folder = ranks.from_first(lambda: new_run(workspace, data.version.label))
     provenance = start_provenance(
         config, data.version, data.split, run_id=run_id, device=device, command=command
@@ -160,8 +160,8 @@ def _opened(
     device: torch.device,
     ranks: Ranks,
 ) -> tuple[Data, TrainConfig, Given | None]:
-    """Open data, and the model to start from, if any; return all settings explicit."""
-    config = settled(config, is_fine_tuning=init is not None)
+    """Open data, and the model to start from, if any; the rate is still left open."""
+    settled(config, is_fine_tuning=init is not None)  # what is wrong is told at once
     _check_ranks(config, ranks)
     version = open_dataset(workspace, dataset)
     given, config = read_start(init, config, version)

@@ -106,6 +106,17 @@ def test_step_0_is_the_model_with_the_bias_refitted(workspace, trained):
     assert abs(float(error.mean())) < 1e-9  # eV
 
 
+@pytest.mark.parametrize(("steps", "rate"), [(100, 1e-2), (10_000, 5e-3)])
+def test_length_of_a_run_decides_its_rate(workspace, trained, steps, rate):
+    fresh = session(workspace, plain(steps=steps), None)
+    tuned = session(workspace, plain(steps=steps), of(trained))
+    for found, expected in ((fresh, rate), (tuned, rate / 10)):
+        assert found.config.learning_rate.start_lr == pytest.approx(expected)
+        assert found.schedule.config == found.config.learning_rate
+        told = found.provenance["config"]["learning_rate"]
+        assert told["start_lr"] == found.config.learning_rate.start_lr
+
+
 def test_a_fine_tuned_run_begins_and_ends_better_than_a_fresh_one(
     workspace, trained, tmp_path
 ):

@@ -265,6 +265,21 @@ def test_fine_tuning_starts_at_a_tenth_of_the_rate_unless_one_is_stated():
     assert settled(stated, is_fine_tuning=True).learning_rate.first_lr == 3e-3
 
 
+@pytest.mark.parametrize(
+    ("steps", "rate"), [(None, 1e-2), (1, 1e-2), (2500, 1e-2), (10_000, 5e-3)]
+)
+def test_long_runs_of_soap_start_lower_unless_a_rate_is_stated(steps, rate):
+    found = settled(TrainConfig(), steps=steps).learning_rate
+    assert found.first_lr == pytest.approx(rate, rel=EXACT)
+    assert found.final_lr == pytest.approx(1e-3 * rate, rel=EXACT)
+    tuned = settled(TrainConfig(), is_fine_tuning=True, steps=steps).learning_rate
+    assert tuned.first_lr == pytest.approx(rate / 10, rel=EXACT)
+    stated = TrainConfig(learning_rate=LearningRateConfig(start_lr=3e-3))
+    assert settled(stated, steps=steps).learning_rate.first_lr == 3e-3
+    adam = TrainConfig(optimiser=OptimiserConfig(type="adam"))
+    assert settled(adam, steps=steps).learning_rate.first_lr == 2e-3
+
+
 def test_a_stated_course_stays():
     for course in ("rate", "held", "geometric"):
         config = TrainConfig(
