@@ -134,7 +134,7 @@ class _Suits:
         """Learning rate after the warm-up of a run of ``steps``."""
         if steps is None or self.steps is None:
             return self.start_lr
-        return self.start_lr * min(1.0, sqrt(self.steps / steps))
+        return self.start_lr * sqrt(self.steps / max(self.steps, steps))
 
 
 _SUITS = {

@@ -266,7 +266,7 @@ def test_fine_tuning_starts_at_a_tenth_of_the_rate_unless_one_is_stated():
 
 
 @pytest.mark.parametrize(
-    ("steps", "rate"), [(None, 1e-2), (1, 1e-2), (2500, 1e-2), (10_000, 5e-3)]
+    ("steps", "rate"), [(None, 1e-2), (0, 1e-2), (2500, 1e-2), (10_000, 5e-3)]
 )
 def test_long_runs_of_soap_start_lower_unless_a_rate_is_stated(steps, rate):
     found = settled(TrainConfig(), steps=steps).learning_rate
