@@ -65,23 +65,22 @@ FORCE_LOSS = LossConfig(
 DEFAULT_LOSS = LossConfig()
 """What training takes where nothing is stated."""
 
+
+def default_loss(name: str, start_lr: float) -> Candidate:
+    """A method with the loss of training, and a cosine from ``start_lr``."""
+    rates = cosine(start_lr)
+    return Candidate(optimiser=with_(name), learning_rate=rates, loss=DEFAULT_LOSS)
+
+
 CANDIDATES = {
     "soap-default": Candidate(
         optimiser=with_("soap"), learning_rate=LearningRateConfig(), loss=DEFAULT_LOSS
     ),
-    "soap-1e-2-default-loss": Candidate(
-        optimiser=with_("soap"), learning_rate=cosine(1e-2), loss=DEFAULT_LOSS
-    ),
-    "soap-3e-3-default-loss": Candidate(
-        optimiser=with_("soap"), learning_rate=cosine(3e-3), loss=DEFAULT_LOSS
-    ),
-    "soap-5e-3-default-loss": Candidate(
-        optimiser=with_("soap"), learning_rate=cosine(5e-3), loss=DEFAULT_LOSS
-    ),
-    "adam-4e-3-default-loss": Candidate(learning_rate=cosine(4e-3), loss=DEFAULT_LOSS),
-    "muon-2e-3-default-loss": Candidate(
-        optimiser=with_("muon"), learning_rate=cosine(2e-3), loss=DEFAULT_LOSS
-    ),
+    "soap-1e-2-default-loss": default_loss("soap", 1e-2),
+    "soap-3e-3-default-loss": default_loss("soap", 3e-3),
+    "soap-5e-3-default-loss": default_loss("soap", 5e-3),
+    "adam-4e-3-default-loss": default_loss("adam", 4e-3),
+    "muon-2e-3-default-loss": default_loss("muon", 2e-3),
     "adam-exp": Candidate(),
     "adam-exp-average": Candidate(optimiser=with_("adam", average=0.999)),
     "adam-cosine-1e-3": Candidate(learning_rate=cosine(1e-3)),

@@ -111,7 +111,7 @@ def begin(
         init: A model to start from; None draws one.
 
     Raises:
-        DpbenchError: If dataset, split or model is missing, empty or unfit for it.
+        DpbenchError: If what is named is missing or empty, or does not fit the rest.
     """
     ranks = ranks or Ranks()
     place: dict[str, Any] = {"device": device, "ranks": ranks}
